@@ -1,0 +1,137 @@
+//! What this CPU can do.
+
+use core::fmt;
+
+/// The instruction sets that kernels are written for, by the names that users give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Isa {
+    /// Plain Rust, the specification.
+    Scalar,
+    /// 128-bit vectors through the `wide` crate: SSE2, NEON or wasm simd128.
+    Portable,
+    /// AVX2 (x86-64).
+    Avx2,
+    /// AVX-512 F, BW, VL and VNNI (x86-64).
+    Avx512Vnni,
+}
+
+impl Isa {
+    /// All of them, the narrowest first.
+    pub const ALL: [Isa; 4] = [Isa::Scalar, Isa::Portable, Isa::Avx2, Isa::Avx512Vnni];
+
+    /// The name that users give.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Isa::Scalar => "scalar",
+            Isa::Portable => "portable",
+            Isa::Avx2 => "avx2",
+            Isa::Avx512Vnni => "avx512vnni",
+        }
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The instruction sets that the CPU has. A value of this type is proof of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Features {
+    avx2: bool,
+    avx512vnni: bool,
+}
+
+impl Features {
+    /// Asks the CPU and the operating system. Without the feature `std` only what the target itself
+    /// guarantees is found.
+    pub fn detect() -> Self {
+        #[cfg(all(feature = "std", target_arch = "x86_64"))]
+        macro_rules! has {
+            ($($feature:tt)*) => { true $(&& std::arch::is_x86_feature_detected!($feature))* };
+        }
+        #[cfg(not(all(feature = "std", target_arch = "x86_64")))]
+        macro_rules! has {
+            ($($feature:tt)*) => { true $(&& cfg!(target_feature = $feature))* };
+        }
+        Self { avx2: has!("avx2"), avx512vnni: has!("avx512f" "avx512bw" "avx512vl" "avx512vnni") }
+    }
+
+    /// Takes the caller's word, for bare metal.
+    ///
+    /// # Safety
+    /// The CPU has each instruction set for which `has` returns true, and the operating system, if
+    /// any, keeps its registers.
+    pub unsafe fn assume(has: impl Fn(Isa) -> bool) -> Self {
+        Self { avx2: has(Isa::Avx2), avx512vnni: has(Isa::Avx512Vnni) }
+    }
+
+    /// Whether the CPU has `isa`.
+    pub fn has(&self, isa: Isa) -> bool {
+        match isa {
+            Isa::Scalar | Isa::Portable => true,
+            Isa::Avx2 => self.avx2,
+            Isa::Avx512Vnni => self.avx512vnni,
+        }
+    }
+}
+
+/// Sizes of the data caches in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caches {
+    /// First level, of one core.
+    pub l1d: usize,
+    /// Second level, of one core.
+    pub l2: usize,
+    /// Third level, shared; 0 if there is none.
+    pub l3: usize,
+}
+
+impl Caches {
+    /// What is assumed of a CPU that does not tell: small ones.
+    pub const DEFAULT: Caches = Caches { l1d: 32 << 10, l2: 512 << 10, l3: 4 << 20 };
+
+    /// Asks the CPU (x86-64), else [`Caches::DEFAULT`].
+    pub fn detect() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        {
+            Self::from_cpuid().unwrap_or(Self::DEFAULT)
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        {
+            Self::DEFAULT
+        }
+    }
+
+    /// Leaf 4 (Intel) or 0x8000001D (AMD), which list one cache per subleaf in the same format.
+    #[cfg(target_arch = "x86_64")]
+    fn from_cpuid() -> Option<Self> {
+        use core::arch::x86_64::{__cpuid, __cpuid_count};
+        let amd = __cpuid(0).ecx == u32::from_le_bytes(*b"cAMD") || __cpuid(0).ecx == u32::from_le_bytes(*b"uine");
+        let leaf = match amd {
+            true if __cpuid(0x8000_0000).eax >= 0x8000_001d && __cpuid(0x8000_0001).ecx >> 22 & 1 == 1 => {
+                0x8000_001d
+            }
+            false if __cpuid(0).eax >= 4 => 4,
+            _ => return None,
+        };
+        let mut found = Caches { l1d: 0, l2: 0, l3: 0 };
+        for sub in 0..16 {
+            let r = __cpuid_count(leaf, sub);
+            let (kind, level) = (r.eax & 31, r.eax >> 5 & 7);
+            if kind == 0 {
+                break;
+            }
+            let (ways, partitions, line) = ((r.ebx >> 22) + 1, (r.ebx >> 12 & 1023) + 1, (r.ebx & 4095) + 1);
+            let bytes = ways as usize * partitions as usize * line as usize * (r.ecx as usize + 1);
+            match (kind, level) {
+                (1 | 3, 1) => found.l1d = bytes,
+                (1 | 3, 2) => found.l2 = bytes,
+                (1 | 3, 3) => found.l3 = bytes,
+                _ => (),
+            }
+        }
+        (found.l1d > 0 && found.l2 > 0).then_some(found)
+    }
+}

@@ -1,0 +1,242 @@
+//! The micro-kernels of qgemm, and all of its `unsafe`.
+//!
+//! A micro-kernel multiplies a few rows of A by one packed panel of B:
+//!
+//! ```text
+//!                  cols <= NR
+//!               +--------------+
+//!               |   panel of B |  K (packed in groups of KR, see `pack`)
+//!               +--------------+
+//!      K
+//!  +--------+   +--------------+
+//!  |   A    |   |      C       |  rows, MR at a time
+//!  +--------+   +--------------+
+//!
+//!  C[i][j] (+)= Σ_k A[i][k]·B[k][j] + col[j] + row[i]      modulo 2^32
+//! ```
+//!
+//! [`TABLE`] lists them as data. A kernel runs only through a [`Ready`], which cannot be had without
+//! [`Features`] that show the CPU to have its instructions. No allocation; `std` (a default feature)
+//! serves to detect the CPU, nothing else.
+#![no_std]
+
+#[cfg(feature = "std")]
+extern crate std;
+
+pub mod block;
+pub mod detect;
+pub mod pack;
+mod portable;
+pub mod rows;
+mod scalar;
+pub mod selftest;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use block::BlockMut;
+use core::fmt;
+pub use detect::{Caches, Features, Isa};
+
+/// The types that a kernel multiplies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// Unsigned bytes.
+    U8,
+    /// Signed bytes.
+    I8,
+    /// Both, widened to 16 bits.
+    I16,
+}
+
+impl Stored {
+    /// Bytes per element.
+    pub const fn size(self) -> usize {
+        match self {
+            Stored::U8 | Stored::I8 => 1,
+            Stored::I16 => 2,
+        }
+    }
+}
+
+/// A pair of types that a kernel multiplies, and the function that does.
+pub struct Variant {
+    /// What A is read as.
+    pub a: Stored,
+    /// What the panels hold.
+    pub b: Stored,
+    micro: MicroFn,
+}
+
+/// A row of the table.
+pub struct Kernel {
+    /// Instruction set, MRxNR, and KR after the `c`: `avx512vnni-6x64c4`.
+    pub name: &'static str,
+    /// The instructions it needs.
+    pub isa: Isa,
+    /// The most rows of a tile.
+    pub mr: usize,
+    /// The columns of a panel.
+    pub nr: usize,
+    /// The values of k that lie side by side in a panel.
+    pub kr: usize,
+    /// The types it multiplies. A 16-bit kernel has one variant that serves all inputs, an 8-bit one
+    /// has one for each sign of A.
+    pub variants: &'static [Variant],
+}
+
+impl fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// The widest panel of any kernel.
+pub const MAX_NR: usize = 64;
+/// The highest tile of any kernel.
+pub const MAX_MR: usize = 12;
+
+/// Every kernel of this target, the narrowest instruction set first.
+pub static TABLE: &[&Kernel] = &[
+    &scalar::KERNEL,
+    &portable::KERNEL,
+    #[cfg(target_arch = "x86_64")]
+    &x86::avx2::KERNEL,
+    #[cfg(target_arch = "x86_64")]
+    &x86::avx512_vnni::K12X16,
+    #[cfg(target_arch = "x86_64")]
+    &x86::avx512_vnni::K12X32,
+    #[cfg(target_arch = "x86_64")]
+    &x86::avx512_vnni::K6X64,
+];
+
+/// A kernel that this CPU can run: the witness without which none runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Ready(&'static Kernel);
+
+impl PartialEq for Ready {
+    fn eq(&self, other: &Self) -> bool {
+        core::ptr::eq(self.0, other.0)
+    }
+}
+
+/// What a micro-kernel is called with. All pointers are valid for what `Ready::run` checked.
+struct Args {
+    k: usize,
+    /// `rows` rows of `k` elements, `lda` bytes apart.
+    a: *const u8,
+    lda: usize,
+    /// A panel.
+    b: *const u8,
+    /// `rows` rows of `cols` elements, `ldc` elements apart.
+    c: *mut i32,
+    ldc: usize,
+    /// 1..=MR.
+    rows: usize,
+    /// 1..=NR.
+    cols: usize,
+    /// NR values.
+    col: *const i32,
+    /// `rows` values.
+    row: *const i32,
+    /// Whether to add to what C holds.
+    accumulate: bool,
+}
+
+/// # Safety
+/// The CPU has the kernel's instructions, and the arguments are as documented at [`Args`].
+type MicroFn = unsafe fn(&Args);
+
+/// A product of rows and a panel: see the head of this crate.
+pub struct Product<'a> {
+    /// The common dimension.
+    pub k: usize,
+    /// Rows of `k` elements of the variant's type A; no byte past the last row's end is read.
+    pub a: &'a [u8],
+    /// Bytes from one row of A to the next.
+    pub lda: usize,
+    /// A panel, as `pack` makes it.
+    pub panel: &'a [u8],
+    /// NR values, added to every row.
+    pub col: &'a [i32],
+    /// A value per row, added to all its columns.
+    pub row: &'a [i32],
+    /// Whether to add to what C holds.
+    pub accumulate: bool,
+}
+
+impl Kernel {
+    /// The witness, if `features` include the kernel's.
+    pub fn ready(&'static self, features: &Features) -> Option<Ready> {
+        features.has(self.isa).then_some(Ready(self))
+    }
+
+    /// Bytes of a panel of `k` rows whose elements are `stored`; `None` where that overflows.
+    pub fn panel_bytes(&self, k: usize, stored: Stored) -> Option<usize> {
+        k.checked_next_multiple_of(self.kr)?.checked_mul(self.nr * stored.size())
+    }
+}
+
+impl core::ops::Deref for Ready {
+    type Target = Kernel;
+    fn deref(&self) -> &Kernel {
+        self.0
+    }
+}
+
+impl Ready {
+    /// The row of the table.
+    pub fn table_row(&self) -> &'static Kernel {
+        self.0
+    }
+
+    /// Multiplies the rows of A by the panel into `c`, which has as many rows, at most NR columns, and
+    /// rows that are slices.
+    ///
+    /// # Panics
+    /// If a slice is shorter than the shape needs, or the shape is not the kernel's.
+    pub fn run(&self, variant: &Variant, p: &Product<'_>, c: &mut BlockMut<'_, i32>) {
+        let (rows, cols) = (c.rows(), c.cols());
+        if rows == 0 || cols == 0 {
+            return;
+        }
+        let own = self.0.variants.iter().any(|v| core::ptr::eq(v, variant));
+        assert!(own, "a variant of another kernel");
+        assert!(cols <= self.nr && c.rows_are_slices(), "an output of another shape");
+        let row_bytes = p.k.checked_mul(variant.a.size());
+        let need_a = (rows - 1).checked_mul(p.lda).zip(row_bytes).and_then(|(x, y)| x.checked_add(y));
+        assert!(need_a.is_some_and(|need| need <= p.a.len()), "A is too short");
+        let need_b = self.panel_bytes(p.k, variant.b);
+        assert!(need_b.is_some_and(|need| need <= p.panel.len()), "the panel is too short");
+        assert!(p.col.len() >= self.nr && p.row.len() >= rows, "the terms are too short");
+
+        let ldc = c.row_stride();
+        let c = c.as_mut_ptr();
+        // Even heights: the tiles of 8 rows at MR = 6 are 4 + 4, not 6 + 2.
+        let tiles = rows.div_ceil(self.mr);
+        let (height, higher) = (rows / tiles, rows % tiles);
+        let mut i = 0;
+        for tile in 0..tiles {
+            let h = height + usize::from(tile < higher);
+            // SAFETY: the witness shows the CPU to have the instructions. The asserts above show A to
+            // hold `rows` rows of k elements, the panel to be whole, `col` and `row` to be long enough;
+            // `c` is a block of rows x cols elements whose rows are contiguous, borrowed exclusively.
+            // i + h <= rows, so rows i..i+h of each lie within them.
+            unsafe {
+                (variant.micro)(&Args {
+                    k: p.k,
+                    a: p.a.as_ptr().add(i * p.lda),
+                    lda: p.lda,
+                    b: p.panel.as_ptr(),
+                    c: c.add(i * ldc),
+                    ldc,
+                    rows: h,
+                    cols,
+                    col: p.col.as_ptr(),
+                    row: p.row.as_ptr().add(i),
+                    accumulate: p.accumulate,
+                });
+            }
+            i += h;
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What an instruction can do by itself: the rate that no kernel built on it exceeds.
+//!
+//! Each probe repeats the kernel's multiply-add on registers alone, in 12 independent chains (more
+//! than latency x throughput of any CPU so far), 24 of them to a turn of the loop. There is no load,
+//! no store and nothing to decode that a kernel would not have too.
+
+use crate::{Features, Isa};
+
+/// Groups of instructions in one turn of the loop.
+#[cfg(target_arch = "x86_64")]
+const GROUPS: u64 = 24;
+
+/// The instruction that the kernels of `isa` multiply with, and its width in bits; `None` if there is
+/// no probe for it.
+pub fn instruction(isa: Isa) -> Option<&'static str> {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Portable => Some("pmaddwd-128"),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => Some("vpmaddwd-256"),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Vnni => Some("vpdpbusd-512"),
+        _ => None,
+    }
+}
+
+/// Runs a probe for `iterations` turns (at least one) and returns the number of multiply-adds that it
+/// did; the caller takes the time. `None` if there is no probe for `isa` or the CPU lacks it.
+pub fn run(features: &Features, isa: Isa, iterations: u32) -> Option<u64> {
+    if !features.has(isa) {
+        return None;
+    }
+    #[cfg(target_arch = "x86_64")]
+    {
+        let turns = iterations.max(1);
+        let macs = match isa {
+            Isa::Portable => {
+                pmaddwd_128(turns);
+                8
+            }
+            Isa::Avx2 => {
+                // SAFETY: `features`, which prove what they claim, have AVX2: checked above.
+                unsafe { vpmaddwd_256(turns) };
+                16
+            }
+            Isa::Avx512Vnni => {
+                // SAFETY: `features`, which prove what they claim, have AVX-512 VNNI: checked above.
+                unsafe { vpdpbusd_512(turns) };
+                64
+            }
+            _ => return None,
+        };
+        Some(macs * GROUPS * u64::from(turns))
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let _ = iterations;
+        None
+    }
+}
+
+/// `asm!` of a loop that repeats `$line` for the registers 0..12, twice a turn; `\i` is the register.
+#[cfg(target_arch = "x86_64")]
+macro_rules! repeat {
+    ($turns:expr, $($line:literal)+, $($register:tt)+) => {
+        core::arch::asm!(
+            "2:",
+            ".irp i, 0,1,2,3,4,5,6,7,8,9,10,11,0,1,2,3,4,5,6,7,8,9,10,11",
+            $($line,)+
+            ".endr",
+            "dec {turns:e}",
+            "jnz 2b",
+            turns = inout(reg) $turns => _,
+            $(out($register) _,)+
+            options(nomem, nostack),
+        )
+    };
+}
+
+/// SSE2 is part of x86-64. It has no three-operand form: the copy is in the kernel too.
+#[cfg(target_arch = "x86_64")]
+fn pmaddwd_128(turns: u32) {
+    // SAFETY: registers only, all of them declared; `turns` is not 0, so the loop ends.
+    unsafe {
+        repeat!(turns,
+            "movdqa xmm12, xmm14" "pmaddwd xmm12, xmm15" "paddd xmm\\i, xmm12",
+            "xmm0" "xmm1" "xmm2" "xmm3" "xmm4" "xmm5" "xmm6" "xmm7" "xmm8" "xmm9" "xmm10" "xmm11" "xmm12");
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn vpmaddwd_256(turns: u32) {
+    // SAFETY: registers only, all of them declared; `turns` is not 0, so the loop ends.
+    unsafe {
+        repeat!(turns,
+            "vpmaddwd ymm12, ymm15, ymm14" "vpaddd ymm\\i, ymm\\i, ymm12",
+            "ymm0" "ymm1" "ymm2" "ymm3" "ymm4" "ymm5" "ymm6" "ymm7" "ymm8" "ymm9" "ymm10" "ymm11" "ymm12");
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn vpdpbusd_512(turns: u32) {
+    // SAFETY: registers only, all of them declared; `turns` is not 0, so the loop ends.
+    unsafe {
+        repeat!(turns,
+            "vpdpbusd zmm\\i, zmm31, zmm30",
+            "zmm0" "zmm1" "zmm2" "zmm3" "zmm4" "zmm5" "zmm6" "zmm7" "zmm8" "zmm9" "zmm10" "zmm11");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_what_it_runs() {
+        let features = Features::detect();
+        for isa in Isa::ALL {
+            let ran = run(&features, isa, 10);
+            assert_eq!(ran.is_some(), instruction(isa).is_some() && features.has(isa), "{isa}");
+            assert_eq!(run(&features, isa, 20), ran.map(|macs| 2 * macs));
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! The loop nest `ic jc pc jr ir` on one thread; see `driver` for what each loop keeps where.
+
+use crate::driver::Call;
+use crate::element::ElementType;
+use crate::epilogue::{self, ColumnTerms, PerColumn, RowTerms, Stage};
+use crate::plan::MAX_MC;
+use crate::scratch::Scratch;
+use crate::sink::Sink;
+use crate::width::Width;
+use qgemm_kernels::block::BlockMut;
+use qgemm_kernels::pack::{Convert, Line};
+use qgemm_kernels::{MAX_MR, MAX_NR, Product, Stored, rows};
+use std::ops::Range;
+
+/// Computes some rows and panels of C; `sink` is that part of the output.
+pub(crate) fn region(
+    call: &Call<'_>,
+    rows: Range<usize>,
+    panels: Range<usize>,
+    mut sink: Sink<'_, '_>,
+    scratch: &mut Scratch,
+) {
+    for ic in rows.clone().step_by(call.plan.mc) {
+        let block = ic..rows.end.min(ic + call.plan.mc);
+        let Scratch { strip, sums, wide, row_zeros, row_sums, row_terms } = scratch;
+        fill_row_terms(call, block.clone(), row_zeros, row_sums, row_terms);
+        let band = Band {
+            call,
+            rows: block,
+            top: ic - rows.start,
+            panels: panels.clone(),
+            terms: RowTerms { zero: row_zeros, sum: row_sums },
+            added: row_terms,
+        };
+        if call.width == Width::Narrow && call.plan.kc >= call.k {
+            band.whole_k(&mut sink, strip);
+            continue;
+        }
+        for jc in panels.clone().step_by(call.plan.nc) {
+            let some = jc..panels.end.min(jc + call.plan.nc);
+            match call.width {
+                Width::Narrow => band.split_k(some, &mut sink, strip, sums),
+                Width::Wide => band.split_k_wide(some, &mut sink, strip, wide),
+            }
+        }
+    }
+}
+
+/// The zero points and sums of some rows of A, as stored, and what is added to each row of sums.
+fn fill_row_terms(
+    call: &Call<'_>,
+    block: Range<usize>,
+    zeros: &mut Vec<i64>,
+    sums: &mut Vec<i64>,
+    added: &mut Vec<i32>,
+) {
+    let a = &call.gemm.a;
+    zeros.clear();
+    zeros.extend(block.clone().map(|i| i64::from(call.gemm.a_zero.at(i)) + call.shift.0));
+    sums.clear();
+    if call.row_sums {
+        let shift = call.shift.0 * call.k as i64;
+        sums.extend(block.clone().map(|i| {
+            let sum = match a.bits.row(i) {
+                Some(row) => rows::sum(row, a.element == ElementType::I8),
+                None => (0..call.k).filter_map(|k| a.get(i, k)).map(i64::from).sum(),
+            };
+            sum + shift
+        }));
+    } else {
+        sums.resize(block.len(), 0);
+    }
+    let zero = if call.additive { i64::from(call.gemm.b_zero.at(0)) + call.shift.1 } else { 0 };
+    added.clear();
+    added.extend(sums.iter().map(|sum| zero.wrapping_mul(*sum).wrapping_neg() as i32));
+}
+
+/// At most MC rows of a region.
+struct Band<'a> {
+    call: &'a Call<'a>,
+    /// Rows of A.
+    rows: Range<usize>,
+    /// The first of them, as a row of the sink.
+    top: usize,
+    /// The region's panels.
+    panels: Range<usize>,
+    terms: RowTerms<'a>,
+    /// What the kernel adds to each row.
+    added: &'a [i32],
+}
+
+/// The columns of a panel.
+struct Columns {
+    /// In B.
+    range: Range<usize>,
+    /// The first of them, as a column of the sink.
+    left: usize,
+}
+
+/// Some values of k of a band's rows, as the kernel reads them.
+#[derive(Clone, Copy)]
+struct Strip<'a> {
+    bytes: &'a [u8],
+    /// Bytes from one row to the next.
+    lda: usize,
+    /// Values of k.
+    k: usize,
+}
+
+/// What a kernel adds to each column and row.
+#[derive(Clone, Copy)]
+struct Added<'a> {
+    col: &'a PerColumn<i32>,
+    row: &'a [i32],
+}
+
+const NOTHING: Added<'_> = Added { col: &[0; MAX_NR], row: &[0; MAX_MC] };
+
+impl Band<'_> {
+    /// K in one block: each tile is finished as soon as it is summed.
+    fn whole_k(&self, sink: &mut Sink<'_, '_>, strip: &mut Vec<Line>) {
+        let call = self.call;
+        let nr = call.kernel.nr;
+        let a = self.strip(0..call.k, strip);
+        for jr in self.panels.clone() {
+            let columns = self.columns(jr);
+            let terms = self.column_terms(&columns).narrow();
+            let added = Added { col: &terms.bias, row: self.added };
+            let panel = call.b.panel_rows(jr, 0..call.k);
+            if let Some((mut c, accumulate)) = self.direct(sink, &columns) {
+                self.multiply(0..self.rows.len(), a, panel, added, accumulate, &mut c);
+                self.correct(0..self.rows.len(), &terms, &mut c);
+                continue;
+            }
+            let stage = Stage::new(sink, columns.range.clone());
+            let mut sums = [0; MAX_MR * MAX_NR];
+            for ir in self.tiles() {
+                let mut tile = tile(&mut sums, ir.len(), columns.range.len(), nr);
+                self.multiply(ir.clone(), a, panel, added, false, &mut tile);
+                self.correct(ir.clone(), &terms, &mut tile);
+                epilogue::store(&sums, nr, &stage, sink, self.part(ir, &columns));
+            }
+        }
+    }
+
+    /// K in several blocks, the sums of some panels kept meanwhile: in C itself, if that can be.
+    fn split_k(&self, panels: Range<usize>, sink: &mut Sink<'_, '_>, strip: &mut Vec<Line>, sums: &mut Vec<i32>) {
+        let call = self.call;
+        let (m, nr) = (self.rows.len(), call.kernel.nr);
+        sums.resize(m * nr * panels.len(), 0);
+        for ks in self.k_blocks() {
+            let first = ks.start == 0;
+            let a = self.strip(ks.clone(), strip);
+            for (jr, sums) in panels.clone().zip(sums.chunks_exact_mut(m * nr)) {
+                let columns = self.columns(jr);
+                let terms = self.column_terms(&columns).narrow();
+                let added = if first { Added { col: &terms.bias, row: self.added } } else { NOTHING };
+                let panel = call.b.panel_rows(jr, ks.clone());
+                let (mut c, accumulate) = match self.direct(sink, &columns) {
+                    Some((c, accumulate)) => (c, accumulate || !first),
+                    None => (tile(sums, m, columns.range.len(), nr), !first),
+                };
+                self.multiply(0..m, a, panel, added, accumulate, &mut c);
+                if first {
+                    self.correct(0..m, &terms, &mut c);
+                }
+            }
+        }
+        for (jr, sums) in panels.zip(sums.chunks_exact(m * nr)) {
+            let columns = self.columns(jr);
+            if self.direct(sink, &columns).is_none() {
+                let stage = Stage::new(sink, columns.range.clone());
+                epilogue::store(sums, nr, &stage, sink, self.part(0..m, &columns));
+            }
+        }
+    }
+
+    /// The same with 64-bit sums and terms; a K block's own sums fit 32 bits.
+    fn split_k_wide(
+        &self,
+        panels: Range<usize>,
+        sink: &mut Sink<'_, '_>,
+        strip: &mut Vec<Line>,
+        sums: &mut Vec<i64>,
+    ) {
+        let call = self.call;
+        let (m, nr) = (self.rows.len(), call.kernel.nr);
+        sums.clear();
+        sums.resize(m * nr * panels.len(), 0);
+        for ks in self.k_blocks() {
+            let a = self.strip(ks.clone(), strip);
+            for (jr, sums) in panels.clone().zip(sums.chunks_exact_mut(m * nr)) {
+                let columns = self.columns(jr);
+                let panel = call.b.panel_rows(jr, ks.clone());
+                let mut part = [0; MAX_MR * MAX_NR];
+                for ir in self.tiles() {
+                    let mut tile = tile(&mut part, ir.len(), columns.range.len(), nr);
+                    self.multiply(ir.clone(), a, panel, NOTHING, false, &mut tile);
+                    let sums = &mut sums[ir.start * nr..ir.end * nr];
+                    sums.iter_mut().zip(&part).for_each(|(sum, part)| *sum += i64::from(*part));
+                }
+            }
+        }
+        for (jr, sums) in panels.zip(sums.chunks_exact_mut(m * nr)) {
+            let columns = self.columns(jr);
+            epilogue::correct_wide(sums, nr, self.terms, &self.column_terms(&columns));
+            let stage = Stage::new(sink, columns.range.clone());
+            epilogue::store_wide(sums, nr, &stage, sink, self.part(0..m, &columns));
+        }
+    }
+
+    /// Runs the kernel on the given rows of the band.
+    fn multiply(
+        &self,
+        rows: Range<usize>,
+        a: Strip<'_>,
+        panel: &[u8],
+        added: Added<'_>,
+        accumulate: bool,
+        c: &mut BlockMut<'_, i32>,
+    ) {
+        let product = Product {
+            k: a.k,
+            a: a.bytes.get(rows.start * a.lda..).unwrap_or(&[]),
+            lda: a.lda,
+            panel,
+            col: added.col,
+            row: &added.row[rows],
+            accumulate,
+        };
+        self.call.kernel.run(self.call.variant, &product, c);
+    }
+
+    /// Takes off what the kernel could not add to rows and columns.
+    fn correct(&self, rows: Range<usize>, columns: &ColumnTerms<i32>, sums: &mut BlockMut<'_, i32>) {
+        if !self.call.additive {
+            let terms = RowTerms { zero: &self.terms.zero[rows.clone()], sum: &self.terms.sum[rows] };
+            epilogue::correct(sums, terms, columns);
+        }
+    }
+
+    /// The output itself, where the kernel can store to it; and whether to add to what it holds.
+    fn direct<'s>(&self, sink: &'s mut Sink<'_, '_>, columns: &Columns) -> Option<(BlockMut<'s, i32>, bool)> {
+        match sink {
+            Sink::I32 { c, accumulate } if c.rows_are_slices() => {
+                Some((c.part(self.top, columns.left, self.rows.len(), columns.range.len()), *accumulate))
+            }
+            _ => None,
+        }
+    }
+
+    /// Where some rows of the band and some columns lie in the sink: row, column, rows, columns.
+    fn part(&self, rows: Range<usize>, columns: &Columns) -> [usize; 4] {
+        [self.top + rows.start, columns.left, rows.len(), columns.range.len()]
+    }
+
+    fn columns(&self, panel: usize) -> Columns {
+        let nr = self.call.kernel.nr;
+        let range = panel * nr..self.call.b.n().min((panel + 1) * nr);
+        Columns { range, left: (panel - self.panels.start) * nr }
+    }
+
+    /// The terms of some columns. Where zero points are additive, their part is in the bias.
+    fn column_terms(&self, columns: &Columns) -> ColumnTerms<i64> {
+        let Call { gemm, b, k, shift, additive, .. } = self.call;
+        let mut terms = ColumnTerms { bias: [0; MAX_NR], zero: [0; MAX_NR], sum: [0; MAX_NR] };
+        let a_zero = self.terms.zero[0];
+        let narrow = self.call.width == Width::Narrow;
+        for (l, j) in columns.range.clone().enumerate() {
+            terms.zero[l] = i64::from(gemm.b_zero.at(j)) + shift.1;
+            terms.sum[l] = b.columns().stored_sum[j].wrapping_sub(terms.zero[l].wrapping_mul(*k as i64));
+            terms.bias[l] = gemm.bias.map_or(0, |bias| i64::from(bias[j]));
+            if *additive && narrow {
+                terms.bias[l] = terms.bias[l].wrapping_sub(a_zero.wrapping_mul(terms.sum[l]));
+            }
+        }
+        terms
+    }
+
+    fn k_blocks(&self) -> impl Iterator<Item = Range<usize>> {
+        let (k, kc) = (self.call.k, self.call.plan.kc);
+        (0..k).step_by(kc).map(move |pc| pc..k.min(pc + kc))
+    }
+
+    /// The rows of the band, a tile at a time, of even height.
+    fn tiles(&self) -> impl Iterator<Item = Range<usize>> {
+        let m = self.rows.len();
+        let count = m.div_ceil(self.call.kernel.mr);
+        (0..count).map(move |tile| tile * m / count..(tile + 1) * m / count)
+    }
+
+    /// Values `ks` of the band's rows: A itself, or converted into `strip`.
+    fn strip<'s>(&'s self, ks: Range<usize>, strip: &'s mut Vec<Line>) -> Strip<'s> {
+        let Call { gemm, convert, variant, .. } = self.call;
+        let bits = gemm.a.bits;
+        if *convert == Convert::Copy && bits.rows_are_slices() {
+            let bytes = bits.data_from_row(self.rows.start).get(ks.start..).unwrap_or(&[]);
+            return Strip { bytes, lda: bits.row_stride(), k: ks.len() };
+        }
+        let lines = (ks.len() * variant.a.size()).div_ceil(64).max(1);
+        strip.clear();
+        strip.resize(lines * self.rows.len(), Line([0; 64]));
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(strip);
+        match variant.a {
+            Stored::I16 => {
+                let out: &mut [i16] = bytemuck::cast_slice_mut(bytes);
+                self.fill_strip(ks.clone(), lines * 32, out, |row, out| rows::widen(row, *convert, out));
+            }
+            Stored::U8 | Stored::I8 => {
+                let flip = |row: &[u8], out: &mut [u8]| match convert {
+                    Convert::Flip => rows::flip(row, out),
+                    _ => out.copy_from_slice(row),
+                };
+                self.fill_strip(ks.clone(), lines * 64, bytes, flip);
+            }
+        }
+        Strip { bytes: bytemuck::cast_slice(strip), lda: lines * 64, k: ks.len() }
+    }
+
+    /// Converts the band's rows into rows of `ld` elements.
+    fn fill_strip<T>(&self, ks: Range<usize>, ld: usize, out: &mut [T], convert: impl Fn(&[u8], &mut [T])) {
+        // Where a row of A is no slice, as many values as share a cache line when A is column-major.
+        const GATHER: usize = 64;
+        let bits = self.call.gemm.a.bits;
+        for start in ks.clone().step_by(if bits.rows_are_slices() { ks.len().max(1) } else { GATHER }) {
+            let end = if bits.rows_are_slices() { ks.end } else { ks.end.min(start + GATHER) };
+            for (i, out) in self.rows.clone().zip(out.chunks_exact_mut(ld)) {
+                let out = &mut out[start - ks.start..end - ks.start];
+                match bits.row(i) {
+                    Some(row) => convert(&row[start..end], out),
+                    None => {
+                        let mut gathered = [0; GATHER];
+                        for (byte, k) in gathered.iter_mut().zip(start..end) {
+                            *byte = *bits.get(i, k).expect("the band lies in A");
+                        }
+                        convert(&gathered[..end - start], out);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `sums` as rows of `nr`.
+fn tile(sums: &mut [i32], rows: usize, cols: usize, nr: usize) -> BlockMut<'_, i32> {
+    BlockMut::new(sums, rows, cols, nr, 1).expect("the buffer holds a tile")
+}

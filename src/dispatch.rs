@@ -1,0 +1,89 @@
+//! Which kernels a product may use: the best this CPU has, or those that were asked for by name.
+
+use crate::Error;
+use qgemm_kernels::{Features, Isa, Kernel, Ready, TABLE};
+use std::sync::OnceLock;
+
+/// The environment variable that names an instruction set or a kernel.
+const VARIABLE: &str = "QGEMM_ISA";
+
+/// Instruction sets that users may name although this build has no kernel for them.
+const OTHER_ISAS: [&str; 5] = ["avxvnni", "avx512bw", "neon", "dotprod", "i8mm"];
+
+/// The kernels to choose from when a matrix is packed: all of one instruction set, or a single one.
+#[derive(Clone, Debug)]
+pub struct Dispatch {
+    /// Never empty; panels of ascending width.
+    kernels: Vec<Ready>,
+}
+
+impl Dispatch {
+    /// The widest instruction set of this CPU, or what the environment variable `QGEMM_ISA` names.
+    /// Decided once per process.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`] if `QGEMM_ISA` names nothing that runs here.
+    pub fn auto() -> Result<&'static Self, Error> {
+        static AUTO: OnceLock<Result<Dispatch, Error>> = OnceLock::new();
+        let choose = || match std::env::var_os(VARIABLE) {
+            Some(name) => Self::find(VARIABLE, &name.to_string_lossy()),
+            None => {
+                let widest = Self::ready().last().expect("the scalar kernel runs everywhere").isa;
+                Ok(Self::of(|kernel| kernel.isa == widest))
+            }
+        };
+        AUTO.get_or_init(choose).as_ref().map_err(Clone::clone)
+    }
+
+    /// The kernels of an instruction set (`avx2`), or the one of that full name (`avx2-6x16c2`).
+    ///
+    /// # Errors
+    /// [`Error::Kernel`] if there is none of that name that runs on this CPU.
+    pub fn named(name: &str) -> Result<Self, Error> {
+        Self::find("kernel", name)
+    }
+
+    /// All kernels that run on this CPU, the narrowest instruction set first.
+    pub fn available() -> Vec<&'static Kernel> {
+        let names: Vec<_> = Self::ready().map(|kernel| kernel.name).collect();
+        TABLE.iter().copied().filter(|kernel| names.contains(&kernel.name)).collect()
+    }
+
+    /// The kernels to choose from.
+    pub fn kernels(&self) -> impl Iterator<Item = &Kernel> {
+        self.kernels.iter().map(|kernel| &**kernel)
+    }
+
+    fn ready() -> impl Iterator<Item = Ready> {
+        let features = Features::detect();
+        TABLE.iter().filter_map(move |kernel| kernel.ready(&features))
+    }
+
+    fn of(wanted: impl Fn(&Kernel) -> bool) -> Self {
+        let mut kernels: Vec<_> = Self::ready().filter(|kernel| wanted(kernel)).collect();
+        kernels.sort_by_key(|kernel| kernel.nr);
+        Self { kernels }
+    }
+
+    fn find(argument: &'static str, name: &str) -> Result<Self, Error> {
+        let named = |kernel: &Kernel| kernel.isa.name() == name || kernel.name == name;
+        let found = Self::of(named);
+        if !found.kernels.is_empty() {
+            return Ok(found);
+        }
+        let known = Isa::ALL.iter().any(|isa| isa.name() == name)
+            || OTHER_ISAS.contains(&name)
+            || TABLE.iter().any(|kernel| kernel.name == name);
+        let here = Self::available();
+        let mut available: Vec<_> = here.iter().map(|kernel| kernel.isa.name()).collect();
+        available.dedup();
+        available.extend(here.iter().map(|kernel| kernel.name));
+        Err(Error::Kernel { argument, got: name.to_string(), known, available })
+    }
+
+    /// The kernel for a B of `n` columns: the narrowest panel that holds them all, else the widest.
+    pub(crate) fn choose(&self, n: usize) -> Ready {
+        let fits = self.kernels.iter().find(|kernel| kernel.nr >= n);
+        *fits.or(self.kernels.last()).expect("a dispatch is never empty")
+    }
+}

@@ -1,0 +1,147 @@
+//! From a checked product to blocks of work, and their spreading over threads.
+//!
+//! ```text
+//! spread: a region of C per thread (rows x panels)
+//!   ic  MC rows of C                           A block in L2; its row sums
+//!     jc  NC panels (all of them, if K <= KC)  sums of K blocks in L2
+//!       pc  KC values of k (all, if K <= KC)   A strip widened or flipped, if it must be
+//!         jr  a panel of B                     KC x NR in L2, read once per tile
+//!           ir  a tile of C, MR x NR           sums in registers, rows of A in L1
+//! ```
+//!
+//! The loops are in `band`.
+
+use crate::band;
+use crate::element::ElementType;
+use crate::gemm::{Gemm, Rhs, ZeroPoint};
+use crate::packed::PackedB;
+use crate::plan::Plan;
+use crate::scratch;
+use crate::sink::Sink;
+use crate::width::{self, Width};
+use crate::{Dispatch, Error};
+use qgemm_kernels::pack::Convert;
+use qgemm_kernels::{Caches, Ready, Variant};
+use std::ops::Range;
+use std::sync::OnceLock;
+
+/// Multiply-adds that are worth another thread: about 2 µs of work, the time it takes to wake one.
+#[cfg(feature = "rayon")]
+const GRAIN: usize = 1 << 19;
+
+/// What all blocks of a product share.
+pub(crate) struct Call<'a> {
+    pub(crate) gemm: &'a Gemm<'a>,
+    pub(crate) b: &'a PackedB,
+    pub(crate) kernel: Ready,
+    pub(crate) variant: &'static Variant,
+    /// From the bytes of A to what the kernel reads.
+    pub(crate) convert: Convert,
+    pub(crate) plan: Plan,
+    /// Of the sums that are stored.
+    pub(crate) width: Width,
+    pub(crate) k: usize,
+    /// What storing added to the values of A and of B.
+    pub(crate) shift: (i64, i64),
+    /// One zero point for all rows and one for all columns: their terms are added, not multiplied.
+    pub(crate) additive: bool,
+    /// Whether the sums of the rows of A matter.
+    pub(crate) row_sums: bool,
+}
+
+/// Computes a product whose arguments were checked.
+pub(crate) fn run(gemm: &Gemm<'_>, sink: Sink<'_, '_>) -> Result<(), Error> {
+    let (m, n, _) = gemm.shape();
+    if m == 0 || n == 0 {
+        return Ok(());
+    }
+    match gemm.b {
+        Rhs::Packed(b) => multiply(gemm, b, sink),
+        Rhs::Plain(b) => {
+            let dispatch = match gemm.dispatch {
+                Some(dispatch) => dispatch,
+                None => Dispatch::auto()?,
+            };
+            let activations = gemm.a.element;
+            return scratch::with_packed(|slot| {
+                match slot {
+                    Some(packed) => packed.refill(dispatch, b, activations)?,
+                    None => *slot = Some(Box::new(PackedB::pack_with(dispatch, b, activations)?)),
+                }
+                multiply(gemm, slot.as_ref().expect("filled above"), sink);
+                Ok(())
+            });
+        }
+    }
+    Ok(())
+}
+
+fn multiply(gemm: &Gemm<'_>, b: &PackedB, sink: Sink<'_, '_>) {
+    static CACHES: OnceLock<Caches> = OnceLock::new();
+    let caches = *CACHES.get_or_init(Caches::detect);
+    let (m, _, k) = gemm.shape();
+    let (kernel, variant) = (b.ready(), b.variant());
+    let signed = gemm.a.element == ElementType::I8;
+    let convert = Convert::new(signed, variant.a);
+    let shift = (i64::from(convert.shift(signed)), i64::from(b.shift()));
+    let additive =
+        matches!((gemm.a_zero, gemm.b_zero), (ZeroPoint::PerTensor(_), ZeroPoint::PerTensor(_)));
+    let call = Call {
+        gemm,
+        b,
+        kernel,
+        variant,
+        convert,
+        plan: Plan::new(m, k, &kernel, (variant.a.size(), variant.b.size()), caches),
+        width: if let Sink::I32 { .. } = sink { Width::Narrow } else { width::decide(gemm, b) },
+        k,
+        shift,
+        additive,
+        row_sums: !matches!(gemm.b_zero, ZeroPoint::PerTensor(zero) if i64::from(zero) + shift.1 == 0),
+    };
+    spread(&call, 0..m, 0..b.panels(), sink);
+}
+
+#[cfg(not(feature = "rayon"))]
+fn spread(call: &Call<'_>, rows: Range<usize>, panels: Range<usize>, sink: Sink<'_, '_>) {
+    scratch::with(|scratch| band::region(call, rows, panels, sink, scratch));
+}
+
+/// Shares a region among the threads of the current rayon pool, as far as they are worth waking.
+#[cfg(feature = "rayon")]
+fn spread(call: &Call<'_>, rows: Range<usize>, panels: Range<usize>, sink: Sink<'_, '_>) {
+    let work = rows.len().saturating_mul(call.b.n()).saturating_mul(call.k);
+    let parts = match work / GRAIN {
+        0 | 1 => 1,
+        worth => worth.min(rayon::current_num_threads()),
+    };
+    split(call, rows, panels, sink, parts);
+}
+
+/// Cuts a region into `parts` of about the same size, for a thread each.
+#[cfg(feature = "rayon")]
+fn split(call: &Call<'_>, rows: Range<usize>, panels: Range<usize>, sink: Sink<'_, '_>, parts: usize) {
+    let tiles = rows.len().div_ceil(call.kernel.mr);
+    if parts <= 1 || (tiles <= 1 && panels.len() <= 1) {
+        return scratch::with(|scratch| band::region(call, rows, panels, sink, scratch));
+    }
+    let here = parts / 2;
+    // Rows, while there are several tiles of them: then each thread widens and sums its own only.
+    if tiles >= 4 * parts || tiles > panels.len() {
+        let at = (tiles * here / parts).max(1) * call.kernel.mr;
+        let middle = rows.start + at;
+        let (top, bottom) = sink.split_rows(at);
+        rayon::join(
+            || split(call, rows.start..middle, panels.clone(), top, here),
+            || split(call, middle..rows.end, panels.clone(), bottom, parts - here),
+        );
+    } else {
+        let at = (panels.len() * here / parts).max(1);
+        let middle = panels.start + at;
+        let (left, right) = sink.split_cols(at * call.kernel.nr);
+        rayon::join(
+            || split(call, rows.clone(), panels.start..middle, left, here),
+            || split(call, rows.clone(), middle..panels.end, right, parts - here),
+        );
+    }
+}

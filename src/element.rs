@@ -1,0 +1,114 @@
+//! The two 8-bit element types, as values and as Rust types.
+
+use crate::MatRef;
+
+/// Which of the two 8-bit integer types a matrix holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ElementType {
+    /// -128..=127
+    I8,
+    /// 0..=255
+    U8,
+}
+
+impl ElementType {
+    /// The least and the greatest value.
+    pub fn range(self) -> (i32, i32) {
+        match self {
+            ElementType::I8 => (-128, 127),
+            ElementType::U8 => (0, 255),
+        }
+    }
+}
+
+impl std::fmt::Display for ElementType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            ElementType::I8 => "i8",
+            ElementType::U8 => "u8",
+        })
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for i8 {}
+    impl Sealed for u8 {}
+}
+
+/// `i8` or `u8`: what operands and requantized outputs are made of.
+pub trait Quantized: bytemuck::Pod + Send + Sync + sealed::Sealed {
+    /// This type as a value.
+    const TYPE: ElementType;
+    /// The value.
+    fn to_i32(self) -> i32;
+    /// The bit pattern.
+    fn to_bits(self) -> u8;
+    /// The value with this bit pattern.
+    fn from_bits(bits: u8) -> Self;
+}
+
+impl Quantized for i8 {
+    const TYPE: ElementType = ElementType::I8;
+    fn to_i32(self) -> i32 {
+        i32::from(self)
+    }
+    fn to_bits(self) -> u8 {
+        self as u8
+    }
+    fn from_bits(bits: u8) -> Self {
+        bits as i8
+    }
+}
+
+impl Quantized for u8 {
+    const TYPE: ElementType = ElementType::U8;
+    fn to_i32(self) -> i32 {
+        i32::from(self)
+    }
+    fn to_bits(self) -> u8 {
+        self
+    }
+    fn from_bits(bits: u8) -> Self {
+        bits
+    }
+}
+
+/// An input matrix of either element type: made by `into()` from a [`MatRef`] of `i8` or `u8`.
+#[derive(Clone, Copy, Debug)]
+pub struct Operand<'a> {
+    /// The elements' bit patterns.
+    pub(crate) bits: MatRef<'a, u8>,
+    pub(crate) element: ElementType,
+}
+
+impl Operand<'_> {
+    /// Which type the elements are.
+    pub fn element_type(&self) -> ElementType {
+        self.element
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.bits.rows()
+    }
+
+    /// Number of columns.
+    pub fn cols(&self) -> usize {
+        self.bits.cols()
+    }
+
+    /// The value of element (i, j), if there is one.
+    pub fn get(&self, i: usize, j: usize) -> Option<i32> {
+        self.bits.get(i, j).map(|&bits| match self.element {
+            ElementType::I8 => i32::from(bits as i8),
+            ElementType::U8 => i32::from(bits),
+        })
+    }
+}
+
+impl<'a, T: Quantized> From<MatRef<'a, T>> for Operand<'a> {
+    fn from(view: MatRef<'a, T>) -> Self {
+        Self { bits: view.as_bits(), element: T::TYPE }
+    }
+}

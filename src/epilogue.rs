@@ -1,0 +1,265 @@
+//! From sums of stored products to what is stored in C, while they are in cache.
+//!
+//! # Zero points
+//!
+//! A kernel multiplies stored values a = A + sa and b = B + sb (the shifts are 0 or ±128). With
+//! za' = za + sa and zb' = zb + sb the exact sum of a row i and a column j is
+//!
+//! ```text
+//! acc = Σ (A - za)(B - zb) = Σ (a - za')(b - zb')
+//!     = Σ a·b - zb'[j]·Σ_k a[i,k] - za'[i]·(Σ_k b[k,j] - K·zb'[j])
+//! ```
+//!
+//! With one zero point for all of A and one for all of B the last two terms are a value per row
+//! (`-zb'·Σa`) and a value per column, which the kernel's accumulators start from together with the
+//! bias. With a zero point per row or per column they are products, and [`correct`] takes them off.
+//! All of that holds modulo 2^32; where the sum itself may exceed 32 bits, [`correct_wide`] does it in
+//! 64 instead.
+//!
+//! # Rounding
+//!
+//! `round_half_even(x)` of an f32 with |x| <= 2^22 is `(x + 1.5·2^23) - 1.5·2^23`: the sum lies where
+//! f32 has steps of 1, and rounds half to even. Its bits, less those of 1.5·2^23, are the integer.
+//! Clamping to integers commutes with rounding, so the clamp comes first and keeps |x| <= 2^21 + 255.
+
+use crate::sink::Sink;
+use multiversion::multiversion;
+use qgemm_kernels::MAX_NR;
+use qgemm_kernels::block::BlockMut;
+use std::ops::Range;
+
+/// Values of one panel's columns; those that pad the panel are 0.
+pub(crate) type PerColumn<T> = [T; MAX_NR];
+
+/// What rows of A contribute, a value per row.
+#[derive(Clone, Copy)]
+pub(crate) struct RowTerms<'a> {
+    /// `za'`
+    pub(crate) zero: &'a [i64],
+    /// `Σ_k a`
+    pub(crate) sum: &'a [i64],
+}
+
+/// What the columns of a panel contribute.
+pub(crate) struct ColumnTerms<T> {
+    /// `bias`
+    pub(crate) bias: PerColumn<T>,
+    /// `zb'`
+    pub(crate) zero: PerColumn<T>,
+    /// `Σ_k b - K·zb'`
+    pub(crate) sum: PerColumn<T>,
+}
+
+impl ColumnTerms<i64> {
+    /// The same modulo 2^32.
+    pub(crate) fn narrow(&self) -> ColumnTerms<i32> {
+        let narrow = |terms: &PerColumn<i64>| terms.map(|term| term as i32);
+        ColumnTerms { bias: narrow(&self.bias), zero: narrow(&self.zero), sum: narrow(&self.sum) }
+    }
+}
+
+/// Takes the products of row and column terms off `sums`, modulo 2^32. (The bias is in already.)
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
+pub(crate) fn correct(sums: &mut BlockMut<'_, i32>, rows: RowTerms<'_>, columns: &ColumnTerms<i32>) {
+    for i in 0..sums.rows() {
+        let (a_zero, a_sum) = (rows.zero[i] as i32, rows.sum[i] as i32);
+        let row = sums.row_mut(i).expect("sums have rows that are slices");
+        for ((sum, b_sum), b_zero) in row.iter_mut().zip(&columns.sum).zip(&columns.zero) {
+            let product = a_zero.wrapping_mul(*b_sum).wrapping_add(a_sum.wrapping_mul(*b_zero));
+            *sum = sum.wrapping_sub(product);
+        }
+    }
+}
+
+/// The same in 64 bits, where every term is still missing. `sums` has rows of `ld`.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
+pub(crate) fn correct_wide(sums: &mut [i64], ld: usize, rows: RowTerms<'_>, columns: &ColumnTerms<i64>) {
+    for (row, (&a_zero, &a_sum)) in sums.chunks_mut(ld).zip(rows.zero.iter().zip(rows.sum)) {
+        let columns = columns.bias.iter().zip(&columns.sum).zip(&columns.zero);
+        for (sum, ((bias, b_sum), b_zero)) in row.iter_mut().zip(columns) {
+            let product = a_zero.wrapping_mul(*b_sum).wrapping_add(a_sum.wrapping_mul(*b_zero));
+            *sum = sum.wrapping_add(*bias).wrapping_sub(product);
+        }
+    }
+}
+
+/// The output stage of one panel's columns.
+pub(crate) enum Stage {
+    I32 { accumulate: bool },
+    Bytes(Rescale),
+    F32 { scale: PerColumn<f32>, bias: Option<PerColumn<f32>> },
+}
+
+/// To 8 bits: `round_half_even(clamp(sum · scale, lo, hi)) + zero_point`.
+pub(crate) struct Rescale {
+    scale: PerColumn<f32>,
+    zero_point: i32,
+    /// The ends of the output range less the zero point; integers, exact in f32.
+    lo: f32,
+    hi: f32,
+}
+
+impl Stage {
+    /// For these columns of the whole output.
+    pub(crate) fn new(sink: &Sink<'_, '_>, columns: Range<usize>) -> Self {
+        let collect = |value: &dyn Fn(usize) -> f32| {
+            let mut values = [0.0; MAX_NR];
+            values.iter_mut().zip(columns.clone()).for_each(|(v, j)| *v = value(j));
+            values
+        };
+        match sink {
+            Sink::I32 { accumulate, .. } => Stage::I32 { accumulate: *accumulate },
+            Sink::Bytes { output, .. } => Stage::Bytes(Rescale {
+                scale: collect(&|j| output.scale.at(j)),
+                zero_point: output.zero_point,
+                lo: (output.lo - output.zero_point) as f32,
+                hi: (output.hi - output.zero_point) as f32,
+            }),
+            Sink::F32 { output, .. } => Stage::F32 {
+                scale: collect(&|j| output.scale.at(j)),
+                bias: output.bias.map(|bias| collect(&|j| bias[j])),
+            },
+        }
+    }
+}
+
+/// A finished sum, of either width.
+pub(crate) trait Sum: Copy {
+    /// To nearest even.
+    fn to_f32(self) -> f32;
+    /// Modulo 2^32.
+    fn to_i32(self) -> i32;
+}
+
+impl Sum for i32 {
+    #[inline(always)]
+    fn to_f32(self) -> f32 {
+        self as f32
+    }
+    #[inline(always)]
+    fn to_i32(self) -> i32 {
+        self
+    }
+}
+
+impl Sum for i64 {
+    #[inline(always)]
+    fn to_f32(self) -> f32 {
+        self as f32
+    }
+    #[inline(always)]
+    fn to_i32(self) -> i32 {
+        self as i32
+    }
+}
+
+/// Stores finished sums, in rows of `ld`, to the part of `sink` that `at` gives as row, column, rows
+/// and columns.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
+pub(crate) fn store(sums: &[i32], ld: usize, stage: &Stage, sink: &mut Sink<'_, '_>, at: [usize; 4]) {
+    store_sums(sums, ld, stage, sink, at);
+}
+
+/// [`store`] from 64-bit sums.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
+pub(crate) fn store_wide(sums: &[i64], ld: usize, stage: &Stage, sink: &mut Sink<'_, '_>, at: [usize; 4]) {
+    store_sums(sums, ld, stage, sink, at);
+}
+
+#[inline(always)]
+fn store_sums<T: Sum>(
+    sums: &[T],
+    ld: usize,
+    stage: &Stage,
+    sink: &mut Sink<'_, '_>,
+    [row, col, rows, cols]: [usize; 4],
+) {
+    match (sink, stage) {
+        (Sink::I32 { c, .. }, Stage::I32 { accumulate }) => {
+            let mut c = c.part(row, col, rows, cols);
+            for i in 0..rows {
+                for j in 0..cols {
+                    let c = c.get_mut(i, j).expect("the part has this shape");
+                    *c = if *accumulate { *c } else { 0 }.wrapping_add(sums[i * ld + j].to_i32());
+                }
+            }
+        }
+        (Sink::Bytes { c, .. }, Stage::Bytes(p)) => {
+            let mut c = c.part(row, col, rows, cols);
+            each_row(sums, ld, &mut c, |j, sum| rescale(sum.to_f32(), p.scale[j], p));
+        }
+        (Sink::F32 { c, .. }, Stage::F32 { scale, bias: None }) => {
+            let mut c = c.part(row, col, rows, cols);
+            each_row(sums, ld, &mut c, |j, sum| sum.to_f32() * scale[j]);
+        }
+        (Sink::F32 { c, .. }, Stage::F32 { scale, bias: Some(bias) }) => {
+            let mut c = c.part(row, col, rows, cols);
+            each_row(sums, ld, &mut c, |j, sum| sum.to_f32() * scale[j] + bias[j]);
+        }
+        _ => unreachable!("a stage is made from its sink"),
+    }
+}
+
+/// 1.5·2^23
+const ROUND: f32 = 12_582_912.0;
+
+#[inline(always)]
+fn rescale(sum: f32, scale: f32, p: &Rescale) -> u8 {
+    let x = sum * scale;
+    let x = if x < p.lo { p.lo } else { x };
+    let x = if x > p.hi { p.hi } else { x };
+    let rounded = ((x + ROUND).to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
+    rounded.wrapping_add(p.zero_point) as u8
+}
+
+/// Values that are computed together: panels are a multiple of this wide.
+const LANES: usize = 8;
+
+/// `c[i][j] = f(j, sums[i][j])`, for whole groups of [`LANES`] columns at a time.
+#[inline(always)]
+fn each_row<T: Sum, O: Copy + Default>(
+    sums: &[T],
+    ld: usize,
+    c: &mut BlockMut<'_, O>,
+    f: impl Fn(usize, T) -> O,
+) {
+    let cols = c.cols();
+    let padded = cols.next_multiple_of(LANES);
+    for i in 0..c.rows() {
+        let sums = &sums[i * ld..][..padded];
+        match c.row_mut(i) {
+            Some(row) if cols == padded => apply(sums, row, &f),
+            row => {
+                let mut values = [O::default(); MAX_NR];
+                apply(sums, &mut values[..padded], &f);
+                match row {
+                    Some(row) => row.copy_from_slice(&values[..cols]),
+                    None => {
+                        for (j, &value) in values[..cols].iter().enumerate() {
+                            *c.get_mut(i, j).expect("the block has this shape") = value;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `out[j] = f(j, sums[j])`: 16 at a time, then 8.
+#[inline(always)]
+fn apply<T: Sum, O>(sums: &[T], out: &mut [O], f: &impl Fn(usize, T) -> O) {
+    let len = sums.len().min(MAX_NR);
+    let wide = len / 16 * 16;
+    for start in (0..wide).step_by(16) {
+        let (sums, out) = (&sums[start..start + 16], &mut out[start..start + 16]);
+        for l in 0..16 {
+            out[l] = f(start + l, sums[l]);
+        }
+    }
+    if wide < len {
+        let (sums, out) = (&sums[wide..len], &mut out[wide..len]);
+        for l in 0..sums.len() {
+            out[l] = f(wide + l, sums[l]);
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! Matrix views: a slice, a shape and two strides, checked once.
+//!
+//! Element (i, j) of a view lies `i * row_stride + j * col_stride` elements after the slice's first.
+//! Row-major is (cols, 1), column-major (1, rows); transposing exchanges the two.
+
+use crate::Error;
+use crate::element::Quantized;
+use qgemm_kernels::block::{BlockMut, Misfit, extent};
+use std::ops::Range;
+
+/// A read-only matrix over a slice. Elements may coincide (a stride of 0 repeats a row or column).
+#[derive(Debug)]
+pub struct MatRef<'a, T> {
+    data: &'a [T],
+    rows: usize,
+    cols: usize,
+    row_stride: usize,
+    col_stride: usize,
+}
+
+impl<T> Clone for MatRef<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for MatRef<'_, T> {}
+
+impl<'a, T> MatRef<'a, T> {
+    /// A `rows` x `cols` view with the given strides, in elements.
+    ///
+    /// # Errors
+    /// [`Error::TooShort`] if `data` ends before the last element, [`Error::TooLarge`] if that
+    /// element's offset overflows.
+    pub fn new(
+        data: &'a [T],
+        rows: usize,
+        cols: usize,
+        row_stride: usize,
+        col_stride: usize,
+    ) -> Result<Self, Error> {
+        match extent(rows, cols, row_stride, col_stride) {
+            None => Err(Error::TooLarge {
+                argument: "matrix",
+                shape: (rows, cols),
+                strides: (row_stride, col_stride),
+            }),
+            Some(need) if need > data.len() => {
+                Err(Error::TooShort { argument: "matrix", got: data.len(), need })
+            }
+            Some(_) => Ok(Self { data, rows, cols, row_stride, col_stride }),
+        }
+    }
+
+    /// A row-major view (C order): rows one after the other.
+    ///
+    /// # Errors
+    /// As [`MatRef::new`].
+    pub fn row_major(data: &'a [T], rows: usize, cols: usize) -> Result<Self, Error> {
+        Self::new(data, rows, cols, cols, 1)
+    }
+
+    /// A column-major view (Fortran order): columns one after the other.
+    ///
+    /// # Errors
+    /// As [`MatRef::new`].
+    pub fn col_major(data: &'a [T], rows: usize, cols: usize) -> Result<Self, Error> {
+        Self::new(data, rows, cols, 1, rows)
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Number of columns.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Elements from one row to the next.
+    pub fn row_stride(&self) -> usize {
+        self.row_stride
+    }
+
+    /// Elements from one column to the next.
+    pub fn col_stride(&self) -> usize {
+        self.col_stride
+    }
+
+    /// The same elements with rows and columns exchanged.
+    #[must_use]
+    pub fn transpose(self) -> Self {
+        Self {
+            rows: self.cols,
+            cols: self.rows,
+            row_stride: self.col_stride,
+            col_stride: self.row_stride,
+            ..self
+        }
+    }
+
+    /// The given rows and columns as a view of their own.
+    ///
+    /// # Errors
+    /// [`Error::OutOfBounds`] if a range is descending or reaches past the matrix.
+    pub fn submatrix(self, rows: Range<usize>, cols: Range<usize>) -> Result<Self, Error> {
+        check_ranges(&rows, &cols, (self.rows, self.cols))?;
+        let empty = rows.is_empty() || cols.is_empty();
+        let start = if empty { 0 } else { rows.start * self.row_stride + cols.start * self.col_stride };
+        Ok(Self { data: &self.data[start..], rows: rows.len(), cols: cols.len(), ..self })
+    }
+
+    /// Element (i, j), if there is one.
+    pub fn get(&self, i: usize, j: usize) -> Option<&'a T> {
+        if i < self.rows && j < self.cols {
+            self.data.get(i * self.row_stride + j * self.col_stride)
+        } else {
+            None
+        }
+    }
+
+    /// Row `i` as a slice; `None` if there is no such row or its elements are not contiguous.
+    pub fn row(&self, i: usize) -> Option<&'a [T]> {
+        if i >= self.rows || !self.rows_are_slices() {
+            return None;
+        }
+        if self.cols == 0 {
+            return Some(&[]);
+        }
+        self.data.get(i * self.row_stride..)?.get(..self.cols)
+    }
+
+    /// Whether every row is a slice: such an A is read in place.
+    pub(crate) fn rows_are_slices(&self) -> bool {
+        self.col_stride == 1 || self.cols <= 1
+    }
+
+    /// The slice from element (i, 0) on; empty where there is none.
+    pub(crate) fn data_from_row(&self, i: usize) -> &'a [T] {
+        if i < self.rows && self.cols > 0 { &self.data[i * self.row_stride..] } else { &[] }
+    }
+}
+
+impl<'a, T: Quantized> MatRef<'a, T> {
+    /// The elements' bit patterns.
+    pub(crate) fn as_bits(self) -> MatRef<'a, u8> {
+        let Self { data, rows, cols, row_stride, col_stride } = self;
+        MatRef { data: bytemuck::cast_slice(data), rows, cols, row_stride, col_stride }
+    }
+}
+
+fn check_ranges(rows: &Range<usize>, cols: &Range<usize>, shape: (usize, usize)) -> Result<(), Error> {
+    let inside = |r: &Range<usize>, len| r.start <= r.end && r.end <= len;
+    if inside(rows, shape.0) && inside(cols, shape.1) {
+        return Ok(());
+    }
+    Err(Error::OutOfBounds { rows: (rows.start, rows.end), cols: (cols.start, cols.end), shape })
+}
+
+/// A mutable matrix over a slice; its elements are distinct.
+pub struct MatMut<'a, T> {
+    pub(crate) block: BlockMut<'a, T>,
+}
+
+impl<T> std::fmt::Debug for MatMut<'_, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MatMut")
+            .field("rows", &self.rows())
+            .field("cols", &self.cols())
+            .field("row_stride", &self.block.row_stride())
+            .field("col_stride", &self.block.col_stride())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a, T> MatMut<'a, T> {
+    /// A `rows` x `cols` view with the given strides, in elements.
+    ///
+    /// # Errors
+    /// [`Error::TooShort`] if `data` ends before the last element, [`Error::TooLarge`] if that
+    /// element's offset overflows, [`Error::Overlap`] if two elements coincide.
+    pub fn new(
+        data: &'a mut [T],
+        rows: usize,
+        cols: usize,
+        row_stride: usize,
+        col_stride: usize,
+    ) -> Result<Self, Error> {
+        let got = data.len();
+        let (shape, strides) = ((rows, cols), (row_stride, col_stride));
+        BlockMut::new(data, rows, cols, row_stride, col_stride).map(|block| Self { block }).map_err(|misfit| {
+            match misfit {
+                Misfit::TooShort(need) => Error::TooShort { argument: "output", got, need },
+                Misfit::TooLarge => Error::TooLarge { argument: "output", shape, strides },
+                Misfit::Overlap => Error::Overlap { shape, strides },
+            }
+        })
+    }
+
+    /// A row-major view (C order): rows one after the other.
+    ///
+    /// # Errors
+    /// As [`MatMut::new`].
+    pub fn row_major(data: &'a mut [T], rows: usize, cols: usize) -> Result<Self, Error> {
+        Self::new(data, rows, cols, cols, 1)
+    }
+
+    /// A column-major view (Fortran order): columns one after the other.
+    ///
+    /// # Errors
+    /// As [`MatMut::new`].
+    pub fn col_major(data: &'a mut [T], rows: usize, cols: usize) -> Result<Self, Error> {
+        Self::new(data, rows, cols, 1, rows)
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.block.rows()
+    }
+
+    /// Number of columns.
+    pub fn cols(&self) -> usize {
+        self.block.cols()
+    }
+
+    /// The same view for a shorter time.
+    pub fn reborrow(&mut self) -> MatMut<'_, T> {
+        MatMut { block: self.block.reborrow() }
+    }
+
+    /// The same elements with rows and columns exchanged.
+    #[must_use]
+    pub fn transpose(self) -> Self {
+        Self { block: self.block.transposed() }
+    }
+
+    /// The given rows and columns as a view of their own.
+    ///
+    /// # Errors
+    /// [`Error::OutOfBounds`] if a range is descending or reaches past the matrix.
+    pub fn submatrix(&mut self, rows: Range<usize>, cols: Range<usize>) -> Result<MatMut<'_, T>, Error> {
+        check_ranges(&rows, &cols, (self.rows(), self.cols()))?;
+        Ok(MatMut { block: self.block.part(rows.start, cols.start, rows.len(), cols.len()) })
+    }
+
+    /// Element (i, j), if there is one.
+    pub fn get_mut(&mut self, i: usize, j: usize) -> Option<&mut T> {
+        self.block.get_mut(i, j)
+    }
+}

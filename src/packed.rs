@@ -1,0 +1,331 @@
+//! The right-hand matrix, packed once.
+
+use crate::element::{ElementType, Operand};
+use crate::{Dispatch, Error};
+use multiversion::multiversion;
+use qgemm_kernels::pack::{self, Convert, Line, Source};
+use qgemm_kernels::{Kernel, Ready, Variant};
+use std::fmt;
+use std::ops::Range;
+
+/// A K×N matrix in the layout that a kernel reads, with the column statistics that exactness needs.
+///
+/// Packed once, used by any number of products and threads. It holds
+/// `ceil(K / KR)·KR × ceil(N / NR)·NR` elements of one byte (two for the 16-bit kernels) and 20 bytes
+/// per column. Zero points are not part of it.
+#[derive(Clone)]
+pub struct PackedB {
+    kernel: Ready,
+    k: usize,
+    n: usize,
+    element: ElementType,
+    activations: ElementType,
+    /// Index of the kernel's variant.
+    variant: usize,
+    /// Panels one after the other.
+    panels: Vec<Line>,
+    columns: Columns,
+}
+
+/// What is known of each column of B, real columns first, then those that pad the last panel.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Columns {
+    /// Σ of the stored values.
+    pub(crate) stored_sum: Vec<i64>,
+    /// Σ|b|.
+    pub(crate) abs_sum: Vec<u64>,
+    /// Least and greatest b; (0, 0) where K = 0.
+    pub(crate) min_max: Vec<(i16, i16)>,
+    /// The greatest Σ|b|, and the least and greatest b, of any column.
+    pub(crate) all: (u64, i16, i16),
+}
+
+impl fmt::Debug for PackedB {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PackedB")
+            .field("k", &self.k)
+            .field("n", &self.n)
+            .field("element_type", &self.element)
+            .field("activations", &self.activations)
+            .field("kernel", &self.kernel.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl PackedB {
+    /// Packs `b` for activations of the given type, for the kernel that suits it and this CPU.
+    /// Activations of the other type can be multiplied too, a little slower.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] if there is not enough, [`Error::Kernel`] if `QGEMM_ISA` is wrong.
+    pub fn pack<'a>(b: impl Into<Operand<'a>>, activations: ElementType) -> Result<Self, Error> {
+        Self::pack_with(Dispatch::auto()?, b, activations)
+    }
+
+    /// [`pack`](Self::pack), for one of the given kernels.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] if there is not enough.
+    pub fn pack_with<'a>(
+        dispatch: &Dispatch,
+        b: impl Into<Operand<'a>>,
+        activations: ElementType,
+    ) -> Result<Self, Error> {
+        let b = b.into();
+        let mut packed = Self {
+            kernel: dispatch.choose(b.cols()),
+            k: 0,
+            n: 0,
+            element: b.element,
+            activations,
+            variant: 0,
+            panels: Vec::new(),
+            columns: Columns::default(),
+        };
+        packed.refill(dispatch, b, activations)?;
+        Ok(packed)
+    }
+
+    /// Packs another matrix into the memory that this one has.
+    pub(crate) fn refill(
+        &mut self,
+        dispatch: &Dispatch,
+        b: Operand<'_>,
+        activations: ElementType,
+    ) -> Result<(), Error> {
+        let (k, n) = (b.rows(), b.cols());
+        let kernel = dispatch.choose(n);
+        let variant = variant_for(&kernel, activations);
+        let stored = kernel.variants[variant].b;
+        let convert = Convert::new(b.element == ElementType::I8, stored);
+        let panels = n.div_ceil(kernel.nr);
+
+        let purpose = "packed b";
+        let bytes = kernel.panel_bytes(k, stored);
+        let (bytes, total) = bytes
+            .and_then(|bytes| Some((bytes, bytes.checked_mul(panels)?)))
+            .ok_or(Error::Memory { purpose, bytes: usize::MAX })?;
+        // Nothing of a matrix that could not be packed may look like one.
+        (self.k, self.n) = (0, 0);
+        resize(&mut self.panels, total.div_ceil(64), Line([0; 64]), purpose)?;
+        let padded = panels.checked_mul(kernel.nr).ok_or(Error::Memory { purpose, bytes: usize::MAX })?;
+        let columns = &mut self.columns;
+        resize(&mut columns.stored_sum, padded, 0, purpose)?;
+        resize(&mut columns.abs_sum, padded, 0, purpose)?;
+        resize(&mut columns.min_max, padded, (0, 0), purpose)?;
+
+        let all = bytemuck::cast_slice_mut::<Line, u8>(&mut self.panels);
+        for p in 0..panels {
+            let j = p * kernel.nr;
+            let cols = kernel.nr.min(n - j);
+            let source = source_at(&b, j);
+            let panel = &mut all[p * bytes..][..bytes];
+            pack::pack_panel(&kernel, stored, convert, (k, cols), source, panel);
+            columns.fill(j, cols, k, source, b.element);
+        }
+        let shift = i64::from(convert.shift(b.element == ElementType::I8)) * k as i64;
+        columns.stored_sum[..n].iter_mut().for_each(|sum| *sum += shift);
+        columns.summarize(n);
+        (self.kernel, self.k, self.n, self.variant) = (kernel, k, n, variant);
+        (self.element, self.activations) = (b.element, activations);
+        Ok(())
+    }
+
+    /// Number of rows, the common dimension of a product.
+    pub fn k(&self) -> usize {
+        self.k
+    }
+
+    /// Number of columns.
+    pub fn n(&self) -> usize {
+        self.n
+    }
+
+    /// The type of the elements that were packed.
+    pub fn element_type(&self) -> ElementType {
+        self.element
+    }
+
+    /// The type of activations it was packed for.
+    pub fn activations(&self) -> ElementType {
+        self.activations
+    }
+
+    /// The kernel whose layout it has; the name tells the layout.
+    pub fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+
+    /// The memory it takes, in bytes.
+    pub fn bytes(&self) -> usize {
+        let per_column = size_of::<i64>() + size_of::<u64>() + size_of::<(i16, i16)>();
+        self.panels.len() * size_of::<Line>() + self.columns.abs_sum.len() * per_column
+    }
+
+    /// The value of element (k, j), if there is one.
+    pub fn get(&self, k: usize, j: usize) -> Option<i32> {
+        if k >= self.k || j >= self.n {
+            return None;
+        }
+        let nr = self.kernel.nr;
+        let stored = pack::panel_value(&self.kernel, self.variant().b, self.panel(j / nr), k, j % nr);
+        Some(i32::from(stored) - self.shift())
+    }
+
+    pub(crate) fn ready(&self) -> Ready {
+        self.kernel
+    }
+
+    pub(crate) fn variant(&self) -> &'static Variant {
+        &self.kernel.table_row().variants[self.variant]
+    }
+
+    /// What was added to each value when it was stored.
+    pub(crate) fn shift(&self) -> i32 {
+        let signed = self.element == ElementType::I8;
+        Convert::new(signed, self.variant().b).shift(signed)
+    }
+
+    pub(crate) fn columns(&self) -> &Columns {
+        &self.columns
+    }
+
+    /// Number of panels.
+    pub(crate) fn panels(&self) -> usize {
+        self.n.div_ceil(self.kernel.nr)
+    }
+
+    /// The k-groups of panel `p` that hold the rows from `ks.start`, a multiple of KR, to `ks.end`.
+    pub(crate) fn panel_rows(&self, p: usize, ks: Range<usize>) -> &[u8] {
+        let row = self.kernel.nr * self.variant().b.size();
+        let end = ks.end.next_multiple_of(self.kernel.kr);
+        &self.panel(p)[ks.start * row..end * row]
+    }
+
+    fn panel(&self, p: usize) -> &[u8] {
+        let bytes = self.k.next_multiple_of(self.kernel.kr) * self.kernel.nr * self.variant().b.size();
+        &bytemuck::cast_slice::<Line, u8>(&self.panels)[p * bytes..][..bytes]
+    }
+}
+
+/// The variant of `kernel` that reads such activations in place; the only one if there is one.
+fn variant_for(kernel: &Kernel, activations: ElementType) -> usize {
+    let signed = activations == ElementType::I8;
+    let in_place = |v: &Variant| Convert::new(signed, v.a) == Convert::Copy;
+    kernel.variants.iter().position(in_place).unwrap_or(0)
+}
+
+/// `b` from column `j` on.
+fn source_at<'a>(b: &Operand<'a>, j: usize) -> Source<'a> {
+    let view = b.bits.transpose();
+    Source { bits: view.data_from_row(j), row_stride: b.bits.row_stride(), col_stride: b.bits.col_stride() }
+}
+
+/// Makes `v` `len` values long; only growth beyond its capacity allocates, and may fail.
+fn resize<T: Copy>(v: &mut Vec<T>, len: usize, value: T, purpose: &'static str) -> Result<(), Error> {
+    v.clear();
+    let bytes = len.saturating_mul(size_of::<T>());
+    v.try_reserve_exact(len).map_err(|_| Error::Memory { purpose, bytes })?;
+    v.resize(len, value);
+    Ok(())
+}
+
+impl Columns {
+    /// Takes in `cols` columns from the `j`th on; `stored_sum` gets the sums of the source's values.
+    fn fill(&mut self, j: usize, cols: usize, k_len: usize, source: Source<'_>, element: ElementType) {
+        if k_len == 0 {
+            return;
+        }
+        let flip = if element == ElementType::I8 { 0x80 } else { 0 };
+        let (sums, abs) = (&mut self.stored_sum[j..j + cols], &mut self.abs_sum[j..j + cols]);
+        let min_max = &mut self.min_max[j..j + cols];
+        if source.col_stride == 1 {
+            by_rows(source, k_len, flip, sums, abs, min_max);
+        } else {
+            by_columns(source, k_len, flip, sums, abs, min_max);
+        }
+    }
+
+    fn summarize(&mut self, n: usize) {
+        let abs = self.abs_sum.iter().copied().max().unwrap_or(0);
+        let (lo, hi) = self.min_max[..n].iter().fold((i16::MAX, i16::MIN), |a, b| (a.0.min(b.0), a.1.max(b.1)));
+        self.all = if n == 0 { (0, 0, 0) } else { (abs, lo, hi) };
+    }
+}
+
+/// The value of a source byte, whose sign bit is inverted if it is i8: 128 less, then.
+#[inline(always)]
+fn value(byte: u8, flip: u8) -> i16 {
+    i16::from(byte ^ flip) - i16::from(flip)
+}
+
+/// Rows that fit 32-bit sums of 8-bit values.
+const SUM_ROWS: usize = 1 << 20;
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
+fn by_rows(
+    source: Source<'_>,
+    k_len: usize,
+    flip: u8,
+    sums: &mut [i64],
+    abs: &mut [u64],
+    min_max: &mut [(i16, i16)],
+) {
+    const W: usize = qgemm_kernels::MAX_NR;
+    let cols = sums.len();
+    let (mut lo, mut hi) = ([i16::MAX; W], [i16::MIN; W]);
+    for start in (0..k_len).step_by(SUM_ROWS) {
+        let (mut sum, mut magnitude) = ([0i32; W], [0i32; W]);
+        for k in start..k_len.min(start + SUM_ROWS) {
+            let row = &source.bits[k * source.row_stride..][..cols];
+            for (j, &byte) in row.iter().enumerate() {
+                let b = value(byte, flip);
+                sum[j] += i32::from(b);
+                magnitude[j] += i32::from(b.abs());
+                lo[j] = lo[j].min(b);
+                hi[j] = hi[j].max(b);
+            }
+        }
+        for j in 0..cols {
+            sums[j] += i64::from(sum[j]);
+            abs[j] += magnitude[j] as u64;
+        }
+    }
+    for (j, min_max) in min_max.iter_mut().enumerate() {
+        *min_max = (lo[j], hi[j]);
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
+fn by_columns(
+    source: Source<'_>,
+    k_len: usize,
+    flip: u8,
+    sums: &mut [i64],
+    abs: &mut [u64],
+    min_max: &mut [(i16, i16)],
+) {
+    for j in 0..sums.len() {
+        let column = &source.bits[j * source.col_stride..];
+        let (mut lo, mut hi) = (i16::MAX, i16::MIN);
+        for start in (0..k_len).step_by(SUM_ROWS) {
+            let (mut sum, mut magnitude) = (0i32, 0i32);
+            let mut take = |byte: u8| {
+                let b = value(byte, flip);
+                sum += i32::from(b);
+                magnitude += i32::from(b.abs());
+                lo = lo.min(b);
+                hi = hi.max(b);
+            };
+            let end = k_len.min(start + SUM_ROWS);
+            if source.row_stride == 1 {
+                column[start..end].iter().for_each(|&byte| take(byte));
+            } else {
+                (start..end).for_each(|k| take(column[k * source.row_stride]));
+            }
+            sums[j] += i64::from(sum);
+            abs[j] += magnitude as u64;
+        }
+        min_max[j] = (lo, hi);
+    }
+}

@@ -1,0 +1,36 @@
+//! How a product is cut into blocks: arithmetic, nothing else.
+
+use qgemm_kernels::{Caches, Kernel};
+
+/// The block sizes of the loop nest in `driver`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// Rows of A per block.
+    pub(crate) mc: usize,
+    /// Values of k per block: all K, or a multiple of KR; not 0.
+    pub(crate) kc: usize,
+    /// Panels per block of columns, where K takes several blocks.
+    pub(crate) nc: usize,
+}
+
+/// Rows that a block has at most: bounds the memory for their terms.
+pub(crate) const MAX_MC: usize = 1024;
+/// A K block has at most this many products, whose sum then fits i32: 2^15·255·255 < 2^31.
+const MAX_KC: usize = 1 << 15;
+/// Sums that a block keeps while K is cut, in bytes, at 8 each.
+const SUMS: usize = 256 << 10;
+
+impl Plan {
+    /// For M rows and K values of k, each `a_size` bytes in A and `b_size` in B.
+    pub(crate) fn new(m: usize, k: usize, kernel: &Kernel, (a_size, b_size): (usize, usize), caches: Caches) -> Self {
+        // A panel of B, KC x NR, takes half of the second-level cache at most; it is read once per tile.
+        let panel_row = kernel.nr * b_size;
+        let kc = (caches.l2 / 2 / panel_row).clamp(256, MAX_KC) / kernel.kr * kernel.kr;
+        let kc = kc.min(k.max(1));
+        // So does a block of A, MC x KC: it is read once per panel. Blocks of equal height.
+        let mc = (caches.l2 / 2 / (kc * a_size)).clamp(kernel.mr, MAX_MC) / kernel.mr * kernel.mr;
+        let mc = m.div_ceil(m.div_ceil(mc).max(1)).next_multiple_of(kernel.mr);
+        let nc = (SUMS / 8 / (mc * kernel.nr)).max(1);
+        Self { mc, kc, nc }
+    }
+}

@@ -1,0 +1,60 @@
+//! Where a product goes: an output block, and what its values are made with.
+
+use crate::output::{Dequantize, Scale};
+use qgemm_kernels::block::BlockMut;
+
+/// The output stage of 8-bit results; `lo..=hi` lies within the output type.
+#[derive(Clone, Copy)]
+pub(crate) struct Bytes<'a> {
+    pub(crate) scale: Scale<'a>,
+    pub(crate) zero_point: i32,
+    pub(crate) lo: i32,
+    pub(crate) hi: i32,
+}
+
+/// An output block with its stage. Scales and biases are those of the whole matrix.
+pub(crate) enum Sink<'c, 'o> {
+    I32 { c: BlockMut<'c, i32>, accumulate: bool },
+    Bytes { c: BlockMut<'c, u8>, output: Bytes<'o> },
+    F32 { c: BlockMut<'c, f32>, output: Dequantize<'o> },
+}
+
+impl<'c, 'o> Sink<'c, 'o> {
+    /// The rows before `at`, and those from it on.
+    #[cfg(feature = "rayon")]
+    pub(crate) fn split_rows(self, at: usize) -> (Self, Self) {
+        match self {
+            Sink::I32 { c, accumulate } => {
+                let (c, d) = c.split_rows(at);
+                (Sink::I32 { c, accumulate }, Sink::I32 { c: d, accumulate })
+            }
+            Sink::Bytes { c, output } => {
+                let (c, d) = c.split_rows(at);
+                (Sink::Bytes { c, output }, Sink::Bytes { c: d, output })
+            }
+            Sink::F32 { c, output } => {
+                let (c, d) = c.split_rows(at);
+                (Sink::F32 { c, output }, Sink::F32 { c: d, output })
+            }
+        }
+    }
+
+    /// The columns before `at`, and those from it on.
+    #[cfg(feature = "rayon")]
+    pub(crate) fn split_cols(self, at: usize) -> (Self, Self) {
+        match self {
+            Sink::I32 { c, accumulate } => {
+                let (c, d) = c.split_cols(at);
+                (Sink::I32 { c, accumulate }, Sink::I32 { c: d, accumulate })
+            }
+            Sink::Bytes { c, output } => {
+                let (c, d) = c.split_cols(at);
+                (Sink::Bytes { c, output }, Sink::Bytes { c: d, output })
+            }
+            Sink::F32 { c, output } => {
+                let (c, d) = c.split_cols(at);
+                (Sink::F32 { c, output }, Sink::F32 { c: d, output })
+            }
+        }
+    }
+}
