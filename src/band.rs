@@ -144,7 +144,13 @@ impl Band<'_> {
     }
 
     /// K in several blocks, the sums of some panels kept meanwhile: in C itself, if that can be.
-    fn split_k(&self, panels: Range<usize>, sink: &mut Sink<'_, '_>, strip: &mut Vec<Line>, sums: &mut Vec<i32>) {
+    fn split_k(
+        &self,
+        panels: Range<usize>,
+        sink: &mut Sink<'_, '_>,
+        strip: &mut Vec<Line>,
+        sums: &mut Vec<i32>,
+    ) {
         let call = self.call;
         let (m, nr) = (self.rows.len(), call.kernel.nr);
         sums.resize(m * nr * panels.len(), 0);

@@ -84,8 +84,7 @@ fn multiply(gemm: &Gemm<'_>, b: &PackedB, sink: Sink<'_, '_>) {
     let signed = gemm.a.element == ElementType::I8;
     let convert = Convert::new(signed, variant.a);
     let shift = (i64::from(convert.shift(signed)), i64::from(b.shift()));
-    let additive =
-        matches!((gemm.a_zero, gemm.b_zero), (ZeroPoint::PerTensor(_), ZeroPoint::PerTensor(_)));
+    let additive = matches!((gemm.a_zero, gemm.b_zero), (ZeroPoint::PerTensor(_), ZeroPoint::PerTensor(_)));
     let call = Call {
         gemm,
         b,

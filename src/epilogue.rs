@@ -84,6 +84,7 @@ pub(crate) fn correct_wide(sums: &mut [i64], ld: usize, rows: RowTerms<'_>, colu
 }
 
 /// The output stage of one panel's columns.
+#[allow(clippy::large_enum_variant)] // It lives on the stack of the loop over panels.
 pub(crate) enum Stage {
     I32 { accumulate: bool },
     Bytes(Rescale),

@@ -139,7 +139,10 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::TooShort { argument, got, need } => {
-                write!(f, "{argument}: has {got} elements, must have at least {need} for its shape and strides")
+                write!(
+                    f,
+                    "{argument}: has {got} elements, must have at least {need} for its shape and strides"
+                )
             }
             Error::Length { argument, got, need } => {
                 write!(f, "{argument}: has {got} values, must have {need}")
@@ -183,7 +186,10 @@ impl fmt::Display for Error {
                 write!(f, "bias: value {index} is {got} in the accumulator's scale, must fit i32")
             }
             Error::ZeroPoint { argument, got, k } => {
-                write!(f, "{argument}: was {got}, must be smaller for k = {k}: the exact sum has to stay below 2^63")
+                write!(
+                    f,
+                    "{argument}: was {got}, must be smaller for k = {k}: the exact sum has to stay below 2^63"
+                )
             }
             Error::Kernel { argument, got, known, available } => {
                 let why = if *known { "which this CPU lacks" } else { "which does not exist" };

@@ -201,7 +201,11 @@ impl<'a> Gemm<'a> {
     /// As [`run_i32`](Self::run_i32); also [`Error::Length`] if the number of scales is not N,
     /// [`Error::Clamp`] if the clamp excludes all of `T`, and [`Error::ZeroPoint`] if the exact sum
     /// could reach 2^63.
-    pub fn run_requantized<T: Quantized>(&self, c: MatMut<'_, T>, output: &Requantize<'_>) -> Result<(), Error> {
+    pub fn run_requantized<T: Quantized>(
+        &self,
+        c: MatMut<'_, T>,
+        output: &Requantize<'_>,
+    ) -> Result<(), Error> {
         self.check((c.rows(), c.cols()))?;
         width::check(self)?;
         output.scale.check_columns(c.cols())?;
@@ -240,7 +244,9 @@ impl<'a> Gemm<'a> {
         self.a_zero.check("a_zero", m)?;
         self.b_zero.check("b_zero", n)?;
         match self.bias {
-            Some(bias) if bias.len() != n => Err(Error::Length { argument: "bias", got: bias.len(), need: n }),
+            Some(bias) if bias.len() != n => {
+                Err(Error::Length { argument: "bias", got: bias.len(), need: n })
+            }
             _ => Ok(()),
         }
     }

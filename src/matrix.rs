@@ -189,13 +189,13 @@ impl<'a, T> MatMut<'a, T> {
     ) -> Result<Self, Error> {
         let got = data.len();
         let (shape, strides) = ((rows, cols), (row_stride, col_stride));
-        BlockMut::new(data, rows, cols, row_stride, col_stride).map(|block| Self { block }).map_err(|misfit| {
-            match misfit {
+        BlockMut::new(data, rows, cols, row_stride, col_stride).map(|block| Self { block }).map_err(
+            |misfit| match misfit {
                 Misfit::TooShort(need) => Error::TooShort { argument: "output", got, need },
                 Misfit::TooLarge => Error::TooLarge { argument: "output", shape, strides },
                 Misfit::Overlap => Error::Overlap { shape, strides },
-            }
-        })
+            },
+        )
     }
 
     /// A row-major view (C order): rows one after the other.

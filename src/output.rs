@@ -150,7 +150,9 @@ impl<'a> Dequantize<'a> {
     pub(crate) fn check_columns(&self, n: usize) -> Result<(), Error> {
         self.scale.check_columns(n)?;
         match self.bias {
-            Some(bias) if bias.len() != n => Err(Error::Length { argument: "bias", got: bias.len(), need: n }),
+            Some(bias) if bias.len() != n => {
+                Err(Error::Length { argument: "bias", got: bias.len(), need: n })
+            }
             _ => Ok(()),
         }
     }

@@ -248,7 +248,8 @@ impl Columns {
 
     fn summarize(&mut self, n: usize) {
         let abs = self.abs_sum.iter().copied().max().unwrap_or(0);
-        let (lo, hi) = self.min_max[..n].iter().fold((i16::MAX, i16::MIN), |a, b| (a.0.min(b.0), a.1.max(b.1)));
+        let (lo, hi) =
+            self.min_max[..n].iter().fold((i16::MAX, i16::MIN), |a, b| (a.0.min(b.0), a.1.max(b.1)));
         self.all = if n == 0 { (0, 0, 0) } else { (abs, lo, hi) };
     }
 }

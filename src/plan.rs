@@ -22,7 +22,13 @@ const SUMS: usize = 256 << 10;
 
 impl Plan {
     /// For M rows and K values of k, each `a_size` bytes in A and `b_size` in B.
-    pub(crate) fn new(m: usize, k: usize, kernel: &Kernel, (a_size, b_size): (usize, usize), caches: Caches) -> Self {
+    pub(crate) fn new(
+        m: usize,
+        k: usize,
+        kernel: &Kernel,
+        (a_size, b_size): (usize, usize),
+        caches: Caches,
+    ) -> Self {
         // A panel of B, KC x NR, takes half of the second-level cache at most; it is read once per tile.
         let panel_row = kernel.nr * b_size;
         let kc = (caches.l2 / 2 / panel_row).clamp(256, MAX_KC) / kernel.kr * kernel.kr;

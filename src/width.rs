@@ -52,8 +52,7 @@ pub(crate) fn check(gemm: &Gemm<'_>) -> Result<(), Error> {
         let (lo, hi) = zero.min_max();
         if lo.unsigned_abs() > hi.unsigned_abs() { lo } else { hi }
     };
-    let (argument, got) =
-        if a >= b { ("a_zero", far(&gemm.a_zero)) } else { ("b_zero", far(&gemm.b_zero)) };
+    let (argument, got) = if a >= b { ("a_zero", far(&gemm.a_zero)) } else { ("b_zero", far(&gemm.b_zero)) };
     Err(Error::ZeroPoint { argument, got, k })
 }
 

@@ -54,7 +54,10 @@ fn overlaps(rows: usize, cols: usize, row_stride: usize, col_stride: usize) -> b
     while rest != 0 {
         (g, rest) = (rest, g % rest);
     }
-    if g == 0 { rows > 1 || cols > 1 } else { col_stride / g < rows && row_stride / g < cols }
+    match (row_stride.checked_div(g), col_stride.checked_div(g)) {
+        (Some(cols_apart), Some(rows_apart)) => rows_apart < rows && cols_apart < cols,
+        _ => rows > 1 || cols > 1,
+    }
 }
 
 impl<'a, T> BlockMut<'a, T> {

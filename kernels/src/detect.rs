@@ -108,7 +108,8 @@ impl Caches {
     #[cfg(target_arch = "x86_64")]
     fn from_cpuid() -> Option<Self> {
         use core::arch::x86_64::{__cpuid, __cpuid_count};
-        let amd = __cpuid(0).ecx == u32::from_le_bytes(*b"cAMD") || __cpuid(0).ecx == u32::from_le_bytes(*b"uine");
+        let amd =
+            __cpuid(0).ecx == u32::from_le_bytes(*b"cAMD") || __cpuid(0).ecx == u32::from_le_bytes(*b"uine");
         let leaf = match amd {
             true if __cpuid(0x8000_0000).eax >= 0x8000_001d && __cpuid(0x8000_0001).ecx >> 22 & 1 == 1 => {
                 0x8000_001d

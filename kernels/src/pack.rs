@@ -105,7 +105,13 @@ fn pack_8(source: Source<'_>, flip: u8, (k_len, cols): (usize, usize), group: us
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
-fn pack_16(source: Source<'_>, convert: Convert, (k_len, cols): (usize, usize), group: usize, panel: &mut [i16]) {
+fn pack_16(
+    source: Source<'_>,
+    convert: Convert,
+    (k_len, cols): (usize, usize),
+    group: usize,
+    panel: &mut [i16],
+) {
     match convert {
         Convert::Extend => {
             pack_groups::<i16, 2>(source, |byte| i16::from(byte as i8), (k_len, cols), group, panel);
@@ -149,7 +155,8 @@ fn pack_groups<T: Copy + Default, const KR: usize>(
                 for (r, cell) in cell.iter_mut().enumerate() {
                     let k = g * KR + r;
                     let inside = k < k_len;
-                    *cell = if inside { convert(bits[k * row_stride + j * col_stride]) } else { T::default() };
+                    *cell =
+                        if inside { convert(bits[k * row_stride + j * col_stride]) } else { T::default() };
                 }
             }
         }

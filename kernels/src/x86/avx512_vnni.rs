@@ -30,21 +30,30 @@ pub static K6X64: Kernel = kernel(
     "avx512vnni-6x64c4",
     6,
     64,
-    &[variant(Stored::U8, Stored::I8, micro_6x64::<false>), variant(Stored::I8, Stored::U8, micro_6x64::<true>)],
+    &[
+        variant(Stored::U8, Stored::I8, micro_6x64::<false>),
+        variant(Stored::I8, Stored::U8, micro_6x64::<true>),
+    ],
 );
 
 pub static K12X32: Kernel = kernel(
     "avx512vnni-12x32c4",
     12,
     32,
-    &[variant(Stored::U8, Stored::I8, micro_12x32::<false>), variant(Stored::I8, Stored::U8, micro_12x32::<true>)],
+    &[
+        variant(Stored::U8, Stored::I8, micro_12x32::<false>),
+        variant(Stored::I8, Stored::U8, micro_12x32::<true>),
+    ],
 );
 
 pub static K12X16: Kernel = kernel(
     "avx512vnni-12x16c4",
     12,
     16,
-    &[variant(Stored::U8, Stored::I8, micro_12x16::<false>), variant(Stored::I8, Stored::U8, micro_12x16::<true>)],
+    &[
+        variant(Stored::U8, Stored::I8, micro_12x16::<false>),
+        variant(Stored::I8, Stored::U8, micro_12x16::<true>),
+    ],
 );
 
 /// # Safety

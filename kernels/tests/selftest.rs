@@ -1,0 +1,94 @@
+//! The self-test on every kernel that this CPU can run, with guard pages around its arena.
+
+use qgemm_kernels::{Features, Isa, TABLE, selftest};
+
+/// Memory with an inaccessible page before and after it.
+#[cfg(unix)]
+struct Guarded {
+    map: *mut libc::c_void,
+    len: usize,
+    page: usize,
+}
+
+#[cfg(unix)]
+impl Guarded {
+    fn new(len: usize) -> Self {
+        // SAFETY: a query without arguments that could be wrong.
+        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
+        assert_eq!(len % page, 0);
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        // SAFETY: a new mapping, nothing else refers to it; its inner part becomes accessible.
+        unsafe {
+            let map = libc::mmap(std::ptr::null_mut(), len + 2 * page, libc::PROT_NONE, flags, -1, 0);
+            assert_ne!(map, libc::MAP_FAILED);
+            let inner = map.byte_add(page);
+            assert_eq!(libc::mprotect(inner, len, libc::PROT_READ | libc::PROT_WRITE), 0);
+            Self { map, len, page }
+        }
+    }
+
+    fn bytes(&mut self) -> &mut [u8] {
+        // SAFETY: `len` accessible bytes, zeroed by the system, that `self` owns.
+        unsafe { std::slice::from_raw_parts_mut(self.map.byte_add(self.page).cast(), self.len) }
+    }
+}
+
+#[cfg(unix)]
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        // SAFETY: the mapping that `new` made, whole; no borrow of it outlives `self`.
+        unsafe { libc::munmap(self.map, self.len + 2 * self.page) };
+    }
+}
+
+#[cfg(unix)]
+fn arena() -> Guarded {
+    Guarded::new(selftest::ARENA)
+}
+
+#[cfg(not(unix))]
+struct Heap(Vec<qgemm_kernels::pack::Line>);
+
+#[cfg(not(unix))]
+impl Heap {
+    fn bytes(&mut self) -> &mut [u8] {
+        bytemuck::cast_slice_mut(&mut self.0)
+    }
+}
+
+#[cfg(not(unix))]
+fn arena() -> Heap {
+    Heap(vec![qgemm_kernels::pack::Line([0; 64]); selftest::ARENA / 64])
+}
+
+#[test]
+fn every_kernel_of_this_cpu_is_exact() {
+    let features = Features::detect();
+    let mut failed = 0;
+    for kernel in TABLE {
+        let Some(ready) = kernel.ready(&features) else {
+            println!("{}: not on this CPU", kernel.name);
+            continue;
+        };
+        let mut report = String::new();
+        let outcome = selftest::run(ready, arena().bytes(), &mut report);
+        println!("{}: {} passed, {} failed\n{report}", kernel.name, outcome.passed, outcome.failed);
+        assert!(outcome.passed + outcome.failed > 250, "{}: too few cases ran", kernel.name);
+        failed += outcome.failed;
+    }
+    assert_eq!(failed, 0, "cases failed, see above");
+}
+
+/// `QGEMM_REQUIRE_ISA=avx2,!avx512vnni`: what must have run above, and what must not have.
+#[test]
+fn the_required_instruction_sets_ran() {
+    let features = Features::detect();
+    let required = std::env::var("QGEMM_REQUIRE_ISA").unwrap_or_default();
+    for word in required.split(',').filter(|word| !word.is_empty()) {
+        let (name, wanted) = word.strip_prefix('!').map_or((word, true), |name| (name, false));
+        let isa = Isa::ALL.iter().find(|isa| isa.name() == name);
+        let isa = isa.unwrap_or_else(|| panic!("QGEMM_REQUIRE_ISA: there is no instruction set '{name}'"));
+        let ran = TABLE.iter().any(|kernel| kernel.isa == *isa && kernel.ready(&features).is_some());
+        assert_eq!(ran, wanted, "QGEMM_REQUIRE_ISA is '{required}', but for {name} this CPU differs");
+    }
+}
