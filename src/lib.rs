@@ -1,4 +1,62 @@
 //! Exact, fast int8 matrix multiplication with fused requantization.
+//!
+//! ```text
+//! acc[m,n] = Σ_k (A[m,k] - za[m]) · (B[k,n] - zb[n]) + bias[n]
+//! ```
+//!
+//! A (activations) is M×K, B (weights) K×N, each of `i8` or `u8`. B is packed once ([`PackedB`]), a
+//! product is described and run by [`Gemm`], and the same integers in give the same integers out on
+//! every CPU, for any K, any values and any number of threads. What is stored is `acc` modulo 2^32, or
+//! an 8-bit or f32 value made from its full value: see [`Gemm::run_i32`], [`Requantize`] and
+//! [`Dequantize`].
+//!
+//! # Example
+//!
+//! ```
+//! use qgemm::{ElementType, Gemm, MatMut, MatRef, PackedB, Requantize};
+//!
+//! // Weights: K = 3, N = 2, row-major. Activations will be u8.
+//! let weights = [1i8, -2, 3, 4, 5, -6];
+//! let b = PackedB::pack(MatRef::row_major(&weights, 3, 2)?, ElementType::U8)?;
+//!
+//! // Two rows of activations, zero point 10, a bias in the scale of the sums.
+//! let a = [10u8, 20, 30, 0, 10, 255];
+//! let product = Gemm::new(MatRef::row_major(&a, 2, 3)?, &b).a_zero(10).bias(&[1, 2]);
+//!
+//! // scale = scale_a · scale_b / scale_out for each column; output zero point -3; ReLU.
+//! let output = Requantize::new(&[0.5, 0.25], -3)?.clamp(-3, 127)?;
+//! let mut y = [0i8; 4];
+//! product.run_requantized(MatMut::row_major(&mut y, 2, 2)?, &output)?;
+//! assert_eq!(y, [63, -3, 127, -3]);
+//! # Ok::<(), qgemm::Error>(())
+//! ```
+//!
+//! # Words
+//!
+//! - *zero point*: the integer that stands for 0; any i32, per tensor, per row of A, per column of B.
+//! - *scale*: the width of a quantization step; *requantize*: from sums to 8 bits by a scale.
+//! - *micro-kernel*: multiplies MR rows of A by one *panel*, NR columns of packed B, into a *tile* of C.
+//! - *KR*: values of k side by side in a panel, as one instruction takes them.
+//! - *MC, KC, NC*: the blocks of M, K and N that keep operands in cache.
+//! - *epilogue*: from a tile's sums to what is stored, while the tile is in cache.
+//!
+//! # The walk
+//!
+//! `gemm` (the call, checked) → `width` (do the sums fit 32 bits?) → `plan` (block sizes) → `driver`
+//! (threads) → `band` (the loop nest) → a kernel → `epilogue`. The kernels, and all `unsafe` code, are
+//! in the crate `qgemm-kernels`.
+//!
+//! # Features
+//!
+//! `rayon` (default): large products use the calling thread's rayon pool. Without it they run on that
+//! thread alone, with the same results.
+//!
+//! # Memory
+//!
+//! A thread keeps its scratch between calls: after the first call of a size nothing is allocated on one
+//! thread or on a pool's threads. Scratch takes at most about twice the second-level cache (1 to 4 MiB)
+//! per thread. A B that is not packed ahead is packed into memory that the thread keeps as well;
+//! [`release_thread_memory`] frees both.
 #![forbid(unsafe_code)]
 
 mod band;

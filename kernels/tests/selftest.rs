@@ -1,6 +1,6 @@
 //! The self-test on every kernel that this CPU can run, with guard pages around its arena.
 
-use qgemm_kernels::{Features, Isa, TABLE, selftest};
+use qgemm_kernels::{Features, Isa, Kernel, TABLE, Variant, selftest};
 
 /// Memory with an inaccessible page before and after it.
 #[cfg(unix)]
@@ -91,4 +91,24 @@ fn the_required_instruction_sets_ran() {
         let ran = TABLE.iter().any(|kernel| kernel.isa == *isa && kernel.ready(&features).is_some());
         assert_eq!(ran, wanted, "QGEMM_REQUIRE_ISA is '{required}', but for {name} this CPU differs");
     }
+}
+
+/// The rows of the README's table that are for this target are those of `TABLE`, in the same order.
+#[test]
+fn the_readme_lists_the_table() {
+    let rows = include_str!("../README.md").lines().filter_map(|line| line.strip_prefix("| `"));
+    let mut listed = Vec::new();
+    for row in rows {
+        let cells: Vec<_> = row.trim_end_matches('|').split('|').map(str::trim).collect();
+        let [name, _, types, targets] = cells[..] else { panic!("a row of other columns: {row}") };
+        if targets == "all" || targets == std::env::consts::ARCH {
+            listed.push((name.trim_end_matches('`').to_string(), types.to_string()));
+        }
+    }
+    let types = |kernel: &Kernel| {
+        let pair = |v: &Variant| format!("{:?} x {:?}", v.a, v.b).to_lowercase();
+        kernel.variants.iter().map(pair).collect::<Vec<_>>().join(", ")
+    };
+    let table: Vec<_> = TABLE.iter().map(|kernel| (kernel.name.to_string(), types(kernel))).collect();
+    assert_eq!(listed, table);
 }
