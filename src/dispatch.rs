@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 const VARIABLE: &str = "QGEMM_ISA";
 
 /// Instruction sets that users may name although this build has no kernel for them.
-const OTHER_ISAS: [&str; 5] = ["avxvnni", "avx512bw", "neon", "dotprod", "i8mm"];
+const OTHER_ISAS: [&str; 3] = ["neon", "dotprod", "i8mm"];
 
 /// The kernels to choose from when a matrix is packed: all of one instruction set, or a single one.
 #[derive(Clone, Debug)]

@@ -11,13 +11,18 @@ pub enum Isa {
     Portable,
     /// AVX2 (x86-64).
     Avx2,
+    /// AVX2 and AVX-VNNI (x86-64).
+    AvxVnni,
+    /// AVX-512 F and BW (x86-64).
+    Avx512Bw,
     /// AVX-512 F, BW, VL and VNNI (x86-64).
     Avx512Vnni,
 }
 
 impl Isa {
     /// All of them, the narrowest first.
-    pub const ALL: [Isa; 4] = [Isa::Scalar, Isa::Portable, Isa::Avx2, Isa::Avx512Vnni];
+    pub const ALL: [Isa; 6] =
+        [Isa::Scalar, Isa::Portable, Isa::Avx2, Isa::AvxVnni, Isa::Avx512Bw, Isa::Avx512Vnni];
 
     /// The name that users give.
     pub const fn name(self) -> &'static str {
@@ -25,6 +30,8 @@ impl Isa {
             Isa::Scalar => "scalar",
             Isa::Portable => "portable",
             Isa::Avx2 => "avx2",
+            Isa::AvxVnni => "avxvnni",
+            Isa::Avx512Bw => "avx512bw",
             Isa::Avx512Vnni => "avx512vnni",
         }
     }
@@ -40,6 +47,8 @@ impl fmt::Display for Isa {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Features {
     avx2: bool,
+    avxvnni: bool,
+    avx512bw: bool,
     avx512vnni: bool,
 }
 
@@ -55,7 +64,12 @@ impl Features {
         macro_rules! has {
             ($($feature:tt)*) => { true $(&& cfg!(target_feature = $feature))* };
         }
-        Self { avx2: has!("avx2"), avx512vnni: has!("avx512f" "avx512bw" "avx512vl" "avx512vnni") }
+        Self {
+            avx2: has!("avx2"),
+            avxvnni: has!("avx2" "avxvnni"),
+            avx512bw: has!("avx512f" "avx512bw"),
+            avx512vnni: has!("avx512f" "avx512bw" "avx512vl" "avx512vnni"),
+        }
     }
 
     /// Takes the caller's word, for bare metal.
@@ -64,7 +78,12 @@ impl Features {
     /// The CPU has each instruction set for which `has` returns true, and the operating system, if
     /// any, keeps its registers.
     pub unsafe fn assume(has: impl Fn(Isa) -> bool) -> Self {
-        Self { avx2: has(Isa::Avx2), avx512vnni: has(Isa::Avx512Vnni) }
+        Self {
+            avx2: has(Isa::Avx2),
+            avxvnni: has(Isa::AvxVnni),
+            avx512bw: has(Isa::Avx512Bw),
+            avx512vnni: has(Isa::Avx512Vnni),
+        }
     }
 
     /// Whether the CPU has `isa`.
@@ -72,6 +91,8 @@ impl Features {
         match isa {
             Isa::Scalar | Isa::Portable => true,
             Isa::Avx2 => self.avx2,
+            Isa::AvxVnni => self.avxvnni,
+            Isa::Avx512Bw => self.avx512bw,
             Isa::Avx512Vnni => self.avx512vnni,
         }
     }

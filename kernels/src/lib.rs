@@ -26,6 +26,7 @@ extern crate std;
 pub mod block;
 pub mod detect;
 pub mod pack;
+pub mod peak;
 mod portable;
 pub mod rows;
 mod scalar;
@@ -101,6 +102,10 @@ pub static TABLE: &[&Kernel] = &[
     &portable::KERNEL,
     #[cfg(target_arch = "x86_64")]
     &x86::avx2::KERNEL,
+    #[cfg(target_arch = "x86_64")]
+    &x86::avx_vnni::KERNEL,
+    #[cfg(target_arch = "x86_64")]
+    &x86::avx512_bw::KERNEL,
     #[cfg(target_arch = "x86_64")]
     &x86::avx512_vnni::K12X16,
     #[cfg(target_arch = "x86_64")]

@@ -1,0 +1,108 @@
+//! The 6x16 tiles of the 256-bit kernels. Their files give the dot product; everything else is here.
+//!
+//! A k-group is 4 bytes of a row of A (4 bytes or 2 words, KR of them) and 8 times 4 bytes of the panel
+//! per vector:
+//!
+//! ```text
+//!   panel, one k-group:  j0 (KR values) j1 .. j7 | j8 .. j15        two ymm
+//!   A, row i:            the 4 bytes of the group, in all lanes     vpbroadcastd
+//! ```
+//!
+//! Registers, all 16: 12 accumulators, 2 of B, 1 of A, 1 product where the instruction does not add it
+//! itself. Where 8 columns of a panel or fewer are stored, its second half is left out.
+
+use crate::Args;
+use core::arch::x86_64::*;
+
+/// Rows of a tile.
+pub const MR: usize = 6;
+/// Columns of a panel.
+pub const NR: usize = 16;
+
+/// An instruction set with a pair of stored types.
+pub trait Tiles {
+    /// Calls [`tile`] with the dot product, in a function that has the instructions.
+    ///
+    /// # Safety
+    /// As for [`tile`], and the CPU has the instructions.
+    unsafe fn tile<const H: usize, const V: usize>(t: &Args);
+}
+
+/// # Safety
+/// As for every [`MicroFn`](crate::MicroFn).
+pub unsafe fn micro_6x16<T: Tiles>(t: &Args) {
+    // SAFETY: the caller's promise; the tile has as many vectors as hold the columns.
+    unsafe {
+        match (t.rows, t.cols > 8) {
+            (1, false) => T::tile::<1, 1>(t),
+            (2, false) => T::tile::<2, 1>(t),
+            (3, false) => T::tile::<3, 1>(t),
+            (4, false) => T::tile::<4, 1>(t),
+            (5, false) => T::tile::<5, 1>(t),
+            (_, false) => T::tile::<6, 1>(t),
+            (1, true) => T::tile::<1, 2>(t),
+            (2, true) => T::tile::<2, 2>(t),
+            (3, true) => T::tile::<3, 2>(t),
+            (4, true) => T::tile::<4, 2>(t),
+            (5, true) => T::tile::<5, 2>(t),
+            (_, true) => T::tile::<6, 2>(t),
+        }
+    }
+}
+
+/// H rows and V vectors of columns; `size` is the bytes of an element, and `dot(acc, a, b)` adds to
+/// each lane the products of the lane's groups.
+///
+/// # Safety
+/// As for every [`MicroFn`](crate::MicroFn), with H rows and V = ceil(cols / 8); the caller has AVX2,
+/// and is where this is inlined.
+#[inline(always)]
+pub unsafe fn tile<const H: usize, const V: usize>(
+    t: &Args,
+    size: usize,
+    dot: impl Fn(__m256i, __m256i, __m256i) -> __m256i,
+) {
+    // SAFETY: throughout, the CPU has the instructions. C, `row` and A have H rows, `col` NR values; the
+    // masks keep loads and stores to the `cols` elements of a row of C; the panel has all its k-groups,
+    // the last one padded; of A no more is read than the bytes of its rows.
+    unsafe {
+        let mut acc = [[_mm256_setzero_si256(); V]; H];
+        let (groups, left) = (t.k * size / 4, t.k * size % 4);
+        for g in 0..groups {
+            let group = t.b.add(g * 4 * NR);
+            let mut b = [_mm256_setzero_si256(); V];
+            for v in 0..V {
+                b[v] = _mm256_loadu_si256(group.add(32 * v).cast());
+            }
+            for i in 0..H {
+                let a = _mm256_set1_epi32(t.a.add(i * t.lda + 4 * g).cast::<i32>().read_unaligned());
+                for v in 0..V {
+                    acc[i][v] = dot(acc[i][v], a, b[v]);
+                }
+            }
+        }
+        if left > 0 {
+            let group = t.b.add(groups * 4 * NR);
+            for i in 0..H {
+                let a = _mm256_set1_epi32(super::partial_group(t.a.add(i * t.lda + 4 * groups), left));
+                for v in 0..V {
+                    acc[i][v] = dot(acc[i][v], a, _mm256_loadu_si256(group.add(32 * v).cast()));
+                }
+            }
+        }
+        let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+        for v in 0..V {
+            let mask = _mm256_cmpgt_epi32(_mm256_set1_epi32((t.cols - 8 * v).min(8) as i32), lanes);
+            let col = _mm256_loadu_si256(t.col.add(8 * v).cast());
+            for i in 0..H {
+                let c = t.c.add(i * t.ldc).wrapping_add(8 * v);
+                let mut sum = _mm256_add_epi32(acc[i][v], col);
+                sum = _mm256_add_epi32(sum, _mm256_set1_epi32(*t.row.add(i)));
+                if t.accumulate {
+                    sum = _mm256_add_epi32(sum, _mm256_maskload_epi32(c, mask));
+                }
+                _mm256_maskstore_epi32(c, mask, sum);
+            }
+        }
+    }
+}

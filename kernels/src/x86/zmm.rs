@@ -1,0 +1,164 @@
+//! The tiles of the 512-bit kernels. Their files give the dot product; everything else is here.
+//!
+//! A k-group is 4 bytes of a row of A (4 bytes or 2 words, KR of them) and 16 times 4 bytes of the
+//! panel per vector:
+//!
+//! ```text
+//!   panel, one k-group:  j0 (KR values) j1 .. j15 | j16 .. | ..       NR/16 zmm
+//!   A, row i:            the 4 bytes of the group, in all lanes       vpbroadcastd
+//! ```
+//!
+//! Registers, of 32: 24 accumulators (12 at NR = 16), NR/16 of B, 1 of A, 1 product where the
+//! instruction does not add it itself. The accumulators start from the row and column terms (and C), so
+//! that nothing is left to add at the end. Where the last panel has fewer columns that are stored,
+//! vectors without any are left out.
+
+use crate::Args;
+use core::arch::x86_64::*;
+
+/// An instruction set with a pair of stored types.
+pub trait Tiles {
+    /// Calls [`tile`] with the dot product, in a function that has the instructions.
+    ///
+    /// # Safety
+    /// As for [`tile`], and the CPU has the instructions.
+    unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(t: &Args);
+}
+
+/// Tiles of up to 6 rows of panels 64 wide.
+///
+/// # Safety
+/// As for every [`MicroFn`](crate::MicroFn).
+pub unsafe fn micro_6x64<T: Tiles>(t: &Args) {
+    /// # Safety
+    /// As above, with H rows.
+    #[inline]
+    unsafe fn width<T: Tiles, const H: usize>(t: &Args) {
+        // SAFETY: as above; the tile has as many vectors as hold the columns.
+        unsafe {
+            match t.cols.div_ceil(16) {
+                1 => T::tile::<H, 1, 4>(t),
+                2 => T::tile::<H, 2, 4>(t),
+                3 => T::tile::<H, 3, 4>(t),
+                _ => T::tile::<H, 4, 4>(t),
+            }
+        }
+    }
+    // SAFETY: the caller's promise.
+    unsafe {
+        match t.rows {
+            1 => width::<T, 1>(t),
+            2 => width::<T, 2>(t),
+            3 => width::<T, 3>(t),
+            4 => width::<T, 4>(t),
+            5 => width::<T, 5>(t),
+            _ => width::<T, 6>(t),
+        }
+    }
+}
+
+/// Tiles of up to 12 rows of panels 32 wide.
+///
+/// # Safety
+/// As for every [`MicroFn`](crate::MicroFn).
+pub unsafe fn micro_12x32<T: Tiles>(t: &Args) {
+    // SAFETY: the caller's promise; the tile has as many vectors as hold the columns.
+    unsafe {
+        match t.cols.div_ceil(16) {
+            1 => height::<T, 1, 2>(t),
+            _ => height::<T, 2, 2>(t),
+        }
+    }
+}
+
+/// Tiles of up to 12 rows of panels 16 wide.
+///
+/// # Safety
+/// As for every [`MicroFn`](crate::MicroFn).
+pub unsafe fn micro_12x16<T: Tiles>(t: &Args) {
+    // SAFETY: the caller's promise.
+    unsafe { height::<T, 1, 1>(t) }
+}
+
+/// # Safety
+/// As for every [`MicroFn`](crate::MicroFn), with V = ceil(cols / 16).
+#[inline]
+unsafe fn height<T: Tiles, const V: usize, const PANEL: usize>(t: &Args) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match t.rows {
+            1 => T::tile::<1, V, PANEL>(t),
+            2 => T::tile::<2, V, PANEL>(t),
+            3 => T::tile::<3, V, PANEL>(t),
+            4 => T::tile::<4, V, PANEL>(t),
+            5 => T::tile::<5, V, PANEL>(t),
+            6 => T::tile::<6, V, PANEL>(t),
+            7 => T::tile::<7, V, PANEL>(t),
+            8 => T::tile::<8, V, PANEL>(t),
+            9 => T::tile::<9, V, PANEL>(t),
+            10 => T::tile::<10, V, PANEL>(t),
+            11 => T::tile::<11, V, PANEL>(t),
+            _ => T::tile::<12, V, PANEL>(t),
+        }
+    }
+}
+
+/// H rows and V vectors of columns of a panel that is PANEL vectors wide; `size` is the bytes of an
+/// element, and `dot(acc, a, b)` adds to each lane the products of the lane's groups.
+///
+/// # Safety
+/// As for every [`MicroFn`](crate::MicroFn), with H rows and V = ceil(cols / 16); the caller has
+/// AVX-512 F, and is where this is inlined.
+#[inline(always)]
+pub unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(
+    t: &Args,
+    size: usize,
+    dot: impl Fn(__m512i, __m512i, __m512i) -> __m512i,
+) {
+    // SAFETY: throughout, the CPU has the instructions. C, `row` and A have H rows, `col` NR values; the
+    // masks keep loads and stores to the `cols` elements of a row of C; the panel has all its k-groups,
+    // the last one padded; of A no more is read than the bytes of its rows.
+    unsafe {
+        let mut mask: [__mmask16; V] = [!0; V];
+        mask[V - 1] = !0 >> (16 * V - t.cols);
+        let mut acc = [[_mm512_setzero_si512(); V]; H];
+        for i in 0..H {
+            for v in 0..V {
+                let col = _mm512_loadu_si512(t.col.add(16 * v).cast());
+                acc[i][v] = _mm512_add_epi32(col, _mm512_set1_epi32(*t.row.add(i)));
+                if t.accumulate {
+                    let c = t.c.add(i * t.ldc).wrapping_add(16 * v);
+                    acc[i][v] = _mm512_add_epi32(acc[i][v], _mm512_maskz_loadu_epi32(mask[v], c));
+                }
+            }
+        }
+        let (groups, left) = (t.k * size / 4, t.k * size % 4);
+        for g in 0..groups {
+            let group = t.b.add(g * 64 * PANEL);
+            let mut b = [_mm512_setzero_si512(); V];
+            for v in 0..V {
+                b[v] = _mm512_loadu_si512(group.add(64 * v).cast());
+            }
+            for i in 0..H {
+                let a = _mm512_set1_epi32(t.a.add(i * t.lda + 4 * g).cast::<i32>().read_unaligned());
+                for v in 0..V {
+                    acc[i][v] = dot(acc[i][v], a, b[v]);
+                }
+            }
+        }
+        if left > 0 {
+            let group = t.b.add(groups * 64 * PANEL);
+            for i in 0..H {
+                let a = _mm512_set1_epi32(super::partial_group(t.a.add(i * t.lda + 4 * groups), left));
+                for v in 0..V {
+                    acc[i][v] = dot(acc[i][v], a, _mm512_loadu_si512(group.add(64 * v).cast()));
+                }
+            }
+        }
+        for i in 0..H {
+            for v in 0..V {
+                _mm512_mask_storeu_epi32(t.c.add(i * t.ldc).wrapping_add(16 * v), mask[v], acc[i][v]);
+            }
+        }
+    }
+}
