@@ -1,0 +1,34 @@
+//! What the emulated CPU says of itself, asked without an operating system.
+
+use core::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
+use qgemm_kernels::Isa;
+
+/// Whether the CPU has `isa` and its registers are enabled.
+pub fn has(isa: Isa) -> bool {
+    let leaf1 = __cpuid(1);
+    if leaf1.ecx >> 27 & 1 == 0 || __cpuid(0).eax < 7 {
+        return matches!(isa, Isa::Scalar | Isa::Portable); // no OSXSAVE
+    }
+    // SAFETY: OSXSAVE is set.
+    let xcr0 = unsafe { xcr0() };
+    let (ymm, zmm) = (xcr0 & 6 == 6, xcr0 & 0xe6 == 0xe6);
+    let leaf7 = __cpuid_count(7, 0);
+    let leaf71 = if leaf7.eax >= 1 { __cpuid_count(7, 1).eax } else { 0 };
+    let bit = |register: u32, bit: u32| register >> bit & 1 == 1;
+    let (avx512f, avx512bw, avx512vl) = (bit(leaf7.ebx, 16), bit(leaf7.ebx, 30), bit(leaf7.ebx, 31));
+    match isa {
+        Isa::Scalar | Isa::Portable => true,
+        Isa::Avx2 => ymm && bit(leaf7.ebx, 5),
+        Isa::AvxVnni => ymm && bit(leaf7.ebx, 5) && bit(leaf71, 4),
+        Isa::Avx512Bw => zmm && avx512f && avx512bw,
+        Isa::Avx512Vnni => zmm && avx512f && avx512bw && avx512vl && bit(leaf7.ecx, 11),
+    }
+}
+
+/// # Safety
+/// The operating system, here boot.s, has set OSXSAVE.
+#[target_feature(enable = "xsave")]
+unsafe fn xcr0() -> u64 {
+    // SAFETY: register 0 exists where OSXSAVE is set.
+    unsafe { _xgetbv(0) }
+}
