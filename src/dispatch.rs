@@ -7,9 +7,6 @@ use std::sync::OnceLock;
 /// The environment variable that names an instruction set or a kernel.
 const VARIABLE: &str = "QGEMM_ISA";
 
-/// Instruction sets that users may name although this build has no kernel for them.
-const OTHER_ISAS: [&str; 3] = ["neon", "dotprod", "i8mm"];
-
 /// The kernels to choose from when a matrix is packed: all of one instruction set, or a single one.
 #[derive(Clone, Debug)]
 pub struct Dispatch {
@@ -71,9 +68,8 @@ impl Dispatch {
         if !found.kernels.is_empty() {
             return Ok(found);
         }
-        let known = Isa::ALL.iter().any(|isa| isa.name() == name)
-            || OTHER_ISAS.contains(&name)
-            || TABLE.iter().any(|kernel| kernel.name == name);
+        let known =
+            Isa::ALL.iter().any(|isa| isa.name() == name) || TABLE.iter().any(|kernel| kernel.name == name);
         let here = Self::available();
         let mut available: Vec<_> = here.iter().map(|kernel| kernel.isa.name()).collect();
         available.dedup();

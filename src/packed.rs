@@ -95,7 +95,7 @@ impl PackedB {
     ) -> Result<(), Error> {
         let (k, n) = (b.rows(), b.cols());
         let kernel = dispatch.choose(n);
-        let variant = variant_for(&kernel, activations);
+        let variant = variant_for(&kernel, activations, b.element);
         let stored = kernel.variants[variant].b;
         let convert = Convert::new(b.element == ElementType::I8, stored);
         let panels = n.div_ceil(kernel.nr);
@@ -208,11 +208,12 @@ impl PackedB {
     }
 }
 
-/// The variant of `kernel` that reads such activations in place; the only one if there is one.
-fn variant_for(kernel: &Kernel, activations: ElementType) -> usize {
-    let signed = activations == ElementType::I8;
-    let in_place = |v: &Variant| Convert::new(signed, v.a) == Convert::Copy;
-    kernel.variants.iter().position(in_place).unwrap_or(0)
+/// The variant of `kernel` that reads such activations in place, and of those the one that stores `b`
+/// as it is, if there are such.
+fn variant_for(kernel: &Kernel, activations: ElementType, b: ElementType) -> usize {
+    let kept = |element, stored| Convert::new(element == ElementType::I8, stored) == Convert::Copy;
+    let find = |wanted: &dyn Fn(&Variant) -> bool| kernel.variants.iter().position(wanted);
+    find(&|v| kept(activations, v.a) && kept(b, v.b)).or(find(&|v| kept(activations, v.a))).unwrap_or(0)
 }
 
 /// `b` from column `j` on.

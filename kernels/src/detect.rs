@@ -17,12 +17,27 @@ pub enum Isa {
     Avx512Bw,
     /// AVX-512 F, BW, VL and VNNI (x86-64).
     Avx512Vnni,
+    /// NEON (64-bit Arm).
+    Neon,
+    /// NEON and the dot product extension (64-bit Arm).
+    Dotprod,
+    /// NEON and the 8-bit matrix extension (64-bit Arm).
+    I8mm,
 }
 
 impl Isa {
     /// All of them, the narrowest first.
-    pub const ALL: [Isa; 6] =
-        [Isa::Scalar, Isa::Portable, Isa::Avx2, Isa::AvxVnni, Isa::Avx512Bw, Isa::Avx512Vnni];
+    pub const ALL: [Isa; 9] = [
+        Isa::Scalar,
+        Isa::Portable,
+        Isa::Avx2,
+        Isa::AvxVnni,
+        Isa::Avx512Bw,
+        Isa::Avx512Vnni,
+        Isa::Neon,
+        Isa::Dotprod,
+        Isa::I8mm,
+    ];
 
     /// The name that users give.
     pub const fn name(self) -> &'static str {
@@ -33,6 +48,9 @@ impl Isa {
             Isa::AvxVnni => "avxvnni",
             Isa::Avx512Bw => "avx512bw",
             Isa::Avx512Vnni => "avx512vnni",
+            Isa::Neon => "neon",
+            Isa::Dotprod => "dotprod",
+            Isa::I8mm => "i8mm",
         }
     }
 }
@@ -45,31 +63,14 @@ impl fmt::Display for Isa {
 
 /// The instruction sets that the CPU has. A value of this type is proof of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Features {
-    avx2: bool,
-    avxvnni: bool,
-    avx512bw: bool,
-    avx512vnni: bool,
-}
+pub struct Features([bool; Isa::ALL.len()]);
 
 impl Features {
     /// Asks the CPU and the operating system. Without the feature `std` only what the target itself
     /// guarantees is found.
     pub fn detect() -> Self {
-        #[cfg(all(feature = "std", target_arch = "x86_64"))]
-        macro_rules! has {
-            ($($feature:tt)*) => { true $(&& std::arch::is_x86_feature_detected!($feature))* };
-        }
-        #[cfg(not(all(feature = "std", target_arch = "x86_64")))]
-        macro_rules! has {
-            ($($feature:tt)*) => { true $(&& cfg!(target_feature = $feature))* };
-        }
-        Self {
-            avx2: has!("avx2"),
-            avxvnni: has!("avx2" "avxvnni"),
-            avx512bw: has!("avx512f" "avx512bw"),
-            avx512vnni: has!("avx512f" "avx512bw" "avx512vl" "avx512vnni"),
-        }
+        // SAFETY: `detected` tells the truth.
+        unsafe { Self::assume(detected) }
     }
 
     /// Takes the caller's word, for bare metal.
@@ -78,23 +79,48 @@ impl Features {
     /// The CPU has each instruction set for which `has` returns true, and the operating system, if
     /// any, keeps its registers.
     pub unsafe fn assume(has: impl Fn(Isa) -> bool) -> Self {
-        Self {
-            avx2: has(Isa::Avx2),
-            avxvnni: has(Isa::AvxVnni),
-            avx512bw: has(Isa::Avx512Bw),
-            avx512vnni: has(Isa::Avx512Vnni),
-        }
+        Self(Isa::ALL.map(has))
     }
 
     /// Whether the CPU has `isa`.
     pub fn has(&self, isa: Isa) -> bool {
-        match isa {
-            Isa::Scalar | Isa::Portable => true,
-            Isa::Avx2 => self.avx2,
-            Isa::AvxVnni => self.avxvnni,
-            Isa::Avx512Bw => self.avx512bw,
-            Isa::Avx512Vnni => self.avx512vnni,
-        }
+        self.0[isa as usize]
+    }
+}
+
+/// Whether all the features of the target are there: at run time with `std`, else at compile time.
+macro_rules! has {
+    ($($feature:tt)*) => {{
+        #[cfg(all(feature = "std", target_arch = "x86_64"))]
+        let has = true $(&& std::arch::is_x86_feature_detected!($feature))*;
+        #[cfg(all(feature = "std", target_arch = "aarch64"))]
+        let has = true $(&& std::arch::is_aarch64_feature_detected!($feature))*;
+        #[cfg(not(all(feature = "std", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+        let has = true $(&& cfg!(target_feature = $feature))*;
+        has
+    }};
+}
+
+fn detected(isa: Isa) -> bool {
+    match isa {
+        Isa::Scalar | Isa::Portable => true,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => has!("avx2"),
+        #[cfg(target_arch = "x86_64")]
+        Isa::AvxVnni => has!("avx2" "avxvnni"),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Bw => has!("avx512f" "avx512bw"),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Vnni => has!("avx512f" "avx512bw" "avx512vl" "avx512vnni"),
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => has!("neon"),
+        #[cfg(target_arch = "aarch64")]
+        Isa::Dotprod => has!("neon" "dotprod"),
+        #[cfg(target_arch = "aarch64")]
+        Isa::I8mm => has!("neon" "i8mm"),
+        // Of another architecture.
+        #[allow(unreachable_patterns)]
+        _ => false,
     }
 }
 

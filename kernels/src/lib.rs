@@ -23,6 +23,8 @@
 #[cfg(feature = "std")]
 extern crate std;
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
 pub mod block;
 pub mod detect;
 pub mod pack;
@@ -112,6 +114,14 @@ pub static TABLE: &[&Kernel] = &[
     &x86::avx512_vnni::K12X32,
     #[cfg(target_arch = "x86_64")]
     &x86::avx512_vnni::K6X64,
+    #[cfg(target_arch = "aarch64")]
+    &aarch64::neon::KERNEL,
+    #[cfg(target_arch = "aarch64")]
+    &aarch64::dotprod::KERNEL,
+    #[cfg(target_arch = "aarch64")]
+    &aarch64::i8mm::DOT,
+    #[cfg(target_arch = "aarch64")]
+    &aarch64::i8mm::MATRIX,
 ];
 
 /// A kernel that this CPU can run: the witness without which none runs.

@@ -89,23 +89,29 @@ pub fn pack_panel(
     assert_eq!(Some(panel.len()), kernel.panel_bytes(k_len, stored));
     assert!(cols <= kernel.nr);
     let group = kernel.nr * kernel.kr;
+    let flip = if convert == Convert::Flip { 0x80 } else { 0 };
     match (stored, kernel.kr) {
-        (Stored::I16, 2) => pack_16(source, convert, (k_len, cols), group, cast_slice_mut(panel)),
-        (Stored::U8 | Stored::I8, 4) => {
-            let flip = if convert == Convert::Flip { 0x80 } else { 0 };
-            pack_8(source, flip, (k_len, cols), group, panel);
-        }
+        (Stored::I16, 1) => pack_16::<1>(source, convert, (k_len, cols), group, cast_slice_mut(panel)),
+        (Stored::I16, 2) => pack_16::<2>(source, convert, (k_len, cols), group, cast_slice_mut(panel)),
+        (Stored::U8 | Stored::I8, 4) => pack_8::<4>(source, flip, (k_len, cols), group, panel),
+        (Stored::U8 | Stored::I8, 8) => pack_8::<8>(source, flip, (k_len, cols), group, panel),
         _ => unreachable!("no kernel has this layout"),
     }
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
-fn pack_8(source: Source<'_>, flip: u8, (k_len, cols): (usize, usize), group: usize, panel: &mut [u8]) {
-    pack_groups::<u8, 4>(source, |byte| byte ^ flip, (k_len, cols), group, panel);
+fn pack_8<const KR: usize>(
+    source: Source<'_>,
+    flip: u8,
+    (k_len, cols): (usize, usize),
+    group: usize,
+    panel: &mut [u8],
+) {
+    pack_groups::<u8, KR>(source, |byte| byte ^ flip, (k_len, cols), group, panel);
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
-fn pack_16(
+fn pack_16<const KR: usize>(
     source: Source<'_>,
     convert: Convert,
     (k_len, cols): (usize, usize),
@@ -114,9 +120,9 @@ fn pack_16(
 ) {
     match convert {
         Convert::Extend => {
-            pack_groups::<i16, 2>(source, |byte| i16::from(byte as i8), (k_len, cols), group, panel);
+            pack_groups::<i16, KR>(source, |byte| i16::from(byte as i8), (k_len, cols), group, panel);
         }
-        _ => pack_groups::<i16, 2>(source, i16::from, (k_len, cols), group, panel),
+        _ => pack_groups::<i16, KR>(source, i16::from, (k_len, cols), group, panel),
     }
 }
 

@@ -19,6 +19,10 @@ pub fn instruction(isa: Isa) -> Option<&'static str> {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => Some("vpmaddwd-256"),
         #[cfg(target_arch = "x86_64")]
+        Isa::AvxVnni => Some("vpdpbusd-256"),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Bw => Some("vpmaddwd-512"),
+        #[cfg(target_arch = "x86_64")]
         Isa::Avx512Vnni => Some("vpdpbusd-512"),
         _ => None,
     }
@@ -42,6 +46,16 @@ pub fn run(features: &Features, isa: Isa, iterations: u32) -> Option<u64> {
                 // SAFETY: `features`, which prove what they claim, have AVX2: checked above.
                 unsafe { vpmaddwd_256(turns) };
                 16
+            }
+            Isa::AvxVnni => {
+                // SAFETY: `features`, which prove what they claim, have AVX-VNNI: checked above.
+                unsafe { vpdpbusd_256(turns) };
+                32
+            }
+            Isa::Avx512Bw => {
+                // SAFETY: `features`, which prove what they claim, have AVX-512 BW: checked above.
+                unsafe { vpmaddwd_512(turns) };
+                32
             }
             Isa::Avx512Vnni => {
                 // SAFETY: `features`, which prove what they claim, have AVX-512 VNNI: checked above.
@@ -96,6 +110,29 @@ fn vpmaddwd_256(turns: u32) {
         repeat!(turns,
             "vpmaddwd ymm12, ymm15, ymm14" "vpaddd ymm\\i, ymm\\i, ymm12",
             "ymm0" "ymm1" "ymm2" "ymm3" "ymm4" "ymm5" "ymm6" "ymm7" "ymm8" "ymm9" "ymm10" "ymm11" "ymm12");
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,avxvnni")]
+fn vpdpbusd_256(turns: u32) {
+    // SAFETY: registers only, all of them declared; `turns` is not 0, so the loop ends. `{vex}`: the
+    // other encoding is AVX-512's.
+    unsafe {
+        repeat!(turns,
+            "{{vex}} vpdpbusd ymm\\i, ymm15, ymm14",
+            "ymm0" "ymm1" "ymm2" "ymm3" "ymm4" "ymm5" "ymm6" "ymm7" "ymm8" "ymm9" "ymm10" "ymm11");
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn vpmaddwd_512(turns: u32) {
+    // SAFETY: registers only, all of them declared; `turns` is not 0, so the loop ends.
+    unsafe {
+        repeat!(turns,
+            "vpmaddwd zmm12, zmm31, zmm30" "vpaddd zmm\\i, zmm\\i, zmm12",
+            "zmm0" "zmm1" "zmm2" "zmm3" "zmm4" "zmm5" "zmm6" "zmm7" "zmm8" "zmm9" "zmm10" "zmm11" "zmm12");
     }
 }
 

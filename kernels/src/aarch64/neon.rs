@@ -1,0 +1,74 @@
+//! NEON alone: `smlal` of 16-bit operands by an element, tile 8x8, KR = 1.
+//!
+//! Operands are widened bytes; `smlal` adds the 32-bit product of two i16 to an i32. Registers, of 32:
+//! 16 accumulators, 8 of A (8 values of k of each row), 1 of B:
+//!
+//! ```text
+//!   panel, one k:   j0 j1 j2 j3 | j4 j5 j6 j7        one q register
+//!   A, row i:       k0 k1 k2 k3 k4 k5 k6 k7          one q register, used by element
+//! ```
+
+use super::tile::{self, MR, NR, Tiles};
+use crate::{Args, Isa, Kernel, Stored, Variant};
+use core::arch::aarch64::*;
+
+pub static KERNEL: Kernel = Kernel {
+    name: "neon-8x8c1",
+    isa: Isa::Neon,
+    mr: MR,
+    nr: NR,
+    kr: 1,
+    variants: &[Variant { a: Stored::I16, b: Stored::I16, micro: tile::micro_8x8::<Words> }],
+};
+
+struct Words;
+
+impl Tiles for Words {
+    #[target_feature(enable = "neon")]
+    unsafe fn tile<const H: usize>(t: &Args) {
+        // SAFETY: throughout, row i of A has k elements and the panel NR for each of them; the terms and
+        // C are as the caller promises.
+        unsafe {
+            let mut acc = tile::start::<H>(t);
+            let whole = t.k / 8 * 8;
+            let mut a = [vdupq_n_s16(0); H];
+            for k in (0..whole).step_by(8) {
+                for i in 0..H {
+                    a[i] = vld1q_s16(t.a.add(i * t.lda).cast::<i16>().add(k));
+                }
+                let b = t.b.cast::<i16>().add(k * NR);
+                step::<H, 0>(&mut acc, &a, b);
+                step::<H, 1>(&mut acc, &a, b);
+                step::<H, 2>(&mut acc, &a, b);
+                step::<H, 3>(&mut acc, &a, b);
+                step::<H, 4>(&mut acc, &a, b);
+                step::<H, 5>(&mut acc, &a, b);
+                step::<H, 6>(&mut acc, &a, b);
+                step::<H, 7>(&mut acc, &a, b);
+            }
+            for k in whole..t.k {
+                let b = t.b.cast::<i16>().add(k * NR);
+                for i in 0..H {
+                    a[i] = vdupq_n_s16(t.a.add(i * t.lda).cast::<i16>().add(k).read_unaligned());
+                }
+                step::<H, 0>(&mut acc, &a, b);
+            }
+            tile::store(t, &acc);
+        }
+    }
+}
+
+/// acc += element L of each row times row L of the panel from `b` on.
+///
+/// # Safety
+/// The panel has that row.
+#[inline]
+#[target_feature(enable = "neon")]
+unsafe fn step<const H: usize, const L: i32>(acc: &mut tile::Acc<H>, a: &[int16x8_t; H], b: *const i16) {
+    // SAFETY: the caller's promise.
+    let b = unsafe { vld1q_s16(b.add(L as usize * NR)) };
+    for i in 0..H {
+        acc[i][0] = vmlal_laneq_s16::<L>(acc[i][0], vget_low_s16(b), a[i]);
+        acc[i][1] = vmlal_high_laneq_s16::<L>(acc[i][1], b, a[i]);
+    }
+}

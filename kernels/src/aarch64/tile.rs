@@ -1,0 +1,97 @@
+//! What the 8x8 tiles share: 16 accumulators of 4 columns, started from the terms and stored at the end.
+
+use crate::Args;
+use core::arch::aarch64::*;
+
+/// Rows of a tile.
+pub const MR: usize = 8;
+/// Columns of a panel.
+pub const NR: usize = 8;
+
+/// Accumulators of H rows: columns 0..4 and 4..8.
+pub type Acc<const H: usize> = [[int32x4_t; 2]; H];
+
+/// # Safety
+/// As for every [`MicroFn`](crate::MicroFn), with H rows.
+#[inline]
+#[target_feature(enable = "neon")]
+pub unsafe fn start<const H: usize>(t: &Args) -> Acc<H> {
+    let mut acc = [[vdupq_n_s32(0); 2]; H];
+    for i in 0..H {
+        for v in 0..2 {
+            // SAFETY: `col` has NR values and `row` H.
+            acc[i][v] = unsafe { vaddq_s32(vld1q_s32(t.col.add(4 * v)), vdupq_n_s32(*t.row.add(i))) };
+        }
+    }
+    acc
+}
+
+/// # Safety
+/// As for every [`MicroFn`](crate::MicroFn), with H rows.
+#[inline]
+#[target_feature(enable = "neon")]
+pub unsafe fn store<const H: usize>(t: &Args, acc: &Acc<H>) {
+    for i in 0..H {
+        // SAFETY: row i of C has `cols` elements, all 8 of them in the first case.
+        unsafe {
+            let c = t.c.add(i * t.ldc);
+            if t.cols == NR {
+                for v in 0..2 {
+                    let c = c.add(4 * v);
+                    let sum = if t.accumulate { vaddq_s32(acc[i][v], vld1q_s32(c)) } else { acc[i][v] };
+                    vst1q_s32(c, sum);
+                }
+                continue;
+            }
+            let mut sums = [0; NR];
+            vst1q_s32(sums.as_mut_ptr(), acc[i][0]);
+            vst1q_s32(sums.as_mut_ptr().add(4), acc[i][1]);
+            for (j, sum) in sums.iter().enumerate().take(t.cols) {
+                let c = c.add(j);
+                *c = if t.accumulate { sum.wrapping_add(*c) } else { *sum };
+            }
+        }
+    }
+}
+
+/// An instruction set with a pair of stored types.
+pub trait Tiles {
+    /// H rows.
+    ///
+    /// # Safety
+    /// As for every [`MicroFn`](crate::MicroFn), with H rows.
+    unsafe fn tile<const H: usize>(t: &Args);
+}
+
+/// # Safety
+/// As for every [`MicroFn`](crate::MicroFn).
+pub unsafe fn micro_8x8<T: Tiles>(t: &Args) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match t.rows {
+            1 => T::tile::<1>(t),
+            2 => T::tile::<2>(t),
+            3 => T::tile::<3>(t),
+            4 => T::tile::<4>(t),
+            5 => T::tile::<5>(t),
+            6 => T::tile::<6>(t),
+            7 => T::tile::<7>(t),
+            _ => T::tile::<8>(t),
+        }
+    }
+}
+
+/// The `left` (fewer than 16) bytes that remain of a row, completed with zeros.
+///
+/// # Safety
+/// That many bytes lie at `rest`.
+#[inline]
+#[target_feature(enable = "neon")]
+pub unsafe fn partial(rest: *const u8, left: usize) -> uint8x16_t {
+    let mut bytes = [0; 16];
+    // SAFETY: `left` bytes are there, and fit.
+    unsafe {
+        core::ptr::copy_nonoverlapping(rest, bytes.as_mut_ptr(), left);
+        vld1q_u8(bytes.as_ptr())
+    }
+}
