@@ -67,12 +67,13 @@ fn every_kernel_of_this_cpu_is_exact() {
     let mut failed = 0;
     for kernel in TABLE {
         let Some(ready) = kernel.ready(&features) else {
-            println!("{}: not on this CPU", kernel.name);
+            println!("KERNEL {} not on this CPU", kernel.name);
             continue;
         };
         let mut report = String::new();
         let outcome = selftest::run(ready, arena().bytes(), &mut report);
-        println!("{}: {} passed, {} failed\n{report}", kernel.name, outcome.passed, outcome.failed);
+        // The same line as the bare-metal rig's: scripts read it.
+        println!("\n{report}KERNEL {} passed={} failed={}", kernel.name, outcome.passed, outcome.failed);
         assert!(outcome.passed + outcome.failed > 250, "{}: too few cases ran", kernel.name);
         failed += outcome.failed;
     }

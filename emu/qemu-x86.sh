@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Runs the tests under qemu-user on x86-64 CPUs without AVX2 (Nehalem) and with it (Haswell, Milan), so
+# that run-time detection and the portable path run whatever the host has.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+if ! command -v qemu-x86_64-static >/dev/null; then
+  sudo=$([[ $EUID == 0 ]] || echo sudo)
+  $sudo apt-get update -qq
+  $sudo env DEBIAN_FRONTEND=noninteractive apt-get -y -qq -o DPkg::Lock::Timeout=300 --no-install-recommends \
+    install qemu-user-static >/dev/null
+fi
+# A target of its own and static, as the emulated CPU may lack what the host's libc picks.
+export CARGO_TARGET_DIR=target/x86-static RUSTFLAGS='-C target-feature=+crt-static'
+export QGEMM_TEST_SCALE=${QGEMM_TEST_SCALE-10}
+
+on() { # CPU model, what it must and must not have
+  echo "--- $1: $2"
+  CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="timeout 600 qemu-x86_64-static -cpu $1" QGEMM_REQUIRE_ISA=$2 \
+    cargo test --target x86_64-unknown-linux-gnu -p qgemm-kernels -p qgemm --lib --tests -- \
+    --nocapture --test-threads=2
+}
+on Nehalem '!avx2,!avxvnni,!avx512bw,!avx512vnni'
+on Haswell 'avx2,!avxvnni,!avx512bw,!avx512vnni'
+on EPYC-Milan 'avx2,!avxvnni,!avx512bw,!avx512vnni'
