@@ -218,7 +218,9 @@ impl Ready {
         assert!(own, "a variant of another kernel");
         assert!(cols <= self.nr && c.rows_are_slices(), "an output of another shape");
         let row_bytes = p.k.checked_mul(variant.a.size());
-        let need_a = (rows - 1).checked_mul(p.lda).zip(row_bytes).and_then(|(x, y)| x.checked_add(y));
+        // Of rows without elements nothing is read, wherever they are.
+        let lda = if p.k == 0 { 0 } else { p.lda };
+        let need_a = (rows - 1).checked_mul(lda).zip(row_bytes).and_then(|(x, y)| x.checked_add(y));
         assert!(need_a.is_some_and(|need| need <= p.a.len()), "A is too short");
         let need_b = self.panel_bytes(p.k, variant.b);
         assert!(need_b.is_some_and(|need| need <= p.panel.len()), "the panel is too short");
@@ -239,8 +241,8 @@ impl Ready {
             unsafe {
                 (variant.micro)(&Args {
                     k: p.k,
-                    a: p.a.as_ptr().add(i * p.lda),
-                    lda: p.lda,
+                    a: p.a.as_ptr().add(i * lda),
+                    lda,
                     b: p.panel.as_ptr(),
                     c: c.add(i * ldc),
                     ldc,
