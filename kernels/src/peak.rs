@@ -7,7 +7,7 @@
 use crate::{Features, Isa};
 
 /// Groups of instructions in one turn of the loop.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 const GROUPS: u64 = 24;
 
 /// The instruction that the kernels of `isa` multiply with, and its width in bits; `None` if there is
@@ -24,6 +24,13 @@ pub fn instruction(isa: Isa) -> Option<&'static str> {
         Isa::Avx512Bw => Some("vpmaddwd-512"),
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512Vnni => Some("vpdpbusd-512"),
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => Some("smlal-128"),
+        #[cfg(target_arch = "aarch64")]
+        Isa::Dotprod => Some("sdot-128"),
+        // The faster one of its two kernels; the other's `usdot` does half as much.
+        #[cfg(target_arch = "aarch64")]
+        Isa::I8mm => Some("smmla-128"),
         _ => None,
     }
 }
@@ -66,7 +73,30 @@ pub fn run(features: &Features, isa: Isa, iterations: u32) -> Option<u64> {
         };
         Some(macs * GROUPS * u64::from(turns))
     }
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(target_arch = "aarch64")]
+    {
+        let turns = iterations.max(1);
+        let macs = match isa {
+            Isa::Neon => {
+                // SAFETY: `features`, which prove what they claim, have NEON: checked above.
+                unsafe { smlal_128(turns) };
+                4
+            }
+            Isa::Dotprod => {
+                // SAFETY: `features`, which prove what they claim, have the dot product: checked above.
+                unsafe { sdot_128(turns) };
+                16
+            }
+            Isa::I8mm => {
+                // SAFETY: `features`, which prove what they claim, have the matrix product: checked above.
+                unsafe { smmla_128(turns) };
+                32
+            }
+            _ => return None,
+        };
+        Some(macs * GROUPS * u64::from(turns))
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     {
         let _ = iterations;
         None
@@ -145,6 +175,46 @@ fn vpdpbusd_512(turns: u32) {
             "vpdpbusd zmm\\i, zmm31, zmm30",
             "zmm0" "zmm1" "zmm2" "zmm3" "zmm4" "zmm5" "zmm6" "zmm7" "zmm8" "zmm9" "zmm10" "zmm11");
     }
+}
+
+/// The same for 64-bit Arm, where a chain is a single instruction; `\\()` ends the name `i`.
+#[cfg(target_arch = "aarch64")]
+macro_rules! repeat {
+    ($turns:expr, $line:literal) => {
+        core::arch::asm!(
+            "2:",
+            ".irp i, 0,1,2,3,4,5,6,7,16,17,18,19,0,1,2,3,4,5,6,7,16,17,18,19",
+            $line,
+            ".endr",
+            "subs {turns:w}, {turns:w}, #1",
+            "b.ne 2b",
+            turns = inout(reg) $turns => _,
+            out("v0") _, out("v1") _, out("v2") _, out("v3") _, out("v4") _, out("v5") _,
+            out("v6") _, out("v7") _, out("v16") _, out("v17") _, out("v18") _, out("v19") _,
+            options(nomem, nostack),
+        )
+    };
+}
+
+#[cfg(target_arch = "aarch64")]
+#[target_feature(enable = "neon")]
+fn smlal_128(turns: u32) {
+    // SAFETY: registers only, all of them declared; `turns` is not 0, so the loop ends.
+    unsafe { repeat!(turns, "smlal v\\i\\().4s, v31.4h, v30.4h") }
+}
+
+#[cfg(target_arch = "aarch64")]
+#[target_feature(enable = "neon,dotprod")]
+fn sdot_128(turns: u32) {
+    // SAFETY: registers only, all of them declared; `turns` is not 0, so the loop ends.
+    unsafe { repeat!(turns, "sdot v\\i\\().4s, v31.16b, v30.16b") }
+}
+
+#[cfg(target_arch = "aarch64")]
+#[target_feature(enable = "neon,i8mm")]
+fn smmla_128(turns: u32) {
+    // SAFETY: registers only, all of them declared; `turns` is not 0, so the loop ends.
+    unsafe { repeat!(turns, "smmla v\\i\\().4s, v31.16b, v30.16b") }
 }
 
 #[cfg(test)]

@@ -1,0 +1,28 @@
+//! `qgemm digits`: a trained network in int8, which the example `digits` shows from the inside.
+
+use crate::Failed;
+use crate::outfile::OutFile;
+use crate::report::{SHAPE, report};
+use anyhow::Result;
+use std::io::Write;
+use std::path::PathBuf;
+
+/// Reads handwritten digits with a small int8 network: accuracy, speed, digests per kernel.
+#[derive(clap::Args, Default)]
+pub struct Args {
+    /// Where to write the int8 logits of the held-out images (899 x 10, i8)
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
+    let file = args.out.as_deref().map(|path| OutFile::new("--out", path)).transpose()?;
+    let (logits, wrong) = report(out)?;
+    if let Some(wrong) = wrong {
+        return Err(Failed(wrong.into()).into());
+    }
+    match file {
+        Some(file) => file.write(SHAPE, &logits),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,111 @@
+//! `qgemm info`: the CPU, its caches, and the kernels that run on it.
+
+use anyhow::Result;
+use qgemm::{Caches, Dispatch, Features, Isa};
+use serde_json::{Value, json};
+use std::io::Write;
+
+/// Shows the CPU, the kernels that run on it and the one that is chosen.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
+    let info = collect()?;
+    if args.json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&info)?)?;
+        return Ok(());
+    }
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_string);
+    let list = |value: &Value| {
+        value.as_array().map_or(String::new(), |all| all.iter().map(text).collect::<Vec<_>>().join(" "))
+    };
+    writeln!(out, "qgemm     {}", text(&info["version"]))?;
+    writeln!(
+        out,
+        "cpu       {} ({}, {})",
+        text(&info["cpu"]["brand"]),
+        text(&info["cpu"]["vendor"]),
+        text(&info["arch"])
+    )?;
+    writeln!(out, "cores     {}", info["cores"])?;
+    writeln!(out, "features  {}", list(&info["cpu"]["features"]))?;
+    writeln!(out, "isas      {}", list(&info["isas"]))?;
+    let caches = &info["caches"];
+    let kib = |name: &str| caches[name].as_u64().unwrap_or(0) >> 10;
+    writeln!(out, "caches    L1d {} KiB, L2 {} KiB, L3 {} KiB", kib("l1d"), kib("l2"), kib("l3"))?;
+    writeln!(out, "\n{:<22} {:<12} {:>3} {:>3} {:>3}", "kernel", "isa", "mr", "nr", "kr")?;
+    for kernel in info["kernels"].as_array().into_iter().flatten() {
+        let chosen = if kernel["chosen"] == true { "  chosen" } else { "" };
+        let [name, isa, mr, nr, kr] = ["name", "isa", "mr", "nr", "kr"].map(|field| text(&kernel[field]));
+        writeln!(out, "{name:<22} {isa:<12} {mr:>3} {nr:>3} {kr:>3}{chosen}")?;
+    }
+    writeln!(out, "\nOf the chosen kernels each product takes the one that suits its N best.")?;
+    Ok(())
+}
+
+fn collect() -> Result<Value> {
+    let chosen: Vec<_> = Dispatch::auto()?.kernels().map(|kernel| kernel.name).collect();
+    let kernels: Vec<_> = Dispatch::available()
+        .into_iter()
+        .map(|kernel| {
+            json!({
+                "name": kernel.name, "isa": kernel.isa.name(), "mr": kernel.mr, "nr": kernel.nr, "kr": kernel.kr,
+                "chosen": chosen.contains(&kernel.name),
+            })
+        })
+        .collect();
+    let found = Features::detect();
+    let isas: Vec<_> = Isa::ALL.iter().filter(|isa| found.has(**isa)).map(|isa| isa.name()).collect();
+    let caches = Caches::detect();
+    let (vendor, brand) = cpu();
+    Ok(json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "arch": std::env::consts::ARCH,
+        "cpu": { "vendor": vendor, "brand": brand, "features": features() },
+        "cores": std::thread::available_parallelism().map_or(1, |cores| cores.get()),
+        "caches": { "l1d": caches.l1d, "l2": caches.l2, "l3": caches.l3 },
+        "isas": isas,
+        "kernels": kernels,
+        "chosen": chosen,
+    }))
+}
+
+/// Vendor and brand.
+#[cfg(target_arch = "x86_64")]
+fn cpu() -> (String, String) {
+    let cpuid = raw_cpuid::CpuId::new();
+    let vendor = cpuid.get_vendor_info().map(|vendor| vendor.as_str().to_string());
+    let brand = cpuid.get_processor_brand_string().map(|brand| brand.as_str().trim().to_string());
+    (vendor.unwrap_or("unknown".into()), brand.unwrap_or("unknown".into()))
+}
+
+/// Vendor and brand, as far as Linux tells.
+#[cfg(not(target_arch = "x86_64"))]
+fn cpu() -> (String, String) {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let field = |name: &str| {
+        let value = text.lines().find(|line| line.starts_with(name)).and_then(|line| line.split_once(':'));
+        value.map_or("unknown".to_string(), |(_, value)| value.trim().to_string())
+    };
+    (field("CPU implementer"), field("CPU part"))
+}
+
+/// The CPU features that bear on integer products.
+fn features() -> Vec<&'static str> {
+    let mut found = Vec::new();
+    macro_rules! look {
+        ($detected:ident: $($name:tt)*) => { $(if std::arch::$detected!($name) { found.push($name); })* };
+    }
+    #[cfg(target_arch = "x86_64")]
+    look!(is_x86_feature_detected: "sse2" "ssse3" "sse4.1" "avx" "avx2" "fma" "avxvnni" "avxvnniint8"
+        "avx512f" "avx512bw" "avx512vl" "avx512dq" "avx512vbmi" "avx512vnni");
+    #[cfg(target_arch = "aarch64")]
+    look!(is_aarch64_feature_detected: "neon" "dotprod" "i8mm" "sve" "sve2");
+    // Of other targets none is looked up.
+    found.shrink_to_fit();
+    found
+}

@@ -1,0 +1,38 @@
+//! Matrices as text.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+
+/// The most rows and columns that are printed.
+const CORNER: usize = 8;
+
+/// Prints a matrix under its name, rows as lines, columns aligned; of a large one the first corner.
+pub fn matrix<T: Display>(
+    out: &mut dyn Write,
+    name: &str,
+    (rows, cols): (usize, usize),
+    data: &[T],
+) -> io::Result<()> {
+    let (m, n) = (rows.min(CORNER), cols.min(CORNER));
+    let part = if (m, n) == (rows, cols) { String::new() } else { format!(", first {m} x {n}") };
+    writeln!(out, "{name} ({rows} x {cols}{part})")?;
+    let cells: Vec<Vec<String>> =
+        (0..m).map(|i| (0..n).map(|j| data[i * cols + j].to_string()).collect()).collect();
+    let width = |j: usize| cells.iter().map(|row| row[j].len()).max().unwrap_or(0);
+    let widths: Vec<_> = (0..n).map(width).collect();
+    for row in &cells {
+        let line: Vec<_> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:>width$}")).collect();
+        writeln!(out, "  {}", line.join(" "))?;
+    }
+    Ok(())
+}
+
+/// Seconds with a unit that suits them.
+pub fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 1e-6 => format!("{:.1} ns", s * 1e9),
+        s if s < 1e-3 => format!("{:.2} us", s * 1e6),
+        s if s < 1.0 => format!("{:.2} ms", s * 1e3),
+        s => format!("{s:.2} s"),
+    }
+}

@@ -1,0 +1,32 @@
+//! How long a call takes.
+
+use anyhow::Result;
+use std::time::Instant;
+
+/// The least time per call in seconds: batches of at least 4 ms, at least 5 of them, at least 0.2 s in
+/// all. A call of more than a second is made once, as all are with `quick`.
+pub fn best_time<E>(quick: bool, mut call: impl FnMut() -> Result<(), E>) -> Result<f64, E> {
+    let mut timed = |calls: u64| {
+        let start = Instant::now();
+        for _ in 0..calls {
+            call()?;
+        }
+        Ok(start.elapsed().as_secs_f64() / calls as f64)
+    };
+    let first = timed(1)?;
+    if quick || first > 1.0 {
+        return Ok(first);
+    }
+    let one = timed(1)?;
+    let mut calls = 1u64;
+    while one * (calls as f64) < 0.004 && calls < 1 << 32 {
+        calls *= 2;
+    }
+    let start = Instant::now();
+    let (mut best, mut batches) = (f64::INFINITY, 0);
+    while batches < 5 || start.elapsed().as_secs_f64() < 0.2 {
+        best = best.min(timed(calls)?);
+        batches += 1;
+    }
+    Ok(best)
+}

@@ -1,0 +1,12 @@
+//! The command as a user meets it: arguments and files in, text, files and exit codes out.
+
+#[path = "cli/forward.rs"]
+mod forward;
+#[path = "cli/matmul.rs"]
+mod matmul;
+#[path = "cli/reports.rs"]
+mod reports;
+#[path = "cli/support.rs"]
+mod support;
+#[path = "cli/wrong.rs"]
+mod wrong;

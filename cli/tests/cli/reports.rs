@@ -1,0 +1,147 @@
+//! `info`, `verify`, `bench`, `digits`: what they print and how they end.
+
+use crate::support::{Files, command};
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+#[test]
+fn info() {
+    let files = Files::new();
+    let out = files.run("info").ok();
+    assert!(out.contains("scalar") && out.contains("chosen"), "{out}");
+    let info: serde_json::Value = serde_json::from_str(&files.run("info --json").ok()).unwrap();
+    let kernels = info["kernels"].as_array().unwrap();
+    assert!(kernels.iter().any(|kernel| kernel["chosen"] == true));
+    for kernel in kernels {
+        let [mr, nr, kr] = ["mr", "nr", "kr"].map(|size| kernel[size].as_u64().unwrap());
+        let name = format!("{}-{mr}x{nr}c{kr}", kernel["isa"].as_str().unwrap());
+        assert_eq!(kernel["name"], name);
+    }
+    assert!(info["caches"]["l2"].as_u64().unwrap() > 0 && info["cores"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn environment() {
+    let isa = |value| command().arg("info").arg("--json").env("QGEMM_ISA", value).output().unwrap();
+    let out = isa("scalar");
+    let info: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert!(
+        info["chosen"].as_array().unwrap().iter().all(|name| name.as_str().unwrap().starts_with("scalar"))
+    );
+    let out = isa("nonesuch");
+    assert_eq!(out.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&out.stderr).starts_with("error: QGEMM_ISA: was 'nonesuch'"));
+}
+
+#[test]
+fn verify() {
+    let files = Files::new();
+    let out = files.run("verify --seconds 1 --seed 42").ok();
+    assert!(out.contains("seed 42") && out.contains("scalar"), "{out}");
+    let out = files.run("verify --seconds 0.1 --kernel scalar").ok();
+    assert!(out.starts_with("seed "), "{out}");
+    assert_eq!(out.lines().count(), 2, "{out}");
+    // One case, described, the same each time.
+    let case = |index: u32| files.run(&format!("verify --seed 7 --case {index} --kernel scalar")).ok();
+    assert!(case(3).contains("case 3\n  shape    M="), "{}", case(3));
+    assert_eq!(case(3), case(3));
+    assert_ne!(case(3).replace("case 3", ""), case(4).replace("case 4", ""));
+    for (argument, value) in
+        [("--seconds", "-1"), ("--seconds", "x"), ("--seconds", "nan"), ("--seed", "x"), ("--case", "-1")]
+    {
+        files.run(&format!("verify {argument} {value}")).refused(argument);
+    }
+}
+
+#[test]
+fn bench() {
+    let files = Files::new();
+    let variants = "u8s8s32,s8s8s32,u8s8u8_zp,s8s8s8_zp,u8s8s32_dynb,s8s8s32_dynb,pack,f32_dynamic";
+    for options in ["", "--threads 2", "--kernel all", "--kernel scalar"] {
+        let line = format!("bench --quick --csv --shapes 7,33,19;1,70,65 --variants {variants} {options}");
+        let out = files.run(&line).ok();
+        let mut lines = out.lines();
+        assert_eq!(lines.next(), Some("peer,version,isa,threads,m,k,n,variant,seconds,gmacs,exact"));
+        let rows: Vec<Vec<_>> = lines.map(|line| line.split(',').collect()).collect();
+        let (limits, ours): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row[0] == "limit");
+        for row in &rows {
+            assert_eq!(row.len(), 11, "{row:?}");
+            assert_eq!(row[1], env!("CARGO_PKG_VERSION"));
+            assert_eq!(row[3], if options == "--threads 2" { "2" } else { "1" });
+            assert!(row[8].parse::<f64>().unwrap() > 0.0 && row[9].parse::<f64>().unwrap() > 0.0, "{row:?}");
+        }
+        for row in limits {
+            assert_eq!(row[4..7], ["0", "0", "0"]);
+            assert!(["peak", "read_bw"].contains(&row[7]) && row[10] == "n/a", "{row:?}");
+        }
+        assert!(ours.len() >= 16, "{out}");
+        for row in ours {
+            assert_eq!((row[0], row[10]), ("qgemm", "exact"));
+            assert!(row[2].contains('x') && variants.contains(row[7]), "{row:?}");
+            assert!(
+                [["7", "33", "19"], ["1", "70", "65"]].iter().any(|shape| row[4..7] == shape[..]),
+                "{row:?}"
+            );
+        }
+    }
+    files.write_bytes("shapes.txt", b"2 3 4\n\n5 6 7\n");
+    let out = files.run("bench --quick --shapes shapes.txt --variants u8s8s32").ok();
+    assert!(out.contains("2x3x4") && out.contains("5x6x7") && out.contains("GMAC/s"), "{out}");
+}
+
+#[test]
+fn bench_refuses() {
+    let files = Files::new();
+    files.write_bytes("empty.txt", b"\n");
+    for shapes in ["1,2", "0,1,1", "x,y,z", "1,2,3;;4", "missing.txt", "empty.txt", "-1,2,3", "."] {
+        files.run(&format!("bench --csv --shapes {shapes}")).refused("--shapes: was '");
+    }
+    for huge in ["1000000000,1000000000,1", "4294967296,4294967296,4294967296", "1,99999999999999999999,1"] {
+        files.run(&format!("bench --quick --csv --shapes {huge}")).refused("--shapes");
+    }
+    files.run("bench --csv --shapes 1,1,1 --threads 0").refused("--threads: was '0'");
+    files.run("bench --csv --shapes 1,1,1 --threads 99999999").refused("--threads: was '99999999'");
+    files.run("bench --csv --shapes 1,1,1 --variants u8s8s32,nonesuch").refused("--variants: was '");
+}
+
+/// `qgemm bench --csv | head -1`
+#[test]
+fn broken_pipe() {
+    for line in ["bench --csv --quick --shapes 8,8,8", "forward", "digits", "verify --seconds 0", "info"] {
+        let mut child =
+            command().args(line.split(' ')).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut first = String::new();
+        BufReader::with_capacity(1, child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+        assert!(!first.is_empty());
+        // The reader is dropped: the pipe is closed.
+        let out = child.wait_with_output().unwrap();
+        let err = String::from_utf8(out.stderr).unwrap();
+        assert_eq!((out.status.code(), err.as_str()), (Some(0), ""), "{line}");
+    }
+}
+
+#[test]
+fn digits() {
+    let files = Files::new();
+    let out = files.run("digits --out logits.npy").ok();
+    let correct = |name: &str| -> i32 {
+        let line = out.lines().find(|line| line.trim_start().starts_with(name)).expect("a line for each");
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    let (float, int8) = (correct("float"), correct("int8"));
+    assert_eq!(float, 888);
+    assert!((float - int8).abs() <= 4, "{out}"); // half a point of 899
+    // The logits say the same as the line.
+    let labels = include_bytes!("../../../examples/digits/data/labels.npy");
+    let labels = &labels[labels.len() - 899..];
+    let logits = files.read::<i8>("logits.npy", (899, 10));
+    let best = |row: &[i8]| (1..10).fold(0, |best, j| if row[j] > row[best] { j } else { best });
+    let right = logits.chunks(10).zip(labels).filter(|(row, label)| best(row) == usize::from(**label));
+    assert_eq!(right.count() as i32, int8);
+    // One digest per kernel, all equal.
+    let digests: Vec<_> = out.lines().skip_while(|line| !line.starts_with("Digest")).skip(1).collect();
+    assert!(!digests.is_empty());
+    let digest = |line: &&str| line.split_whitespace().nth(1).unwrap().to_string();
+    assert!(digests.iter().all(|line| digest(line) == digest(&digests[0])), "{out}");
+    files.run("digits --out no/such/file.npy").refused("--out");
+}

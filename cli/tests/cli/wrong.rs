@@ -1,0 +1,189 @@
+//! Wrong input to `matmul` and the rest: exit code 2, the argument is named, no file is left.
+
+use crate::support::{Files, header};
+
+/// A product that would succeed.
+const LINE: &str = "matmul --a a.npy --b b.npy --out y.npy";
+
+fn files() -> Files {
+    let files = Files::new();
+    files.write("a.npy", &[2, 3], &[1u8, 2, 3, 4, 5, 6]);
+    files.write("b.npy", &[3, 4], &[1i8; 12]);
+    files.run(LINE).ok();
+    std::fs::remove_file(files.path("y.npy")).unwrap();
+    files
+}
+
+#[test]
+fn numbers() {
+    let files = files();
+    let message = files.run(&format!("{LINE} --a-zero 3.5")).refused("--a-zero");
+    assert_eq!(message, "error: --a-zero: was '3.5', must be an integer that fits i32 or a .npy file");
+    let wrong = [
+        ("--a-zero", "99999999999", ""),
+        ("--a-zero", "nothing.npy", ""),
+        ("--b-zero", "1e3", ""),
+        ("--b-zero", "nan", ""),
+        ("--scale", "-1", "--out-type i8"),
+        ("--scale", "inf", "--out-type u8"),
+        ("--scale", "nan", "--out-type f32"),
+        ("--scale", "none.npy", "--out-type f32"),
+        ("--scale", "1", ""),
+        ("--out-zero", "1.5", "--out-type i8 --scale 1"),
+        ("--out-zero", "4000000", "--out-type i8 --scale 1"),
+        ("--out-zero", "1", ""),
+        ("--out-zero", "1", "--out-type f32 --scale 1"),
+        ("--out-type", "i16", ""),
+        ("--out-type", "i8", "--threads 0"),
+        ("--clamp", "1,0", "--out-type i8 --scale 1"),
+        ("--clamp", "1", "--out-type i8 --scale 1"),
+        ("--clamp", "200,300", "--out-type i8 --scale 1"),
+        ("--clamp", "0,1", ""),
+        ("--clamp", "0,1", "--out-type f32 --scale 1"),
+        ("--threads", "0", ""),
+        ("--threads", "-1", ""),
+        ("--threads", "two", ""),
+        ("--threads", "99999999", ""),
+        ("--kernel", "nonesuch", ""),
+        ("--kernel", "", ""),
+        ("--out", "no/such/directory/y.npy", ""),
+        ("--out", ".", ""),
+        ("--nonesuch", "1", ""),
+    ];
+    for (argument, value, rest) in wrong {
+        let line = if argument == "--out" { LINE.replace("--out y.npy", "") } else { LINE.to_string() };
+        let line = format!("{line} {rest} {argument}={value}");
+        let named = if rest.contains("--threads 0") { "--threads" } else { argument };
+        let message = files.run(&line).refused(named);
+        // clap has its own words for an option that does not exist.
+        let ours = message.starts_with(&format!("error: {named}: was ")) && message.contains("must ");
+        assert!(ours || named == "--nonesuch", "{line}: {message}");
+        assert_eq!(files.names(), ["a.npy", "b.npy"], "{line}");
+    }
+    files.run(&format!("{LINE} --out-type u8")).refused("--scale");
+    files.run("matmul --a a.npy --out y.npy").refused("--b");
+    files.run("nonesuch").refused("nonesuch");
+    assert_eq!(files.names(), ["a.npy", "b.npy"]);
+}
+
+/// Files that are no matrix of i8 or u8.
+#[test]
+fn matrices() {
+    let files = files();
+    let good = header("|u1", false, &[2, 3]);
+    let wrong: [(&str, String, Vec<u8>); 15] = [
+        ("i32", header("<i4", false, &[2, 3]), vec![0; 24]),
+        ("f32", header("<f4", false, &[2, 3]), vec![0; 24]),
+        ("bool", header("|b1", false, &[2, 3]), vec![0; 6]),
+        ("object", header("|O", false, &[2, 3]), vec![0; 6]),
+        ("1-D", header("|u1", false, &[6]), vec![0; 6]),
+        ("3-D", header("|u1", false, &[1, 2, 3]), vec![0; 6]),
+        ("scalar", header("|u1", false, &[]), vec![0; 1]),
+        ("truncated", good.clone(), vec![0; 5]),
+        ("longer", good.clone(), vec![0; 7]),
+        ("huge", header("|u1", false, &[1 << 40, 1 << 10]), vec![0; 6]),
+        ("overflowing", header("|u1", false, &[1 << 40, 1 << 40]), vec![0; 6]),
+        ("no order", "{'descr': '|u1', 'shape': (2, 3), }".into(), vec![0; 6]),
+        ("negative", "{'descr': '|u1', 'fortran_order': False, 'shape': (-2, -3), }".into(), vec![0; 6]),
+        ("nested", "(".repeat(60000), vec![0; 6]),
+        ("garbage", "garbage".into(), vec![0; 6]),
+    ];
+    for (what, header, data) in wrong {
+        files.write_raw("bad.npy", &header, &data);
+        let message = files.run("matmul --a bad.npy --b b.npy --out y.npy").refused("--a");
+        assert!(message.starts_with("error: --a: was 'bad.npy'"), "{what}: {message}");
+        files.run("matmul --a a.npy --b bad.npy --out y.npy").refused("--b");
+        assert!(!files.exists("y.npy"), "{what}");
+    }
+    let whole = std::fs::read(files.path("a.npy")).unwrap();
+    for end in 0..whole.len() {
+        files.write_bytes("bad.npy", &whole[..end]);
+        files.run("matmul --a bad.npy --b b.npy --out y.npy").refused("bad.npy");
+        if end > 20 && end < whole.len() - 8 {
+            continue;
+        }
+        // A file that exists already stays as it is.
+        files.write_bytes("y.npy", b"precious");
+        files.run("matmul --a bad.npy --b b.npy --out y.npy").refused("--a");
+        assert_eq!(std::fs::read(files.path("y.npy")).unwrap(), b"precious");
+    }
+    std::fs::create_dir(files.path("directory")).unwrap();
+    files.run("matmul --a directory --b b.npy --out y.npy").refused("--a: was 'directory'");
+    files.run("matmul --a missing.npy --b b.npy --out y.npy").refused("--a: was 'missing.npy'");
+    files.run("matmul --a a.npy --b a.npy --out y.npy").refused("--b: was 'a.npy'");
+}
+
+#[test]
+fn vectors() {
+    let files = files();
+    files.write("two.npy", &[2], &[1i32, 2]);
+    files.write("five.npy", &[5], &[1i32; 5]);
+    files.write("flat.npy", &[1, 2], &[1i32, 2]);
+    files.write("large.npy", &[2], &[1i64, 1 << 31]);
+    files.write("largest.npy", &[1], &[u64::MAX]);
+    files.write("float.npy", &[2], &[1f32, 2.0]);
+    files.write("four.npy", &[4], &[1f32, 2.0, 3.0, 4.0]);
+    files.write("nan.npy", &[4], &[1f32, 2.0, f32::NAN, 4.0]);
+    files.write("minus.npy", &[4], &[1f64, 2.0, -1.0, 4.0]);
+    files.write("wide.npy", &[4], &[1e300f64; 4]);
+    for zero in ["five.npy", "flat.npy", "large.npy", "largest.npy", "float.npy"] {
+        files.run(&format!("{LINE} --a-zero {zero}")).refused(&format!("--a-zero: was '{zero}'"));
+    }
+    let message = files.run(&format!("{LINE} --a-zero large.npy")).refused("--a-zero");
+    assert!(message.contains("2147483648"), "{message}");
+    files.run(&format!("{LINE} --a-zero two.npy")).ok();
+    std::fs::remove_file(files.path("y.npy")).unwrap();
+    files.run(&format!("{LINE} --b-zero two.npy")).refused("--b-zero: was 'two.npy'");
+    for scale in ["nan.npy", "minus.npy", "wide.npy", "two.npy", "float.npy"] {
+        files
+            .run(&format!("{LINE} --out-type i8 --scale {scale}"))
+            .refused(&format!("--scale: was '{scale}'"));
+    }
+    for bias in ["two.npy", "nan.npy", "missing.npy", "large.npy"] {
+        files
+            .run(&format!("{LINE} --out-type f32 --scale 1 --bias {bias}"))
+            .refused(&format!("--bias: was '{bias}'"));
+    }
+    // A float bias has no place before the scale.
+    for kind in ["i32", "i8 --scale 1", "u8 --scale 1"] {
+        files.run(&format!("{LINE} --bias four.npy --out-type {kind}")).refused("--bias: was 'four.npy'");
+    }
+    assert!(!files.exists("y.npy"));
+}
+
+/// Exact 8-bit outputs need sums below 2^63; outputs must fit memory, however small the files.
+#[test]
+fn too_large() {
+    let files = files();
+    let line = format!("{LINE} --out-type i8 --scale 1 --a-zero 2147483647 --b-zero=-2147483648");
+    let message = files.run(&line).refused("-zero");
+    assert!(message.starts_with("error: --a-zero:") || message.starts_with("error: --b-zero:"), "{message}");
+    files.write::<u8>("tall.npy", &[1 << 40, 0], &[]);
+    files.write::<i8>("wide.npy", &[0, 1 << 40], &[]);
+    files.run("matmul --a tall.npy --b wide.npy --out y.npy").refused("--a");
+    files.write::<i8>("wide.npy", &[0, 1 << 10], &[]);
+    files.run("matmul --a tall.npy --b wide.npy --out y.npy --out-type u8 --scale 1").refused("--a");
+    files.write::<i8>("none.npy", &[0, 0], &[]);
+    files.run("matmul --a tall.npy --b none.npy --out none.npy").ok();
+    assert!(!files.exists("y.npy"));
+}
+
+#[test]
+fn kernels() {
+    let files = files();
+    let here = files.run("info --json").ok();
+    let info: serde_json::Value = serde_json::from_str(&here).unwrap();
+    let isas: Vec<_> =
+        info["kernels"].as_array().unwrap().iter().map(|k| k["isa"].as_str().unwrap()).collect();
+    for name in ["avx2", "avxvnni", "avx512bw", "avx512vnni", "neon", "dotprod", "i8mm"] {
+        if !isas.contains(&name) {
+            let message = files.run(&format!("{LINE} --kernel {name}")).refused("--kernel");
+            assert!(message.contains("lacks"), "{message}");
+            files.run(&format!("verify --seconds 0 --kernel {name}")).refused("--kernel");
+            files.run(&format!("bench --shapes 1,1,1 --kernel {name}")).refused("--kernel");
+        }
+    }
+    let message = files.run(&format!("{LINE} --kernel avx1024")).refused("--kernel: was 'avx1024'");
+    assert!(message.contains("does not exist") && message.contains("scalar"), "{message}");
+    assert!(!files.exists("y.npy"));
+}

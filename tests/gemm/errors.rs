@@ -1,0 +1,282 @@
+//! Every error that a caller can cause: which one it is, what its message says, and that nothing was
+//! written.
+
+use crate::support::config;
+use proptest::prelude::*;
+use qgemm::*;
+
+/// A 1x2 product of bytes.
+fn product<'a>(b: &'a [i8]) -> Gemm<'a> {
+    Gemm::new(MatRef::row_major(&[1u8, 2], 1, 2).unwrap(), MatRef::row_major(b, 2, b.len() / 2).unwrap())
+}
+
+/// Runs a product to each kind of output of `n` columns: the one error that all must return, and no
+/// output written.
+fn refused(gemm: Gemm<'_>, n: usize) -> Error {
+    let (mut sums, mut bytes, mut reals) = ([i32::MIN; 9], [99u8; 9], [1.25f32; 9]);
+    fn view<T>(c: &mut [T; 9], n: usize) -> MatMut<'_, T> {
+        MatMut::row_major(&mut c[..n], 1, n).unwrap()
+    }
+    let error = gemm.run_i32(view(&mut sums, n)).unwrap_err();
+    assert_eq!(gemm.accumulate_i32(view(&mut sums, n)), Err(error.clone()));
+    let output = Requantize::new(1.0, 0).unwrap();
+    assert_eq!(gemm.run_requantized(view(&mut bytes, n), &output), Err(error.clone()));
+    let output = Dequantize::new(1.0).unwrap();
+    assert_eq!(gemm.run_f32(view(&mut reals, n), &output), Err(error.clone()));
+    assert_eq!((sums, bytes, reals), ([i32::MIN; 9], [99; 9], [1.25; 9]), "written although refused");
+    error
+}
+
+/// The same for outputs of bytes, each with the given stage.
+fn bytes_refused<T: Quantized + Default + PartialEq + std::fmt::Debug>(
+    gemm: Gemm<'_>,
+    output: &Requantize<'_>,
+) -> Error {
+    let mut c = [T::default(); 3];
+    let error = gemm.run_requantized(MatMut::row_major(&mut c, 1, 3).unwrap(), output).unwrap_err();
+    assert_eq!(c, [T::default(); 3], "written although refused");
+    error
+}
+
+fn reals_refused(gemm: Gemm<'_>, output: &Dequantize<'_>) -> Error {
+    let mut c = [0.5f32; 3];
+    let error = gemm.run_f32(MatMut::row_major(&mut c, 1, 3).unwrap(), output).unwrap_err();
+    assert_eq!(c, [0.5; 3], "written although refused");
+    error
+}
+
+#[test]
+fn each_error_names_the_argument_its_value_and_what_it_must_be() {
+    let data = [0u8; 6];
+    let w = [1i8; 6];
+    let good = product(&w);
+    let huge = usize::MAX;
+    let matrix = |rows, cols, rs, cs| MatRef::new(&data, rows, cols, rs, cs).unwrap_err();
+    let output = |rows, cols, rs, cs| MatMut::new(&mut [0f32; 6], rows, cols, rs, cs).unwrap_err();
+    let view = MatRef::row_major(&data, 2, 3).unwrap();
+    let requantize = Requantize::new(1.0, 0).unwrap();
+    let params = |scale| QuantParams { scale, zero_point: 0 };
+    let quantize_with = |scale| quantize(&[1.0], params(scale), &mut [0u8]).unwrap_err();
+    let far = [2u8; 1];
+    let far = MatRef::new(&far, 1, 1 << 20, 0, 0).unwrap();
+    let column = MatRef::new(&w, 1 << 20, 3, 0, 1).unwrap();
+    let far = Gemm::new(far, column).a_zero(i32::MIN).b_zero(&[0, -1 << 20, 5]);
+    let endless = MatRef::new(&w, 1 << 52, 1, 0, 0).unwrap();
+    let endless_a = MatRef::new(&w, 1, 1 << 52, 0, 0).unwrap();
+    #[rustfmt::skip]
+    let cases: Vec<(&str, Error, &[&str])> = vec![
+        ("TooShort", matrix(2, 4, 4, 1), &["matrix", "6", "at least 8"]),
+        ("TooShort", matrix(2, 2, 9, 1), &["matrix", "6", "at least 11"]),
+        ("TooShort", MatRef::col_major(&data, 7, 1).unwrap_err(), &["matrix", "6", "at least 7"]),
+        ("TooShort", output(2, 3, 4, 1), &["output", "6", "at least 7"]),
+        ("TooLarge", matrix(huge, 2, 0, 0), &["matrix", "18446744073709551615x2", "strides 0 and 0", "must be"]),
+        ("TooLarge", matrix(2, 2, huge, 1), &["matrix", "2x2", "strides 18446744073709551615 and 1", "must be"]),
+        ("TooLarge", output(3, 3, 1, 1 << 63), &["output", "3x3", "strides 1 and 9223372036854775808", "must be"]),
+        ("Overlap", output(2, 2, 1, 1), &["output", "2x2", "strides 1 and 1", "must be distinct"]),
+        ("Overlap", output(5, 2, 1, 4), &["output", "5x2", "strides 1 and 4", "must be distinct"]),
+        ("OutOfBounds", view.submatrix(1..3, 0..1).unwrap_err(), &["sub-matrix", "rows 1..3", "columns 0..1", "must", "2x3"]),
+        ("OutOfBounds", view.submatrix(0..2, 3..4).unwrap_err(), &["sub-matrix", "rows 0..2", "columns 3..4", "must", "2x3"]),
+        #[allow(clippy::reversed_empty_ranges)]
+        ("OutOfBounds", view.submatrix(2..1, 0..1).unwrap_err(), &["sub-matrix", "rows 2..1", "must be ascending", "2x3"]),
+        ("InnerDimension", refused(Gemm::new(view, MatRef::row_major(&w, 2, 3).unwrap()), 3), &["b", "2 rows", "must", "(3)"]),
+        ("OutputShape", refused(good, 2), &["output", "1x2", "must be 1x3"]),
+        ("Length", refused(good.a_zero(&[1, 2]), 3), &["a_zero", "2 values", "must have 1"]),
+        ("Length", refused(good.b_zero(&[1, 2]), 3), &["b_zero", "2 values", "must have 3"]),
+        ("Length", refused(good.bias(&[]), 3), &["bias", "0 values", "must have 3"]),
+        ("Length", bytes_refused::<i8>(good, &Requantize::new(&[1.0; 4], 0).unwrap()), &["scale", "4 values", "must have 3"]),
+        ("Length", reals_refused(good, &Dequantize::new(&[1.0; 2]).unwrap()), &["scale", "2 values", "must have 3"]),
+        ("Length", reals_refused(good, &Dequantize::new(1.0).unwrap().bias(&[1.0])), &["bias", "1 values", "must have 3"]),
+        ("Length", quantize(&[1.0; 3], params(1.0), &mut [0i8; 2]).unwrap_err(), &["out", "2 values", "must have 3"]),
+        ("Length", dequantize(&[1u8; 3], params(1.0), &mut [0.0; 2]).unwrap_err(), &["out", "2 values", "must have 3"]),
+        ("Length", fold_bias(&[1u8; 3], params(1.0), 1.0, 1.0, &mut [0; 2]).unwrap_err(), &["out", "2 values", "must have 3"]),
+        ("Length", dynamic_quantize_linear(&[1.0; 3], &mut [0; 2]).unwrap_err(), &["out", "2 values", "must have 3"]),
+        ("Scale", Requantize::new(f32::NAN, 0).unwrap_err(), &["scale", "value 0 was NaN", "must be finite and not negative"]),
+        ("Scale", Requantize::new(f32::INFINITY, 0).unwrap_err(), &["scale", "value 0 was inf", "must be finite and not negative"]),
+        ("Scale", Requantize::new(&[1.0, 0.0, -1.5], 0).unwrap_err(), &["scale", "value 2 was -1.5", "must be finite and not negative"]),
+        ("Scale", Dequantize::new(&[1.0, f32::NEG_INFINITY]).unwrap_err(), &["scale", "value 1 was -inf", "must be finite and not negative"]),
+        ("Scale", Dequantize::new(-f32::from_bits(1)).unwrap_err(), &["scale", "value 0 was -0.0", "must be finite and not negative"]),
+        ("Scale", quantize_with(0.0), &["scale", "was 0", "must be finite and positive"]),
+        ("Scale", quantize_with(-1.0), &["scale", "was -1", "must be finite and positive"]),
+        ("Scale", quantize_with(f32::NAN), &["scale", "was NaN", "must be finite and positive"]),
+        ("Scale", dequantize(&[1i8], params(f32::INFINITY), &mut [0.0]).unwrap_err(), &["scale", "was inf", "must be finite and positive"]),
+        ("Scale", fold_bias(&[1i8], params(1.0), 0.0, 1.0, &mut [0]).unwrap_err(), &["scale", "was 0", "must be finite and positive"]),
+        ("Scale", QuantParams::from_range(0.0, 1e-60, 0, 255).unwrap_err(), &["scale", "was 0", "must be finite and positive"]),
+        ("Range", Requantize::new(1.0, (1 << 21) + 1).unwrap_err(), &["output zero point", "was 2097153", "must be in -2097152..=2097152"]),
+        ("Range", Requantize::new(1.0, i32::MIN).unwrap_err(), &["output zero point", "was -2147483648", "must be in -2097152..=2097152"]),
+        ("Range", QuantParams::from_range(0.0, 1.0, 5, 5).unwrap_err(), &["qmax", "was 5", "must be in 6..="]),
+        ("Range", QuantParams::from_range(1e9, 1e9 + 1.0, 0, 255).unwrap_err(), &["zero point", "was -2550", "must be in -2147483648..=2147483647"]),
+        ("Clamp", requantize.clamp(1, 0).unwrap_err(), &["clamp", "was 1,0", "must not be inverted"]),
+        ("Clamp", bytes_refused::<i8>(good, &requantize.clamp(128, 300).unwrap()), &["clamp", "was 128,300", "must leave some of", "-128..=127"]),
+        ("Clamp", bytes_refused::<u8>(good, &requantize.clamp(-5, -1).unwrap()), &["clamp", "was -5,-1", "must leave some of", "0..=255"]),
+        ("RealRange", QuantParams::from_range(2.0, 1.0, 0, 255).unwrap_err(), &["range", "was 2,1", "must be finite, not empty, and ascending"]),
+        ("RealRange", QuantParams::from_data(&[f32::INFINITY, 0.0], 0, 255).unwrap_err(), &["range", "inf", "must be finite"]),
+        ("RealRange", dynamic_quantize_linear(&[f32::NAN], &mut [0]).unwrap_err(), &["range", "NaN", "must be finite"]),
+        ("Bias", fold_bias(&[0i8, 1], params(1.0), 1e-5, 1e-5, &mut [0; 2]).unwrap_err(), &["bias", "value 1 is 1000000", "must fit i32"]),
+        ("ZeroPoint", bytes_refused::<u8>(far, &requantize), &["a_zero", "was -2147483648", "must be smaller", "k = 1048576"]),
+        ("ZeroPoint", reals_refused(far, &Dequantize::new(1.0).unwrap()), &["a_zero", "was -2147483648", "must be smaller", "k = 1048576"]),
+        ("Kernel", Dispatch::named("avx9000").unwrap_err(), &["kernel", "was 'avx9000'", "does not exist", "must be one of: scalar portable"]),
+        ("Kernel", Dispatch::named("").unwrap_err(), &["kernel", "was ''", "does not exist", "must be one of: scalar portable"]),
+        ("Memory", PackedB::pack(endless, ElementType::U8).unwrap_err(), &["packed b", "needs", "more than there is"]),
+        ("Memory", refused_i32(Gemm::new(endless_a, endless)), &["packed b", "needs", "more than there is"]),
+    ];
+    for (variant, error, parts) in &cases {
+        let (name, message) = (format!("{error:?}"), error.to_string());
+        assert_eq!(name.split([' ', '(']).next(), Some(*variant), "{message}");
+        // The argument comes first.
+        assert!(message.starts_with(parts[0]), "{message}");
+        for part in *parts {
+            assert!(message.contains(part), "'{message}' does not say '{part}'");
+        }
+        let error: &dyn std::error::Error = error;
+        assert_eq!(error.to_string(), message);
+    }
+    let mut reached: Vec<_> = cases.iter().map(|(variant, ..)| *variant).collect();
+    reached.dedup();
+    assert_eq!(reached, VARIANTS);
+}
+
+/// As `Error` declares them.
+const VARIANTS: [&str; 15] = [
+    "TooShort",
+    "TooLarge",
+    "Overlap",
+    "OutOfBounds",
+    "InnerDimension",
+    "OutputShape",
+    "Length",
+    "Scale",
+    "Range",
+    "Clamp",
+    "RealRange",
+    "Bias",
+    "ZeroPoint",
+    "Kernel",
+    "Memory",
+];
+
+fn refused_i32(gemm: Gemm<'_>) -> Error {
+    let mut c = [5i32];
+    let error = gemm.run_i32(MatMut::row_major(&mut c, 1, 1).unwrap()).unwrap_err();
+    assert_eq!(c, [5], "written although refused");
+    error
+}
+
+#[test]
+fn values_at_the_ends_of_what_is_allowed_are_allowed() {
+    let max = 1 << 21;
+    assert!(Requantize::new(0.0, max).is_ok() && Requantize::new(-0.0, -max).is_ok());
+    assert!(Requantize::new(f32::MAX, 0).is_ok() && Requantize::new(f32::from_bits(1), 0).is_ok());
+    assert!(Dequantize::new(&[0.0, f32::MAX, f32::from_bits(1)]).is_ok());
+    assert!(Requantize::new(&[], 0).is_ok());
+    assert!(Requantize::new(1.0, 0).unwrap().clamp(i32::MAX, i32::MAX).is_ok());
+    assert!(QuantParams::from_range(-1.0, 1.0, i32::MIN, i32::MAX).is_ok());
+    assert!(QuantParams::from_range(0.0, 1.0, 0, 1).is_ok());
+}
+
+#[test]
+fn one_value_that_is_wrong_in_many_is_found() {
+    let mut scales = [1.0f32; 1000];
+    for index in [0, 1, 499, 999] {
+        for wrong in [f32::NAN, -f32::NAN, f32::INFINITY, -1.0, -f32::MIN_POSITIVE] {
+            scales[index] = wrong;
+            let error = Requantize::new(&scales, 0).unwrap_err();
+            assert!(matches!(error, Error::Scale { index: i, .. } if i == index), "{error}");
+            assert_eq!(Dequantize::new(&scales).unwrap_err().to_string(), error.to_string());
+        }
+        scales[index] = 1.0;
+    }
+}
+
+proptest! {
+    #![proptest_config(config(2000))]
+
+    /// Whatever does not fit together is refused by both with the same error, and is not written.
+    #[test]
+    fn arguments_that_disagree_are_refused_as_the_reference_does(
+        (m, k, n) in (0..4usize, 0..4usize, 0..4usize),
+        (k2, m2, n2) in (near(), near(), near()),
+        lengths in prop::array::uniform4(near()),
+        (per_row, per_column, bias, scales) in any::<(bool, bool, bool, bool)>(),
+        clamp in (-200..300i32, 0..100i32),
+        zero in prop_oneof![4 => -200..200i32, 1 => Just(i32::MIN), 1 => Just(i32::MAX)],
+        packed in any::<bool>(),
+    ) {
+        let (k2, m2, n2) = (k.saturating_add_signed(k2), m.saturating_add_signed(m2), n.saturating_add_signed(n2));
+        let (a, w) = ([7u8; 16], [-3i8; 16]);
+        let a = MatRef::row_major(&a, m, k).unwrap();
+        let b = MatRef::row_major(&w, k2, n).unwrap();
+        let packed_b = PackedB::pack(b, ElementType::U8).unwrap();
+        let rhs = if packed { Rhs::from(&packed_b) } else { Rhs::from(b) };
+        let vector = |len: usize, off| vec![zero; len.saturating_add_signed(off)];
+        let (a_zero, b_zero) = (vector(m, lengths[0]), vector(n, lengths[1]));
+        let added = vector(n, lengths[2]);
+        let factors = vec![0.5f32; n.saturating_add_signed(lengths[3])];
+        let mut gemm = Gemm::new(a, rhs).a_zero(zero).b_zero(zero);
+        if per_row { gemm = gemm.a_zero(&a_zero) }
+        if per_column { gemm = gemm.b_zero(&b_zero) }
+        if bias { gemm = gemm.bias(&added) }
+        let bytes = if scales { Requantize::new(&factors, 1) } else { Requantize::new(0.5, 1) };
+        let bytes = bytes.unwrap().clamp(clamp.0, clamp.0 + clamp.1).unwrap();
+        let reals = if scales { Dequantize::new(&factors) } else { Dequantize::new(0.5) }.unwrap();
+        let reals = if bias { reals.bias(&factors) } else { reals };
+
+        let fits = k2 == k && (m2, n2) == (m, n)
+            && !(per_row && a_zero.len() != m)
+            && !(per_column && b_zero.len() != n)
+            && !(bias && added.len() != n);
+        fn both<T: Clone + PartialEq + std::fmt::Debug>(
+            (m, n): (usize, usize),
+            before: T,
+            run: impl Fn(MatMut<'_, T>) -> Result<(), Error>,
+            reference: impl Fn(MatMut<'_, T>) -> Result<(), Error>,
+        ) -> Result<(), Error> {
+            let (mut ours, mut theirs) = (vec![before.clone(); m * n], vec![before.clone(); m * n]);
+            let result = run(MatMut::row_major(&mut ours, m, n).unwrap());
+            assert_eq!(result, reference(MatMut::row_major(&mut theirs, m, n).unwrap()));
+            assert_eq!(ours, theirs);
+            if result.is_err() {
+                assert_eq!(ours, vec![before; m * n], "written although refused");
+            }
+            result
+        }
+        let shape = (m2, n2);
+        let result = both(shape, 77, |c| gemm.run_i32(c), |c| reference::run_i32(&gemm, c));
+        prop_assert_eq!(result.is_ok(), fits, "{:?}", result);
+        let again = both(shape, 77, |c| gemm.accumulate_i32(c), |c| reference::accumulate_i32(&gemm, c));
+        prop_assert_eq!(&again, &result);
+        let i8s = both(shape, 77i8, |c| gemm.run_requantized(c, &bytes), |c| reference::run_requantized(&gemm, c, &bytes));
+        let u8s = both(shape, 77u8, |c| gemm.run_requantized(c, &bytes), |c| reference::run_requantized(&gemm, c, &bytes));
+        let f32s = both(shape, 77f32, |c| gemm.run_f32(c, &reals), |c| reference::run_f32(&gemm, c, &reals));
+        for other in [i8s, u8s, f32s] {
+            if result.is_err() {
+                prop_assert_eq!(&other, &result);
+            }
+        }
+    }
+}
+
+fn near() -> impl Strategy<Value = isize> {
+    prop_oneof![12 => Just(0isize), 1 => Just(1isize), 1 => Just(-1isize)]
+}
+
+#[test]
+fn memory_that_cannot_be_had_is_an_error_and_the_next_call_works() {
+    let (one, two) = ([3i8], [2u8]);
+    // Beyond all memory, and beyond usize.
+    for k in [1usize << 52, usize::MAX] {
+        let b = MatRef::new(&one, k, 1, 0, 0).unwrap();
+        for kernel in Dispatch::available() {
+            let dispatch = Dispatch::named(kernel.name).unwrap();
+            let error = PackedB::pack_with(&dispatch, b, ElementType::I8).unwrap_err();
+            assert!(matches!(error, Error::Memory { purpose: "packed b", .. }), "{error}");
+        }
+        let a = MatRef::new(&two, 1, k, 0, 0).unwrap();
+        assert!(matches!(refused_i32(Gemm::new(a, b)), Error::Memory { .. }));
+        let mut c = [5i32];
+        let (a, b) = (MatRef::row_major(&two, 1, 1).unwrap(), MatRef::row_major(&one, 1, 1).unwrap());
+        Gemm::new(a, b).run_i32(MatMut::row_major(&mut c, 1, 1).unwrap()).unwrap();
+        assert_eq!(c, [6]);
+    }
+    let n = MatRef::new(&one, 1, usize::MAX, 0, 0).unwrap();
+    assert!(matches!(PackedB::pack(n, ElementType::U8), Err(Error::Memory { .. })));
+}

@@ -1,0 +1,18 @@
+//! The library against its contract, through its public API.
+//!
+//! One binary: each costs seconds to start under an emulator. Two oracles: `qgemm::reference`, and
+//! `spec`, which shares nothing with the library and computes in integers. `QGEMM_TEST_SCALE` (percent)
+//! scales the number of cases.
+
+mod epilogue;
+mod errors;
+mod golden;
+mod isa;
+mod products;
+mod shapes;
+mod spec;
+mod support;
+#[cfg(feature = "rayon")]
+mod threads;
+mod views;
+mod wide;
