@@ -1,8 +1,9 @@
 //! The loop nest `ic jc pc jr ir` on one thread; see `driver` for what each loop keeps where.
 
-use crate::driver::Call;
+use crate::driver::{Call, Way};
 use crate::element::ElementType;
 use crate::epilogue::{self, ColumnTerms, PerColumn, RowTerms, Stage};
+use crate::packed::Panel;
 use crate::plan::MAX_MC;
 use crate::scratch::Scratch;
 use crate::sink::Sink;
@@ -20,14 +21,20 @@ pub(crate) fn region(
     mut sink: Sink<'_, '_>,
     scratch: &mut Scratch,
 ) {
-    for ic in rows.clone().step_by(call.plan.mc) {
-        let block = ic..rows.end.min(ic + call.plan.mc);
+    let blocks = rows.clone().step_by(call.plan.mc).map(|ic| ic..rows.end.min(ic + call.plan.mc));
+    for (block, way) in
+        blocks.flat_map(|block| call.ways.iter().flatten().map(move |way| (block.clone(), way)))
+    {
+        if !call.b.panels()[panels.clone()].iter().any(|panel| way.serves(panel)) {
+            continue;
+        }
         let Scratch { strip, sums, wide, row_zeros, row_sums, row_terms } = scratch;
-        fill_row_terms(call, block.clone(), row_zeros, row_sums, row_terms);
+        fill_row_terms(call, way, block.clone(), row_zeros, row_sums, row_terms);
         let band = Band {
             call,
+            way,
+            top: block.start - rows.start,
             rows: block,
-            top: ic - rows.start,
             panels: panels.clone(),
             terms: RowTerms { zero: row_zeros, sum: row_sums },
             added: row_terms,
@@ -49,6 +56,7 @@ pub(crate) fn region(
 /// The zero points and sums of some rows of A, as stored, and what is added to each row of sums.
 fn fill_row_terms(
     call: &Call<'_>,
+    way: &Way,
     block: Range<usize>,
     zeros: &mut Vec<i64>,
     sums: &mut Vec<i64>,
@@ -56,10 +64,10 @@ fn fill_row_terms(
 ) {
     let a = &call.gemm.a;
     zeros.clear();
-    zeros.extend(block.clone().map(|i| i64::from(call.gemm.a_zero.at(i)) + call.shift.0));
+    zeros.extend(block.clone().map(|i| i64::from(call.gemm.a_zero.at(i)) + way.shift.0));
     sums.clear();
-    if call.row_sums {
-        let shift = call.shift.0 * call.k as i64;
+    if way.row_sums {
+        let shift = way.shift.0 * call.k as i64;
         sums.extend(block.clone().map(|i| {
             let sum = match a.bits.row(i) {
                 Some(row) => rows::sum(row, a.element == ElementType::I8),
@@ -70,14 +78,15 @@ fn fill_row_terms(
     } else {
         sums.resize(block.len(), 0);
     }
-    let zero = if call.additive { i64::from(call.gemm.b_zero.at(0)) + call.shift.1 } else { 0 };
+    let zero = if call.additive { i64::from(call.gemm.b_zero.at(0)) + way.shift.1 } else { 0 };
     added.clear();
     added.extend(sums.iter().map(|sum| zero.wrapping_mul(*sum).wrapping_neg() as i32));
 }
 
-/// At most MC rows of a region.
+/// At most MC rows of a region, and those of its panels for which A is read one way.
 struct Band<'a> {
     call: &'a Call<'a>,
+    way: &'a Way,
     /// Rows of A.
     rows: Range<usize>,
     /// The first of them, as a row of the sink.
@@ -107,6 +116,13 @@ struct Strip<'a> {
     k: usize,
 }
 
+/// The k-groups of a panel that go with a strip.
+#[derive(Clone, Copy)]
+struct PanelRows<'a> {
+    panel: &'a Panel,
+    bytes: &'a [u8],
+}
+
 /// What a kernel adds to each column and row.
 #[derive(Clone, Copy)]
 struct Added<'a> {
@@ -120,15 +136,15 @@ impl Band<'_> {
     /// K in one block: each tile is finished as soon as it is summed.
     fn whole_k(&self, sink: &mut Sink<'_, '_>, strip: &mut Vec<Line>) {
         let call = self.call;
-        let nr = call.kernel.nr;
+        let nr = call.nr;
         let a = self.strip(0..call.k, strip);
-        for jr in self.panels.clone() {
+        for (jr, panel) in self.panels(self.panels.clone()) {
             let columns = self.columns(jr);
             let terms = self.column_terms(&columns).narrow();
             let added = Added { col: &terms.bias, row: self.added };
-            let panel = call.b.panel_rows(jr, 0..call.k);
+            let b = PanelRows { panel, bytes: call.b.panel_rows(panel, 0..call.k) };
             if let Some((mut c, accumulate)) = self.direct(sink, &columns) {
-                self.multiply(0..self.rows.len(), a, panel, added, accumulate, &mut c);
+                self.multiply(0..self.rows.len(), a, b, added, accumulate, &mut c);
                 self.correct(0..self.rows.len(), &terms, &mut c);
                 continue;
             }
@@ -136,7 +152,7 @@ impl Band<'_> {
             let mut sums = [0; MAX_MR * MAX_NR];
             for ir in self.tiles() {
                 let mut tile = tile(&mut sums, ir.len(), columns.range.len(), nr);
-                self.multiply(ir.clone(), a, panel, added, false, &mut tile);
+                self.multiply(ir.clone(), a, b, added, false, &mut tile);
                 self.correct(ir.clone(), &terms, &mut tile);
                 epilogue::store(&sums, nr, &stage, sink, self.part(ir, &columns));
             }
@@ -152,27 +168,29 @@ impl Band<'_> {
         sums: &mut Vec<i32>,
     ) {
         let call = self.call;
-        let (m, nr) = (self.rows.len(), call.kernel.nr);
+        let (m, nr) = (self.rows.len(), call.nr);
         sums.resize(m * nr * panels.len(), 0);
         for ks in self.k_blocks() {
             let first = ks.start == 0;
             let a = self.strip(ks.clone(), strip);
-            for (jr, sums) in panels.clone().zip(sums.chunks_exact_mut(m * nr)) {
+            for (jr, panel) in self.panels(panels.clone()) {
+                let sums = &mut sums[(jr - panels.start) * m * nr..][..m * nr];
                 let columns = self.columns(jr);
                 let terms = self.column_terms(&columns).narrow();
                 let added = if first { Added { col: &terms.bias, row: self.added } } else { NOTHING };
-                let panel = call.b.panel_rows(jr, ks.clone());
+                let b = PanelRows { panel, bytes: call.b.panel_rows(panel, ks.clone()) };
                 let (mut c, accumulate) = match self.direct(sink, &columns) {
                     Some((c, accumulate)) => (c, accumulate || !first),
                     None => (tile(sums, m, columns.range.len(), nr), !first),
                 };
-                self.multiply(0..m, a, panel, added, accumulate, &mut c);
+                self.multiply(0..m, a, b, added, accumulate, &mut c);
                 if first {
                     self.correct(0..m, &terms, &mut c);
                 }
             }
         }
-        for (jr, sums) in panels.zip(sums.chunks_exact(m * nr)) {
+        for (jr, _) in self.panels(panels.clone()) {
+            let sums = &sums[(jr - panels.start) * m * nr..][..m * nr];
             let columns = self.columns(jr);
             if self.direct(sink, &columns).is_none() {
                 let stage = Stage::new(sink, columns.range.clone());
@@ -190,24 +208,26 @@ impl Band<'_> {
         sums: &mut Vec<i64>,
     ) {
         let call = self.call;
-        let (m, nr) = (self.rows.len(), call.kernel.nr);
+        let (m, nr) = (self.rows.len(), call.nr);
         sums.clear();
         sums.resize(m * nr * panels.len(), 0);
         for ks in self.k_blocks() {
             let a = self.strip(ks.clone(), strip);
-            for (jr, sums) in panels.clone().zip(sums.chunks_exact_mut(m * nr)) {
+            for (jr, panel) in self.panels(panels.clone()) {
+                let sums = &mut sums[(jr - panels.start) * m * nr..][..m * nr];
                 let columns = self.columns(jr);
-                let panel = call.b.panel_rows(jr, ks.clone());
+                let b = PanelRows { panel, bytes: call.b.panel_rows(panel, ks.clone()) };
                 let mut part = [0; MAX_MR * MAX_NR];
                 for ir in self.tiles() {
                     let mut tile = tile(&mut part, ir.len(), columns.range.len(), nr);
-                    self.multiply(ir.clone(), a, panel, NOTHING, false, &mut tile);
+                    self.multiply(ir.clone(), a, b, NOTHING, false, &mut tile);
                     let sums = &mut sums[ir.start * nr..ir.end * nr];
                     sums.iter_mut().zip(&part).for_each(|(sum, part)| *sum += i64::from(*part));
                 }
             }
         }
-        for (jr, sums) in panels.zip(sums.chunks_exact_mut(m * nr)) {
+        for (jr, _) in self.panels(panels.clone()) {
+            let sums = &mut sums[(jr - panels.start) * m * nr..][..m * nr];
             let columns = self.columns(jr);
             epilogue::correct_wide(sums, nr, self.terms, &self.column_terms(&columns));
             let stage = Stage::new(sink, columns.range.clone());
@@ -220,7 +240,7 @@ impl Band<'_> {
         &self,
         rows: Range<usize>,
         a: Strip<'_>,
-        panel: &[u8],
+        b: PanelRows<'_>,
         added: Added<'_>,
         accumulate: bool,
         c: &mut BlockMut<'_, i32>,
@@ -229,12 +249,12 @@ impl Band<'_> {
             k: a.k,
             a: a.bytes.get(rows.start * a.lda..).unwrap_or(&[]),
             lda: a.lda,
-            panel,
+            panel: b.bytes,
             col: added.col,
             row: &added.row[rows],
             accumulate,
         };
-        self.call.kernel.run(self.call.variant, &product, c);
+        b.panel.kernel.run(b.panel.variant, &product, c);
     }
 
     /// Takes off what the kernel could not add to rows and columns.
@@ -260,20 +280,26 @@ impl Band<'_> {
         [self.top + rows.start, columns.left, rows.len(), columns.range.len()]
     }
 
+    /// The panels of the range that this band is for.
+    fn panels(&self, range: Range<usize>) -> impl Iterator<Item = (usize, &Panel)> {
+        let panels = &self.call.b.panels()[range.clone()];
+        range.zip(panels).filter(|(_, panel)| self.way.serves(panel))
+    }
+
     fn columns(&self, panel: usize) -> Columns {
-        let nr = self.call.kernel.nr;
+        let nr = self.call.nr;
         let range = panel * nr..self.call.b.n().min((panel + 1) * nr);
         Columns { range, left: (panel - self.panels.start) * nr }
     }
 
     /// The terms of some columns. Where zero points are additive, their part is in the bias.
     fn column_terms(&self, columns: &Columns) -> ColumnTerms<i64> {
-        let Call { gemm, b, k, shift, additive, .. } = self.call;
+        let Call { gemm, b, k, additive, .. } = self.call;
         let mut terms = ColumnTerms { bias: [0; MAX_NR], zero: [0; MAX_NR], sum: [0; MAX_NR] };
         let a_zero = self.terms.zero[0];
         let narrow = self.call.width == Width::Narrow;
         for (l, j) in columns.range.clone().enumerate() {
-            terms.zero[l] = i64::from(gemm.b_zero.at(j)) + shift.1;
+            terms.zero[l] = i64::from(gemm.b_zero.at(j)) + self.way.shift.1;
             terms.sum[l] = b.columns().stored_sum[j].wrapping_sub(terms.zero[l].wrapping_mul(*k as i64));
             terms.bias[l] = gemm.bias.map_or(0, |bias| i64::from(bias[j]));
             if *additive && narrow {
@@ -291,23 +317,23 @@ impl Band<'_> {
     /// The rows of the band, a tile at a time, of even height.
     fn tiles(&self) -> impl Iterator<Item = Range<usize>> {
         let m = self.rows.len();
-        let count = m.div_ceil(self.call.kernel.mr);
+        let count = m.div_ceil(self.call.mr);
         (0..count).map(move |tile| tile * m / count..(tile + 1) * m / count)
     }
 
     /// Values `ks` of the band's rows: A itself, or converted into `strip`.
     fn strip<'s>(&'s self, ks: Range<usize>, strip: &'s mut Vec<Line>) -> Strip<'s> {
-        let Call { gemm, convert, variant, .. } = self.call;
-        let bits = gemm.a.bits;
+        let Way { a, convert, .. } = self.way;
+        let bits = self.call.gemm.a.bits;
         if *convert == Convert::Copy && bits.rows_are_slices() {
             let bytes = bits.data_from_row(self.rows.start).get(ks.start..).unwrap_or(&[]);
             return Strip { bytes, lda: bits.row_stride(), k: ks.len() };
         }
-        let lines = (ks.len() * variant.a.size()).div_ceil(64).max(1);
+        let lines = (ks.len() * a.size()).div_ceil(64).max(1);
         strip.clear();
         strip.resize(lines * self.rows.len(), Line([0; 64]));
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(strip);
-        match variant.a {
+        match a {
             Stored::I16 => {
                 let out: &mut [i16] = bytemuck::cast_slice_mut(bytes);
                 self.fill_strip(ks.clone(), lines * 32, out, |row, out| rows::widen(row, *convert, out));

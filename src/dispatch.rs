@@ -2,6 +2,7 @@
 
 use crate::Error;
 use qgemm_kernels::{Features, Isa, Kernel, Ready, TABLE};
+use std::cmp::Reverse;
 use std::sync::OnceLock;
 
 /// The environment variable that names an instruction set or a kernel.
@@ -10,8 +11,10 @@ const VARIABLE: &str = "QGEMM_ISA";
 /// The kernels to choose from when a matrix is packed: all of one instruction set, or a single one.
 #[derive(Clone, Debug)]
 pub struct Dispatch {
-    /// Never empty; panels of ascending width.
+    /// Those that are exact for every B; never empty; panels of ascending width.
     kernels: Vec<Ready>,
+    /// Those that are exact for some panels, the most steps first.
+    proven: Vec<Ready>,
 }
 
 impl Dispatch {
@@ -32,7 +35,9 @@ impl Dispatch {
         AUTO.get_or_init(choose).as_ref().map_err(Clone::clone)
     }
 
-    /// The kernels of an instruction set (`avx2`), or the one of that full name (`avx2-6x16c2`).
+    /// The kernels of an instruction set (`avx2`), or the one of that full name (`avx2-6x16c2`). One that
+    /// needs a proof for each panel (`avx2-6x16c4s2`) comes with the exact ones of its instruction set, for
+    /// the panels that have none.
     ///
     /// # Errors
     /// [`Error::Kernel`] if there is none of that name that runs on this CPU.
@@ -48,7 +53,7 @@ impl Dispatch {
 
     /// The kernels to choose from.
     pub fn kernels(&self) -> impl Iterator<Item = &Kernel> {
-        self.kernels.iter().map(|kernel| &**kernel)
+        self.kernels.iter().chain(&self.proven).map(|kernel| &**kernel)
     }
 
     fn ready() -> impl Iterator<Item = Ready> {
@@ -57,14 +62,18 @@ impl Dispatch {
     }
 
     fn of(wanted: impl Fn(&Kernel) -> bool) -> Self {
-        let mut kernels: Vec<_> = Self::ready().filter(|kernel| wanted(kernel)).collect();
+        let (mut kernels, mut proven): (Vec<_>, Vec<_>) =
+            Self::ready().filter(|kernel| wanted(kernel)).partition(|kernel| kernel.steps == 0);
         kernels.sort_by_key(|kernel| kernel.nr);
-        Self { kernels }
+        proven.sort_by_key(|kernel| Reverse(kernel.steps));
+        Self { kernels, proven }
     }
 
     fn find(argument: &'static str, name: &str) -> Result<Self, Error> {
-        let named = |kernel: &Kernel| kernel.isa.name() == name || kernel.name == name;
-        let found = Self::of(named);
+        let mut found = Self::of(|kernel| kernel.isa.name() == name || kernel.name == name);
+        if let (true, Some(kernel)) = (found.kernels.is_empty(), found.proven.first()) {
+            found.kernels = Self::of(|other| other.isa == kernel.isa).kernels;
+        }
         if !found.kernels.is_empty() {
             return Ok(found);
         }
@@ -81,5 +90,11 @@ impl Dispatch {
     pub(crate) fn choose(&self, n: usize) -> Ready {
         let fits = self.kernels.iter().find(|kernel| kernel.nr >= n);
         *fits.or(self.kernels.last()).expect("a dispatch is never empty")
+    }
+
+    /// The kernels with steps whose tiles are those of `exact`, the most steps first.
+    pub(crate) fn proven_beside(&self, exact: &Kernel) -> impl Iterator<Item = Ready> + Clone + '_ {
+        let tile = (exact.mr, exact.nr);
+        self.proven.iter().copied().filter(move |kernel| (kernel.mr, kernel.nr) == tile)
     }
 }

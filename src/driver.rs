@@ -14,14 +14,14 @@
 use crate::band;
 use crate::element::ElementType;
 use crate::gemm::{Gemm, Rhs, ZeroPoint};
-use crate::packed::PackedB;
+use crate::packed::{PackedB, Panel};
 use crate::plan::Plan;
 use crate::scratch;
 use crate::sink::Sink;
 use crate::width::{self, Width};
 use crate::{Dispatch, Error};
 use qgemm_kernels::pack::Convert;
-use qgemm_kernels::{Caches, Ready, Variant};
+use qgemm_kernels::{Caches, Stored, Variant};
 use std::ops::Range;
 use std::sync::OnceLock;
 
@@ -33,20 +33,46 @@ const GRAIN: usize = 1 << 19;
 pub(crate) struct Call<'a> {
     pub(crate) gemm: &'a Gemm<'a>,
     pub(crate) b: &'a PackedB,
-    pub(crate) kernel: Ready,
-    pub(crate) variant: &'static Variant,
-    /// From the bytes of A to what the kernel reads.
-    pub(crate) convert: Convert,
+    /// Of a tile.
+    pub(crate) mr: usize,
+    /// Of a panel.
+    pub(crate) nr: usize,
+    /// The ways in which A is read: one, or two where some panels are proven to allow another.
+    pub(crate) ways: [Option<Way>; 2],
     pub(crate) plan: Plan,
     /// Of the sums that are stored.
     pub(crate) width: Width,
     pub(crate) k: usize,
-    /// What storing added to the values of A and of B.
-    pub(crate) shift: (i64, i64),
     /// One zero point for all rows and one for all columns: their terms are added, not multiplied.
     pub(crate) additive: bool,
+}
+
+/// A way to read A, for panels of the kind that goes with it.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) struct Way {
+    pub(crate) a: Stored,
+    pub(crate) b: Stored,
+    /// From the bytes of A to what the kernel reads.
+    pub(crate) convert: Convert,
+    /// What storing added to the values of A and of B.
+    pub(crate) shift: (i64, i64),
     /// Whether the sums of the rows of A matter.
     pub(crate) row_sums: bool,
+}
+
+impl Way {
+    fn new(gemm: &Gemm<'_>, b: &PackedB, variant: &Variant) -> Self {
+        let signed = gemm.a.element == ElementType::I8;
+        let convert = Convert::new(signed, variant.a);
+        let shift = (i64::from(convert.shift(signed)), i64::from(b.shift(variant.b)));
+        let row_sums = !matches!(gemm.b_zero, ZeroPoint::PerTensor(zero) if i64::from(zero) + shift.1 == 0);
+        Self { a: variant.a, b: variant.b, convert, shift, row_sums }
+    }
+
+    /// Whether this is how a panel's kernel reads A.
+    pub(crate) fn serves(&self, panel: &Panel) -> bool {
+        (panel.variant.a, panel.variant.b) == (self.a, self.b)
+    }
 }
 
 /// Computes a product whose arguments were checked.
@@ -80,25 +106,24 @@ fn multiply(gemm: &Gemm<'_>, b: &PackedB, sink: Sink<'_, '_>) {
     static CACHES: OnceLock<Caches> = OnceLock::new();
     let caches = *CACHES.get_or_init(Caches::detect);
     let (m, _, k) = gemm.shape();
-    let (kernel, variant) = (b.ready(), b.variant());
-    let signed = gemm.a.element == ElementType::I8;
-    let convert = Convert::new(signed, variant.a);
-    let shift = (i64::from(convert.shift(signed)), i64::from(b.shift()));
-    let additive = matches!((gemm.a_zero, gemm.b_zero), (ZeroPoint::PerTensor(_), ZeroPoint::PerTensor(_)));
+    let kernel = b.ready();
+    let first = Way::new(gemm, b, b.panels()[0].variant);
+    let other = b.panels().iter().find(|panel| !first.serves(panel)).map(|p| Way::new(gemm, b, p.variant));
+    let sizes = other.iter().fold((first.a.size(), first.b.size()), |(a, b), other| {
+        (a.max(other.a.size()), b.max(other.b.size()))
+    });
     let call = Call {
         gemm,
         b,
-        kernel,
-        variant,
-        convert,
-        plan: Plan::new(m, k, &kernel, (variant.a.size(), variant.b.size()), caches),
+        mr: kernel.mr,
+        nr: kernel.nr,
+        ways: [Some(first), other],
+        plan: Plan::new(m, k, &kernel, sizes, caches),
         width: if let Sink::I32 { .. } = sink { Width::Narrow } else { width::decide(gemm, b) },
         k,
-        shift,
-        additive,
-        row_sums: !matches!(gemm.b_zero, ZeroPoint::PerTensor(zero) if i64::from(zero) + shift.1 == 0),
+        additive: matches!((gemm.a_zero, gemm.b_zero), (ZeroPoint::PerTensor(_), ZeroPoint::PerTensor(_))),
     };
-    spread(&call, 0..m, 0..b.panels(), sink);
+    spread(&call, 0..m, 0..b.panels().len(), sink);
 }
 
 #[cfg(not(feature = "rayon"))]
@@ -120,14 +145,14 @@ fn spread(call: &Call<'_>, rows: Range<usize>, panels: Range<usize>, sink: Sink<
 /// Cuts a region into `parts` of about the same size, for a thread each.
 #[cfg(feature = "rayon")]
 fn split(call: &Call<'_>, rows: Range<usize>, panels: Range<usize>, sink: Sink<'_, '_>, parts: usize) {
-    let tiles = rows.len().div_ceil(call.kernel.mr);
+    let tiles = rows.len().div_ceil(call.mr);
     if parts <= 1 || (tiles <= 1 && panels.len() <= 1) {
         return scratch::with(|scratch| band::region(call, rows, panels, sink, scratch));
     }
     let here = parts / 2;
     // Rows, while there are several tiles of them: then each thread widens and sums its own only.
     if tiles >= 4 * parts || tiles > panels.len() {
-        let at = (tiles * here / parts).max(1) * call.kernel.mr;
+        let at = (tiles * here / parts).max(1) * call.mr;
         let middle = rows.start + at;
         let (top, bottom) = sink.split_rows(at);
         rayon::join(
@@ -137,7 +162,7 @@ fn split(call: &Call<'_>, rows: Range<usize>, panels: Range<usize>, sink: Sink<'
     } else {
         let at = (panels.len() * here / parts).max(1);
         let middle = panels.start + at;
-        let (left, right) = sink.split_cols(at * call.kernel.nr);
+        let (left, right) = sink.split_cols(at * call.nr);
         rayon::join(
             || split(call, rows.clone(), panels.start..middle, left, here),
             || split(call, rows.clone(), middle..panels.end, right, parts - here),

@@ -4,27 +4,36 @@ use crate::element::{ElementType, Operand};
 use crate::{Dispatch, Error};
 use multiversion::multiversion;
 use qgemm_kernels::pack::{self, Convert, Line, Source};
-use qgemm_kernels::{Kernel, Ready, Variant};
+use qgemm_kernels::{Kernel, Ready, Stored, Variant};
 use std::fmt;
 use std::ops::Range;
 
 /// A K×N matrix in the layout that a kernel reads, with the column statistics that exactness needs.
 ///
 /// Packed once, used by any number of products and threads. It holds
-/// `ceil(K / KR)·KR × ceil(N / NR)·NR` elements of one byte (two for the 16-bit kernels) and 20 bytes
-/// per column. Zero points are not part of it.
+/// `ceil(K / KR)·KR × ceil(N / NR)·NR` elements of one byte (two for the 16-bit kernels), 20 bytes per
+/// column and 24 per panel. Zero points are not part of it.
 #[derive(Clone)]
 pub struct PackedB {
+    /// Exact for every panel.
     kernel: Ready,
     k: usize,
     n: usize,
     element: ElementType,
     activations: ElementType,
-    /// Index of the kernel's variant.
-    variant: usize,
-    /// Panels one after the other.
-    panels: Vec<Line>,
+    panels: Vec<Panel>,
+    /// The elements of the panels, one after the other.
+    lines: Vec<Line>,
     columns: Columns,
+}
+
+/// What multiplies a panel, and where it lies.
+#[derive(Clone, Copy)]
+pub(crate) struct Panel {
+    pub(crate) kernel: Ready,
+    pub(crate) variant: &'static Variant,
+    /// In bytes.
+    start: usize,
 }
 
 /// What is known of each column of B, real columns first, then those that pad the last panel.
@@ -78,8 +87,8 @@ impl PackedB {
             n: 0,
             element: b.element,
             activations,
-            variant: 0,
             panels: Vec::new(),
+            lines: Vec::new(),
             columns: Columns::default(),
         };
         packed.refill(dispatch, b, activations)?;
@@ -93,42 +102,73 @@ impl PackedB {
         b: Operand<'_>,
         activations: ElementType,
     ) -> Result<(), Error> {
-        let (k, n) = (b.rows(), b.cols());
-        let kernel = dispatch.choose(n);
-        let variant = variant_for(&kernel, activations, b.element);
-        let stored = kernel.variants[variant].b;
-        let convert = Convert::new(b.element == ElementType::I8, stored);
-        let panels = n.div_ceil(kernel.nr);
-
         let purpose = "packed b";
-        let bytes = kernel.panel_bytes(k, stored);
-        let (bytes, total) = bytes
-            .and_then(|bytes| Some((bytes, bytes.checked_mul(panels)?)))
-            .ok_or(Error::Memory { purpose, bytes: usize::MAX })?;
+        let too_large = Error::Memory { purpose, bytes: usize::MAX };
         // Nothing of a matrix that could not be packed may look like one.
         (self.k, self.n) = (0, 0);
-        resize(&mut self.panels, total.div_ceil(64), Line([0; 64]), purpose)?;
-        let padded = panels.checked_mul(kernel.nr).ok_or(Error::Memory { purpose, bytes: usize::MAX })?;
+        let (k, n) = (b.rows(), b.cols());
+        let kernel = dispatch.choose(n);
+        let nr = kernel.nr;
+        let padded = n.checked_next_multiple_of(nr).ok_or(too_large.clone())?;
+
+        let bytes = self.plan(dispatch, kernel, &b, activations)?.ok_or(too_large)?;
+        resize(&mut self.lines, bytes.div_ceil(64), Line([0; 64]), purpose)?;
         let columns = &mut self.columns;
         resize(&mut columns.stored_sum, padded, 0, purpose)?;
         resize(&mut columns.abs_sum, padded, 0, purpose)?;
         resize(&mut columns.min_max, padded, (0, 0), purpose)?;
 
-        let all = bytemuck::cast_slice_mut::<Line, u8>(&mut self.panels);
-        for p in 0..panels {
-            let j = p * kernel.nr;
-            let cols = kernel.nr.min(n - j);
+        let signed = b.element == ElementType::I8;
+        let mut rest = bytemuck::cast_slice_mut::<Line, u8>(&mut self.lines);
+        for (panel, j) in self.panels.iter().zip((0..n).step_by(nr)) {
+            let cols = nr.min(n - j);
             let source = source_at(&b, j);
-            let panel = &mut all[p * bytes..][..bytes];
-            pack::pack_panel(&kernel, stored, convert, (k, cols), source, panel);
+            let stored = panel.variant.b;
+            let convert = Convert::new(signed, stored);
+            let len = panel.kernel.panel_bytes(k, stored).expect("the sum of all was computed");
+            let (out, after) = rest.split_at_mut(len);
+            pack::pack_panel(&panel.kernel, stored, convert, (k, cols), source, out);
             columns.fill(j, cols, k, source, b.element);
+            let shift = i64::from(convert.shift(signed)) * k as i64;
+            columns.stored_sum[j..j + cols].iter_mut().for_each(|sum| *sum += shift);
+            rest = after;
         }
-        let shift = i64::from(convert.shift(b.element == ElementType::I8)) * k as i64;
-        columns.stored_sum[..n].iter_mut().for_each(|sum| *sum += shift);
         columns.summarize(n);
-        (self.kernel, self.k, self.n, self.variant) = (kernel, k, n, variant);
+        (self.kernel, self.k, self.n) = (kernel, k, n);
         (self.element, self.activations) = (b.element, activations);
         Ok(())
+    }
+
+    /// Chooses each panel's kernel, and returns the bytes that they take; none where that overflows.
+    fn plan(
+        &mut self,
+        dispatch: &Dispatch,
+        exact: Ready,
+        b: &Operand<'_>,
+        activations: ElementType,
+    ) -> Result<Option<usize>, Error> {
+        let (k, n) = (b.rows(), b.cols());
+        let variant = variant_for(exact.table_row(), activations, b.element);
+        let exact = Panel { kernel: exact, variant, start: 0 };
+        let proven = dispatch.proven_beside(&exact.kernel);
+        resize(&mut self.panels, n.div_ceil(exact.kernel.nr), exact, "packed b")?;
+        let mut start = Some(0usize);
+        for (panel, j) in self.panels.iter_mut().zip((0..n).step_by(exact.kernel.nr)) {
+            if let Some(any) = proven.clone().next() {
+                let cols = exact.kernel.nr.min(n - j);
+                let convert = Convert::new(b.element == ElementType::I8, Stored::I8);
+                let steps = pack::provable_steps(&any, convert, (k, cols), source_at(b, j));
+                if let Some(kernel) = proven.clone().find(|kernel| kernel.steps <= steps) {
+                    *panel = Panel { kernel, variant: &kernel.table_row().variants[0], start: 0 };
+                }
+            }
+            let (Some(at), Some(bytes)) = (start, panel.kernel.panel_bytes(k, panel.variant.b)) else {
+                return Ok(None);
+            };
+            panel.start = at;
+            start = at.checked_add(bytes);
+        }
+        Ok(start)
     }
 
     /// Number of rows, the common dimension of a product.
@@ -151,15 +191,23 @@ impl PackedB {
         self.activations
     }
 
-    /// The kernel whose layout it has; the name tells the layout.
+    /// The kernel whose layout it has; the name tells the layout. Panels that are proven to allow a faster
+    /// one have that one's: see [`panel_kernels`](Self::panel_kernels).
     pub fn kernel(&self) -> &Kernel {
         &self.kernel
+    }
+
+    /// The kernel of each panel, that is, of each `kernel().nr` columns.
+    pub fn panel_kernels(&self) -> impl ExactSizeIterator<Item = &Kernel> {
+        self.panels.iter().map(|panel| &*panel.kernel)
     }
 
     /// The memory it takes, in bytes.
     pub fn bytes(&self) -> usize {
         let per_column = size_of::<i64>() + size_of::<u64>() + size_of::<(i16, i16)>();
-        self.panels.len() * size_of::<Line>() + self.columns.abs_sum.len() * per_column
+        self.lines.len() * size_of::<Line>()
+            + self.panels.len() * size_of::<Panel>()
+            + self.columns.abs_sum.len() * per_column
     }
 
     /// The value of element (k, j), if there is one.
@@ -168,52 +216,51 @@ impl PackedB {
             return None;
         }
         let nr = self.kernel.nr;
-        let stored = pack::panel_value(&self.kernel, self.variant().b, self.panel(j / nr), k, j % nr);
-        Some(i32::from(stored) - self.shift())
+        let panel = &self.panels[j / nr];
+        let stored = pack::panel_value(&panel.kernel, panel.variant.b, self.bits(panel), k, j % nr);
+        Some(i32::from(stored) - self.shift(panel.variant.b))
     }
 
+    /// Of the whole matrix: what decides the blocks of a product.
     pub(crate) fn ready(&self) -> Ready {
         self.kernel
     }
 
-    pub(crate) fn variant(&self) -> &'static Variant {
-        &self.kernel.table_row().variants[self.variant]
-    }
-
-    /// What was added to each value when it was stored.
-    pub(crate) fn shift(&self) -> i32 {
+    /// What is added to each value when it is stored like that.
+    pub(crate) fn shift(&self, stored: Stored) -> i32 {
         let signed = self.element == ElementType::I8;
-        Convert::new(signed, self.variant().b).shift(signed)
+        Convert::new(signed, stored).shift(signed)
     }
 
     pub(crate) fn columns(&self) -> &Columns {
         &self.columns
     }
 
-    /// Number of panels.
-    pub(crate) fn panels(&self) -> usize {
-        self.n.div_ceil(self.kernel.nr)
+    pub(crate) fn panels(&self) -> &[Panel] {
+        &self.panels
     }
 
-    /// The k-groups of panel `p` that hold the rows from `ks.start`, a multiple of KR, to `ks.end`.
-    pub(crate) fn panel_rows(&self, p: usize, ks: Range<usize>) -> &[u8] {
-        let row = self.kernel.nr * self.variant().b.size();
-        let end = ks.end.next_multiple_of(self.kernel.kr);
-        &self.panel(p)[ks.start * row..end * row]
+    /// The k-groups of a panel that hold the rows from `ks.start`, a multiple of KR, to `ks.end`.
+    pub(crate) fn panel_rows(&self, panel: &Panel, ks: Range<usize>) -> &[u8] {
+        let row = panel.kernel.nr * panel.variant.b.size();
+        let end = ks.end.next_multiple_of(panel.kernel.kr);
+        &self.bits(panel)[ks.start * row..end * row]
     }
 
-    fn panel(&self, p: usize) -> &[u8] {
-        let bytes = self.k.next_multiple_of(self.kernel.kr) * self.kernel.nr * self.variant().b.size();
-        &bytemuck::cast_slice::<Line, u8>(&self.panels)[p * bytes..][..bytes]
+    fn bits(&self, panel: &Panel) -> &[u8] {
+        let bytes = panel.kernel.panel_bytes(self.k, panel.variant.b).expect("it was packed");
+        &bytemuck::cast_slice::<Line, u8>(&self.lines)[panel.start..][..bytes]
     }
 }
 
 /// The variant of `kernel` that reads such activations in place, and of those the one that stores `b`
 /// as it is, if there are such.
-fn variant_for(kernel: &Kernel, activations: ElementType, b: ElementType) -> usize {
+fn variant_for(kernel: &'static Kernel, activations: ElementType, b: ElementType) -> &'static Variant {
     let kept = |element, stored| Convert::new(element == ElementType::I8, stored) == Convert::Copy;
-    let find = |wanted: &dyn Fn(&Variant) -> bool| kernel.variants.iter().position(wanted);
-    find(&|v| kept(activations, v.a) && kept(b, v.b)).or(find(&|v| kept(activations, v.a))).unwrap_or(0)
+    let find = |wanted: &dyn Fn(&&Variant) -> bool| kernel.variants.iter().find(wanted);
+    find(&|v| kept(activations, v.a) && kept(b, v.b))
+        .or(find(&|v| kept(activations, v.a)))
+        .unwrap_or(&kernel.variants[0])
 }
 
 /// `b` from column `j` on.

@@ -7,12 +7,15 @@ use qgemm_kernels::{Caches, Kernel};
 pub(crate) struct Plan {
     /// Rows of A per block.
     pub(crate) mc: usize,
-    /// Values of k per block: all K, or a multiple of KR; not 0.
+    /// Values of k per block: all K, or a multiple of MIN_KC; not 0.
     pub(crate) kc: usize,
     /// Panels per block of columns, where K takes several blocks.
     pub(crate) nc: usize,
 }
 
+/// K blocks are multiples of this, and so of any k-group, and of any run of them that a kernel sums in 16
+/// bits.
+const MIN_KC: usize = 256;
 /// Rows that a block has at most: bounds the memory for their terms.
 pub(crate) const MAX_MC: usize = 1024;
 /// A K block has at most this many products, whose sum then fits i32: 2^15·255·255 < 2^31.
@@ -31,7 +34,7 @@ impl Plan {
     ) -> Self {
         // A panel of B, KC x NR, takes half of the second-level cache at most; it is read once per tile.
         let panel_row = kernel.nr * b_size;
-        let kc = (caches.l2 / 2 / panel_row).clamp(256, MAX_KC) / kernel.kr * kernel.kr;
+        let kc = (caches.l2 / 2 / panel_row).clamp(MIN_KC, MAX_KC) / MIN_KC * MIN_KC;
         let kc = kc.min(k.max(1));
         // So does a block of A, MC x KC: it is read once per panel. Blocks of equal height.
         let mc = (caches.l2 / 2 / (kc * a_size)).clamp(kernel.mr, MAX_MC) / kernel.mr * kernel.mr;

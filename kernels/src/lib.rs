@@ -72,7 +72,7 @@ pub struct Variant {
 
 /// A row of the table.
 pub struct Kernel {
-    /// Instruction set, MRxNR, and KR after the `c`: `avx512vnni-6x64c4`.
+    /// Instruction set, MRxNR, KR after the `c`, steps (if any) after the `s`: `avx512vnni-6x64c4`.
     pub name: &'static str,
     /// The instructions it needs.
     pub isa: Isa,
@@ -82,6 +82,9 @@ pub struct Kernel {
     pub nr: usize,
     /// The values of k that lie side by side in a panel.
     pub kr: usize,
+    /// 0 for a kernel that is exact for every B. Else how many k-groups it sums in 16 bits, which is exact
+    /// only for panels that [`pack::provable_steps`] finds to allow as many.
+    pub steps: usize,
     /// The types it multiplies. A 16-bit kernel has one variant that serves all inputs, an 8-bit one
     /// has one for each sign of A.
     pub variants: &'static [Variant],
@@ -95,6 +98,8 @@ impl fmt::Debug for Kernel {
 
 /// The widest panel of any kernel.
 pub const MAX_NR: usize = 64;
+/// The most steps of any kernel.
+pub const MAX_STEPS: usize = 8;
 /// The highest tile of any kernel.
 pub const MAX_MR: usize = 12;
 
@@ -104,6 +109,14 @@ pub static TABLE: &[&Kernel] = &[
     &portable::KERNEL,
     #[cfg(target_arch = "x86_64")]
     &x86::avx2::KERNEL,
+    #[cfg(target_arch = "x86_64")]
+    &x86::avx2_proven::STEPS[0],
+    #[cfg(target_arch = "x86_64")]
+    &x86::avx2_proven::STEPS[1],
+    #[cfg(target_arch = "x86_64")]
+    &x86::avx2_proven::STEPS[2],
+    #[cfg(target_arch = "x86_64")]
+    &x86::avx2_proven::STEPS[3],
     #[cfg(target_arch = "x86_64")]
     &x86::avx_vnni::KERNEL,
     #[cfg(target_arch = "x86_64")]

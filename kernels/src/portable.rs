@@ -21,6 +21,7 @@ pub static KERNEL: Kernel = Kernel {
     mr: MR,
     nr: NR,
     kr: 2,
+    steps: 0,
     variants: &[Variant { a: Stored::I16, b: Stored::I16, micro }],
 };
 

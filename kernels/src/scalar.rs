@@ -12,6 +12,7 @@ pub static KERNEL: Kernel = Kernel {
     mr: 4,
     nr: 8,
     kr: 4,
+    steps: 0,
     variants: &[
         Variant { a: Stored::U8, b: Stored::I8, micro: tile::<false> },
         Variant { a: Stored::I8, b: Stored::U8, micro: tile::<true> },

@@ -131,6 +131,31 @@ impl Case {
         }
     }
 
+    /// B as a kernel with steps needs it, at the bounds: in each lane's sum of 16 bits positive and
+    /// negative values come to 128 each, or to as much of that as its elements can.
+    fn fill_provable(&self, kernel: &Kernel, b: &mut [u8]) {
+        let Case { k, n, .. } = *self;
+        let flip = if self.b_signed { 0 } else { 0x80 };
+        for j in 0..n {
+            for pair in 0..kernel.kr / 2 {
+                let (mut positive, mut negative, mut run) = (0, 0, usize::MAX);
+                for l in (0..k).filter(|l| l % kernel.kr / 2 == pair) {
+                    let now = l / (kernel.kr * kernel.steps);
+                    if now != run {
+                        (positive, negative, run) = (128, 128, now);
+                    }
+                    let w = i32::from(b[l * n + j] as i8).clamp(-negative, positive);
+                    // Some columns take all there is at once, others what chance gave them.
+                    let w = if j % 3 == 0 && l % 2 == 0 { -negative } else { w };
+                    let w = if j % 3 == 0 && l % 2 == 1 { positive.min(127) } else { w };
+                    positive -= w.max(0);
+                    negative -= (-w).max(0);
+                    b[l * n + j] = w as u8 ^ flip;
+                }
+            }
+        }
+    }
+
     fn a_zero(&self, i: usize) -> i32 {
         if self.additive() { -190 } else { -190 - 77_777 * i as i32 }
     }
@@ -219,6 +244,9 @@ fn check(kernel: Ready, case: Case, arena: &mut [u8]) -> Result<(), Wrong> {
     };
     let [a, strip, panels, c, b] = carve(arena, lens, last);
     case.fill(a, b);
+    if kernel.steps > 0 {
+        case.fill_provable(&kernel, b);
+    }
     pack_b(&kernel, variant, case, b, panels);
     for (i, out) in strip.chunks_exact_mut(row_bytes.max(1)).enumerate() {
         let row = &a[i * lda..][..k];
@@ -231,8 +259,9 @@ fn check(kernel: Ready, case: Case, arena: &mut [u8]) -> Result<(), Wrong> {
     c.iter_mut().enumerate().for_each(|(at, c)| *c = case.initial(at));
 
     let (source, stride): (&[u8], usize) = if strip_len == 0 { (a, lda) } else { (strip, row_bytes) };
-    // Half of the cases take K in two blocks, where there are two k-groups.
-    let cut = if case.choose(5, 2) == 0 { k / 2 / kernel.kr * kernel.kr } else { 0 };
+    // Half of the cases take K in two blocks, where there are two k-groups (or runs of them).
+    let run = kernel.kr * kernel.steps.max(1);
+    let cut = if case.choose(5, 2) == 0 { k / 2 / run * run } else { 0 };
     let panel_row = kernel.nr * variant.b.size();
     for p in 0..n.div_ceil(kernel.nr) {
         let (left, cols) = (p * kernel.nr, kernel.nr.min(n - p * kernel.nr));
@@ -390,8 +419,12 @@ mod tests {
                 kernel.nr <= MAX_NR && kernel.mr <= crate::MAX_MR && 5 * kernel.mr <= MAX_M,
                 "{kernel:?}"
             );
-            let tile = std::format!("{}-{}x{}c{}", kernel.isa, kernel.mr, kernel.nr, kernel.kr);
-            assert_eq!(kernel.name, tile);
+            let mut name = std::format!("{}-{}x{}c{}", kernel.isa, kernel.mr, kernel.nr, kernel.kr);
+            if kernel.steps > 0 {
+                name += &std::format!("s{}", kernel.steps);
+            }
+            assert_eq!(kernel.name, name);
+            assert!(kernel.steps <= crate::MAX_STEPS && crate::MAX_STEPS.is_multiple_of(kernel.steps.max(1)));
         }
     }
 
@@ -467,7 +500,7 @@ mod tests {
         ];
         for (micro, lacks) in kernels {
             let variants = vec![Variant { a: Stored::U8, b: Stored::I8, micro }].leak();
-            let kernel = Kernel { name: "test", isa: Isa::Scalar, mr: 4, nr: 8, kr: 4, variants };
+            let kernel = Kernel { name: "test", isa: Isa::Scalar, mr: 4, nr: 8, kr: 4, steps: 0, variants };
             let (outcome, report) = run_on_heap(Ready(std::boxed::Box::leak(std::boxed::Box::new(kernel))));
             assert_eq!(outcome.failed > 0, !lacks.is_empty(), "a kernel without {lacks}: {report}");
             assert_eq!(outcome.failed as usize, report.lines().count());

@@ -14,6 +14,7 @@ pub static KERNEL: Kernel = Kernel {
     mr: MR,
     nr: NR,
     kr: 4,
+    steps: 0,
     variants: &[
         Variant { a: Stored::U8, b: Stored::U8, micro: tile::micro_8x8::<Unsigned> },
         Variant { a: Stored::I8, b: Stored::I8, micro: tile::micro_8x8::<Signed> },

@@ -25,6 +25,7 @@ pub static DOT: Kernel = Kernel {
     mr: MR,
     nr: NR,
     kr: 4,
+    steps: 0,
     variants: &[
         Variant { a: Stored::U8, b: Stored::I8, micro: tile::micro_8x8::<Unsigned> },
         Variant { a: Stored::I8, b: Stored::U8, micro: tile::micro_8x8::<Signed> },
@@ -37,6 +38,7 @@ pub static MATRIX: Kernel = Kernel {
     mr: MR,
     nr: NR,
     kr: 8,
+    steps: 0,
     variants: &[
         Variant { a: Stored::U8, b: Stored::I8, micro: tile::micro_8x8::<Matrix<UnsignedSigned>> },
         Variant { a: Stored::I8, b: Stored::I8, micro: tile::micro_8x8::<Matrix<SignedSigned>> },

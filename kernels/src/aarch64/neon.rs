@@ -18,6 +18,7 @@ pub static KERNEL: Kernel = Kernel {
     mr: MR,
     nr: NR,
     kr: 1,
+    steps: 0,
     variants: &[Variant { a: Stored::I16, b: Stored::I16, micro: tile::micro_8x8::<Words> }],
 };
 

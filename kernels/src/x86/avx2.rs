@@ -13,6 +13,7 @@ pub static KERNEL: Kernel = Kernel {
     mr: MR,
     nr: NR,
     kr: 2,
+    steps: 0,
     variants: &[Variant { a: Stored::I16, b: Stored::I16, micro: ymm::micro_6x16::<Words> }],
 };
 

@@ -12,6 +12,7 @@ pub static KERNEL: Kernel = Kernel {
     mr: 12,
     nr: 32,
     kr: 2,
+    steps: 0,
     variants: &[Variant { a: Stored::I16, b: Stored::I16, micro: zmm::micro_12x32::<Words> }],
 };
 

@@ -14,6 +14,7 @@ pub static K6X64: Kernel = Kernel {
     mr: 6,
     nr: 64,
     kr: 4,
+    steps: 0,
     variants: &[
         Variant { a: Stored::U8, b: Stored::I8, micro: zmm::micro_6x64::<Unsigned> },
         Variant { a: Stored::I8, b: Stored::U8, micro: zmm::micro_6x64::<Signed> },
@@ -26,6 +27,7 @@ pub static K12X32: Kernel = Kernel {
     mr: 12,
     nr: 32,
     kr: 4,
+    steps: 0,
     variants: &[
         Variant { a: Stored::U8, b: Stored::I8, micro: zmm::micro_12x32::<Unsigned> },
         Variant { a: Stored::I8, b: Stored::U8, micro: zmm::micro_12x32::<Signed> },
@@ -38,6 +40,7 @@ pub static K12X16: Kernel = Kernel {
     mr: 12,
     nr: 16,
     kr: 4,
+    steps: 0,
     variants: &[
         Variant { a: Stored::U8, b: Stored::I8, micro: zmm::micro_12x16::<Unsigned> },
         Variant { a: Stored::I8, b: Stored::U8, micro: zmm::micro_12x16::<Signed> },

@@ -1,6 +1,7 @@
 //! x86-64.
 
 pub mod avx2;
+pub mod avx2_proven;
 pub mod avx512_bw;
 pub mod avx512_vnni;
 pub mod avx_vnni;

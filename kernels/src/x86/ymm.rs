@@ -90,6 +90,19 @@ pub unsafe fn tile<const H: usize, const V: usize>(
                 }
             }
         }
+        store(t, &acc);
+    }
+}
+
+/// Adds the terms (and C) to the sums, and stores them.
+///
+/// # Safety
+/// As for [`tile`].
+#[inline]
+#[target_feature(enable = "avx2")]
+pub unsafe fn store<const H: usize, const V: usize>(t: &Args, acc: &[[__m256i; V]; H]) {
+    // SAFETY: as in `tile`.
+    unsafe {
         let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
         for v in 0..V {
             let mask = _mm256_cmpgt_epi32(_mm256_set1_epi32((t.cols - 8 * v).min(8) as i32), lanes);
