@@ -327,12 +327,14 @@ fn by_rows(
         let (mut sum, mut magnitude) = ([0i32; W], [0i32; W]);
         for k in start..k_len.min(start + SUM_ROWS) {
             let row = &source.bits[k * source.row_stride..][..cols];
-            for (j, &byte) in row.iter().enumerate() {
+            let sums = sum.iter_mut().zip(&mut magnitude);
+            let ends = lo.iter_mut().zip(&mut hi);
+            for ((&byte, (sum, magnitude)), (lo, hi)) in row.iter().zip(sums).zip(ends) {
                 let b = value(byte, flip);
-                sum[j] += i32::from(b);
-                magnitude[j] += i32::from(b.abs());
-                lo[j] = lo[j].min(b);
-                hi[j] = hi[j].max(b);
+                *sum += i32::from(b);
+                *magnitude += i32::from(b.abs());
+                *lo = b.min(*lo);
+                *hi = b.max(*hi);
             }
         }
         for j in 0..cols {

@@ -74,11 +74,33 @@ impl QuantParams {
 /// The least and the greatest value; (0, 0) of no values.
 fn min_max(data: &[f32]) -> Result<(f32, f32), Error> {
     let Some(&first) = data.first() else { return Ok((0.0, 0.0)) };
-    let range = data.iter().fold((first, first), |(lo, hi), &x| (lo.min(x), hi.max(x)));
-    match data.iter().find(|x| !x.is_finite()) {
-        None => Ok(range),
-        Some(&x) => Err(Error::RealRange { got: (f64::from(x), f64::from(x)) }),
+    let (lo, hi, finite) = min_max_loop(data, first);
+    if finite {
+        return Ok((lo, hi));
     }
+    let wrong = f64::from(*data.iter().find(|x| !x.is_finite()).unwrap_or(&f32::NAN));
+    Err(Error::RealRange { got: (wrong, wrong) })
+}
+
+/// Also whether all are finite.
+#[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
+fn min_max_loop(data: &[f32], first: f32) -> (f32, f32, bool) {
+    const LANES: usize = 32;
+    let (mut lo, mut hi, mut far) = ([first; LANES], [first; LANES], [0u32; LANES]);
+    let (parts, rest) = data.as_chunks::<LANES>();
+    for part in parts {
+        for l in 0..LANES {
+            let x = part[l];
+            lo[l] = if x < lo[l] { x } else { lo[l] };
+            hi[l] = if x > hi[l] { x } else { hi[l] };
+            // Of magnitudes the bits are in order, those of infinity and NaN the last.
+            far[l] = far[l].max(x.abs().to_bits());
+        }
+    }
+    let lo = lo.iter().chain(rest).fold(first, |a, &b| a.min(b));
+    let hi = hi.iter().chain(rest).fold(first, |a, &b| a.max(b));
+    let finite = far.iter().all(|&far| far < f32::INFINITY.to_bits());
+    (lo, hi, finite && rest.iter().all(|x| x.is_finite()))
 }
 
 /// `out = saturate(round_half_even(x / scale) + zero_point)`. Infinities saturate, NaN becomes the
@@ -113,8 +135,9 @@ fn quantize_loop(x: &[f32], params: QuantParams, (qmin, qmax): (i32, i32), out: 
         } else {
             steps
         };
-        let q = (steps + ROUND) - ROUND + zero;
-        *out = q as i32 as u8;
+        // The low bits of the sum are those of the rounded integer, modulo any power of two up to 2^51.
+        let rounded = (steps + ROUND).to_bits() as u8;
+        *out = rounded.wrapping_add(params.zero_point as u8);
     }
 }
 

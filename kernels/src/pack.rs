@@ -141,23 +141,18 @@ fn pack_groups<T: Copy + Default, const KR: usize>(
         let whole = (g + 1) * KR <= k_len;
         let (cells, padding) = out.split_at_mut(cols * KR);
         padding.fill(T::default());
-        let cells = cells.chunks_exact_mut(KR);
         if whole && col_stride == 1 {
             let rows: [&[u8]; KR] = core::array::from_fn(|r| &bits[(g * KR + r) * row_stride..][..cols]);
-            for (j, cell) in cells.enumerate() {
-                for r in 0..KR {
-                    cell[r] = convert(rows[r][j]);
-                }
-            }
+            interleave(rows, &convert, cells);
         } else if whole && row_stride == 1 {
-            for (j, cell) in cells.enumerate() {
+            for (j, cell) in cells.chunks_exact_mut(KR).enumerate() {
                 let column = &bits[j * col_stride + g * KR..][..KR];
                 for r in 0..KR {
                     cell[r] = convert(column[r]);
                 }
             }
         } else {
-            for (j, cell) in cells.enumerate() {
+            for (j, cell) in cells.chunks_exact_mut(KR).enumerate() {
                 for (r, cell) in cell.iter_mut().enumerate() {
                     let k = g * KR + r;
                     let inside = k < k_len;
@@ -165,6 +160,27 @@ fn pack_groups<T: Copy + Default, const KR: usize>(
                         if inside { convert(bits[k * row_stride + j * col_stride]) } else { T::default() };
                 }
             }
+        }
+    }
+}
+
+/// KR rows of equal length, element by element; 16 columns at a time, for which there are shuffles.
+#[inline(always)]
+fn interleave<T: Copy, const KR: usize>(rows: [&[u8]; KR], convert: &impl Fn(u8) -> T, out: &mut [T]) {
+    const LANES: usize = 16;
+    let whole = rows[0].len() / LANES * LANES;
+    for j in (0..whole).step_by(LANES) {
+        let rows: [[u8; LANES]; KR] = rows.map(|row| row[j..j + LANES].try_into().expect("LANES bytes"));
+        let out = &mut out[j * KR..(j + LANES) * KR];
+        for l in 0..LANES {
+            for r in 0..KR {
+                out[l * KR + r] = convert(rows[r][l]);
+            }
+        }
+    }
+    for j in whole..rows[0].len() {
+        for r in 0..KR {
+            out[j * KR + r] = convert(rows[r][j]);
         }
     }
 }
