@@ -111,6 +111,10 @@ impl PackedB {
         let nr = kernel.nr;
         let padded = n.checked_next_multiple_of(nr).ok_or(too_large.clone())?;
 
+        // Before any element is looked at: whatever the layout, an element takes a byte or more.
+        let least = padded.checked_mul(k).ok_or(too_large.clone())?;
+        self.lines.clear();
+        reserve(&mut self.lines, least / 64, purpose)?;
         let bytes = self.plan(dispatch, kernel, &b, activations)?.ok_or(too_large)?;
         resize(&mut self.lines, bytes.div_ceil(64), Line([0; 64]), purpose)?;
         let columns = &mut self.columns;
@@ -272,10 +276,15 @@ fn source_at<'a>(b: &Operand<'a>, j: usize) -> Source<'a> {
 /// Makes `v` `len` values long; only growth beyond its capacity allocates, and may fail.
 fn resize<T: Copy>(v: &mut Vec<T>, len: usize, value: T, purpose: &'static str) -> Result<(), Error> {
     v.clear();
-    let bytes = len.saturating_mul(size_of::<T>());
-    v.try_reserve_exact(len).map_err(|_| Error::Memory { purpose, bytes })?;
+    reserve(v, len, purpose)?;
     v.resize(len, value);
     Ok(())
+}
+
+/// Makes room for `len` values in an empty vector.
+fn reserve<T>(v: &mut Vec<T>, len: usize, purpose: &'static str) -> Result<(), Error> {
+    let bytes = len.saturating_mul(size_of::<T>());
+    v.try_reserve_exact(len).map_err(|_| Error::Memory { purpose, bytes })
 }
 
 impl Columns {

@@ -131,10 +131,10 @@ impl<'a, T> BlockMut<'a, T> {
     /// If `at` exceeds the number of rows.
     pub fn split_rows(self, at: usize) -> (Self, Self) {
         assert!(at <= self.rows, "split at row {at} of {}", self.rows);
-        // With no rows left below, the pointer stays where it is: the offset could leave the slice.
-        let offset = if at < self.rows { at * self.row_stride } else { 0 };
+        // Of a part without elements the pointer stays where it is: the offset could leave the slice.
+        let offset = if at < self.rows && self.cols > 0 { at * self.row_stride } else { 0 };
         // SAFETY: the offset is that of an element of the matrix (row `at`, column 0), or 0.
-        let below = unsafe { self.data.add(if self.cols == 0 { 0 } else { offset }) };
+        let below = unsafe { self.data.add(offset) };
         (Self { rows: at, ..self }, Self { data: below, rows: self.rows - at, ..self })
     }
 

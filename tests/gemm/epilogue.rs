@@ -147,8 +147,10 @@ fn random_sums_and_scales_round_as_the_specification_says() {
         // Of any exponent that leaves the outputs a chance.
         let scale = f32::from_bits((90 + random.below(45) as u32) << 23 | random.next() as u32 & 0x7f_ffff);
         let reach = (300.0 / f64::from(scale)).min(2e9) as u64;
-        let sums: Vec<i32> =
-            (0..100).map(|_| (random.next() % (2 * reach + 1)) as i64 - reach as i64).map(|x| x as i32).collect();
+        let sums: Vec<i32> = (0..100)
+            .map(|_| (random.next() % (2 * reach + 1)) as i64 - reach as i64)
+            .map(|x| x as i32)
+            .collect();
         let zero_point = ZERO_POINTS[random.below(ZERO_POINTS.len())];
         check(&sums, scale, zero_point, (i32::MIN, i32::MAX));
     }
@@ -189,7 +191,8 @@ fn f32_outputs_round_the_product_and_then_the_sum() {
             .collect();
         with_sums(&sums, |gemm, n| {
             let output = Dequantize::new(scale).unwrap();
-            let (plain, biased) = (dequantized(gemm, &output, n), dequantized(gemm, &output.bias(&bias[..n]), n));
+            let (plain, biased) =
+                (dequantized(gemm, &output, n), dequantized(gemm, &output.bias(&bias[..n]), n));
             for (j, sum) in sums.iter().enumerate() {
                 let want = spec::dequantize((*sum).into(), scale, None);
                 assert_eq!(plain[j].to_bits(), want.to_bits(), "{sum} · {scale:e}");

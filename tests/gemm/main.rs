@@ -4,11 +4,13 @@
 //! `spec`, which shares nothing with the library and computes in integers. `QGEMM_TEST_SCALE` (percent)
 //! scales the number of cases.
 
+mod digest;
 mod epilogue;
 mod errors;
 mod golden;
 mod isa;
 mod products;
+mod proven;
 mod shapes;
 mod spec;
 mod support;

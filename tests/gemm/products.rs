@@ -118,8 +118,17 @@ fn layout(repeats: bool) -> impl Strategy<Value = Layout> {
 }
 
 fn fill() -> impl Strategy<Value = Fill> {
-    use Fill::*;
-    prop_oneof![4 => Just(Random), 1 => Just(Min), 1 => Just(Max), 1 => Just(Alternating), 1 => Just(Small)]
+    // About the bounds up to which kernels may sum several k-groups in 16 bits.
+    let bound = || prop::sample::select(vec![8u8, 9, 16, 17, 32, 33, 64, 65, 128]);
+    prop_oneof![
+        4 => Just(Fill::Random),
+        1 => Just(Fill::Min),
+        1 => Just(Fill::Max),
+        1 => Just(Fill::Alternating),
+        2 => bound().prop_map(Fill::Within),
+        1 => bound().prop_map(Fill::Level),
+        2 => Just(Fill::Mixed)
+    ]
 }
 
 fn reach() -> impl Strategy<Value = Reach> {
@@ -150,8 +159,7 @@ fn case() -> impl Strategy<Value = Case> {
         1 => (-140..270i32, 0..140i32).prop_map(|(lo, width)| Some((lo, lo + width))),
         1 => (-140..270i32).prop_map(|lo| Some((lo, i32::MAX)))
     ];
-    let zero_point =
-        prop_oneof![2 => -130..=260i32, 1 => -(1i32 << 21)..=1 << 21, 1 => Just(-(1 << 21)), 1 => Just(1 << 21)];
+    let zero_point = prop_oneof![2 => -130..=260i32, 1 => -(1i32 << 21)..=1 << 21, 1 => Just(-(1 << 21)), 1 => Just(1 << 21)];
     let operands = (
         any::<(bool, bool)>(),
         (size(30, 60), size(40, 140), size(70, 600)),

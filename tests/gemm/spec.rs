@@ -10,12 +10,10 @@ pub fn sums<A: Byte, B: Byte>(
     b_zero: impl Fn(usize) -> i32,
     bias: impl Fn(usize) -> i32,
 ) -> Vec<Vec<i128>> {
-    let row = |i: usize| -> Vec<i64> {
-        (0..a.cols).map(|l| a.at(i, l).into() - i64::from(a_zero(i))).collect()
-    };
-    let column = |j: usize| -> Vec<i64> {
-        (0..b.rows).map(|l| b.at(l, j).into() - i64::from(b_zero(j))).collect()
-    };
+    let row =
+        |i: usize| -> Vec<i64> { (0..a.cols).map(|l| a.at(i, l).into() - i64::from(a_zero(i))).collect() };
+    let column =
+        |j: usize| -> Vec<i64> { (0..b.rows).map(|l| b.at(l, j).into() - i64::from(b_zero(j))).collect() };
     let columns: Vec<_> = (0..b.cols).map(column).collect();
     let sum = |row: &[i64], j: usize| {
         let products = row.iter().zip(&columns[j]).map(|(a, b)| i128::from(*a) * i128::from(*b));

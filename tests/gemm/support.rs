@@ -107,22 +107,33 @@ pub enum Fill {
     Max,
     /// The two extremes in turn.
     Alternating,
-    /// Values from -3 to 3, or 0 to 6.
-    Small,
+    /// At most this far from the middle of the type.
+    Within(u8),
+    /// As far from the middle as this, up or down.
+    Level(u8),
+    /// Each column within bounds of its own.
+    Mixed,
 }
 
 impl Fill {
-    fn value<T: Byte>(self, index: usize, random: &mut Random) -> T {
+    fn value<T: Byte>(self, (i, j): (usize, usize), random: &mut Random) -> T {
+        // From the middle of the type: 128 is the 0 of u8.
+        let off = |distance: i32| {
+            let middle = if T::MIN == T::from_bits(0) { 128 } else { 0 };
+            T::from_bits((middle + distance.clamp(-128, 127)) as u8)
+        };
+        let mut within = |most: u8| off(random.below(2 * usize::from(most) + 1) as i32 - i32::from(most));
         match self {
             Fill::Random => T::from_random(random.next()),
             Fill::Min => T::MIN,
             Fill::Max => T::MAX,
-            Fill::Alternating if index.is_multiple_of(2) => T::MIN,
+            Fill::Alternating if (i + j).is_multiple_of(2) => T::MIN,
             Fill::Alternating => T::MAX,
-            Fill::Small => {
-                let value = random.below(7) as i32;
-                T::from_bits(if T::MIN == T::from_bits(0) { value } else { value - 3 } as u8)
-            }
+            Fill::Within(most) => within(most),
+            // Runs of one sign along k, whichever of the two dimensions that is.
+            Fill::Level(level) if (i / 19 + j / 19).is_multiple_of(2) => off(level.into()),
+            Fill::Level(level) => off(-i32::from(level)),
+            Fill::Mixed => within([8, 128, 32, 16, 64, 3][j / 16 % 6]),
         }
     }
 }
@@ -274,7 +285,11 @@ impl<T: Element> Matrix<T> {
 impl<T: Byte> Matrix<T> {
     /// An operand.
     pub fn filled(rows: usize, cols: usize, layout: Layout, fill: Fill, seed: u64) -> Self {
-        let mut random = Random(seed);
-        Self::with(rows, cols, layout, |index| fill.value(index, &mut random))
+        let mut filled = Self::random(rows, cols, layout, seed);
+        let mut random = Random(!seed);
+        for at in (0..rows).flat_map(|i| (0..cols).map(move |j| (i, j))) {
+            filled.set(at.0, at.1, fill.value(at, &mut random));
+        }
+        filled
     }
 }

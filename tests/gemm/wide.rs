@@ -170,7 +170,8 @@ fn partial_sums_may_pass_i32_on_the_way() {
 fn random_wide_sums_round_once_to_f32() {
     // Zero points about 2^24 put sums about 2^40, where two roundings (by way of f64) would show: they
     // differ in about one value of 2^29, so ties are made, not waited for.
-    for (case, (kernel, dispatch)) in (0..cases(3)).flat_map(|i| each_kernel().into_iter().map(move |x| (i, x)))
+    for (case, (kernel, dispatch)) in
+        (0..cases(3)).flat_map(|i| each_kernel().into_iter().map(move |x| (i, x)))
     {
         let (m, n, k) = (5, 70, 33);
         let a = Matrix::<u8>::filled(m, k, Layout::COLS, Fill::Random, case as u64);

@@ -1,0 +1,358 @@
+//! A repeated product allocates nothing: not on its thread, and not on those of a pool.
+
+use qgemm::*;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+/// The system's allocator, which counts what enlisted threads ask for. The test harness's threads are
+/// not among them: they may allocate whenever they like.
+struct Counting;
+
+/// By a thread's number in the pool.
+static COUNTS: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
+
+thread_local! {
+    /// The number of a thread that is enlisted. (No initializer, no destructor: no allocation.)
+    static ENLISTED: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
+fn count() {
+    if let Some(thread) = ENLISTED.get() {
+        COUNTS[thread].fetch_add(1, SeqCst);
+        MEETING.load(SeqCst).then(|| meet(1 - thread));
+    }
+}
+
+/// Whether a thread that allocates waits for the other one to allocate as well.
+static MEETING: AtomicBool = AtomicBool::new(false);
+
+/// Returns when that thread has allocated; gives up after a time that no scheduler takes.
+fn meet(other: usize) {
+    let start = Instant::now();
+    while COUNTS[other].load(SeqCst) == 0 && start.elapsed() < Duration::from_secs(60) {
+        std::thread::yield_now();
+    }
+}
+
+// SAFETY: every method hands its arguments to the system's allocator and returns what that does.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise.
+        unsafe { System.realloc(ptr, layout, new_size) }
+    }
+
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// One count at a time. A test that failed has said so.
+static TURN: Mutex<()> = Mutex::new(());
+
+fn turn() -> std::sync::MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(|failed| failed.into_inner())
+}
+
+/// How often each of the enlisted threads allocates during `f`.
+fn allocations(f: impl FnOnce()) -> [usize; 2] {
+    COUNTS.iter().for_each(|count| count.store(0, SeqCst));
+    f();
+    [0, 1].map(|thread| COUNTS[thread].load(SeqCst))
+}
+
+/// What a product is stored as.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Output {
+    I32,
+    Accumulate,
+    Bytes,
+    F32,
+}
+
+const OUTPUTS: [Output; 4] = [Output::I32, Output::Accumulate, Output::Bytes, Output::F32];
+
+/// Which paths a product takes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Path {
+    /// M, N and K.
+    shape: (usize, usize, usize),
+    /// A of the type that B was not packed for: kernels of 8-bit operands convert it.
+    other_type: bool,
+    /// Sums of more than 32 bits.
+    wide: bool,
+    /// A zero point per row and column.
+    each: bool,
+    /// B as it comes.
+    one_shot: bool,
+    /// Column-major A and C: gathered, and stored through a buffer.
+    columns: bool,
+}
+
+fn paths(shape: (usize, usize, usize), deep: (usize, usize, usize)) -> Vec<Path> {
+    let plain = Path { shape, ..Path::default() };
+    let split = Path { shape: deep, ..plain };
+    vec![
+        plain,
+        Path { other_type: true, each: true, ..plain },
+        Path { wide: true, ..plain },
+        Path { each: true, columns: true, ..plain },
+        Path { one_shot: true, ..plain },
+        Path { one_shot: true, columns: true, each: true, wide: true, ..plain },
+        split,
+        Path { other_type: true, wide: true, each: true, ..split },
+        Path { columns: true, ..split },
+    ]
+}
+
+/// All that a product needs, made ahead.
+struct Product {
+    path: Path,
+    a: Vec<u8>,
+    a_zero: Vec<i32>,
+    b: Vec<i8>,
+    b_zero: Vec<i32>,
+    packed: PackedB,
+    dispatch: Dispatch,
+}
+
+/// What it is stored to: one for each thread that runs it.
+struct Stores {
+    sums: Vec<i32>,
+    bytes: Vec<i8>,
+    reals: Vec<f32>,
+}
+
+impl Product {
+    fn new(kernel: &Kernel, path: Path) -> Self {
+        let (m, n, k) = path.shape;
+        let value = |i: usize| (i.wrapping_mul(2_654_435_761) >> 16) as u8;
+        let dispatch = Dispatch::named(kernel.name).unwrap();
+        let b: Vec<i8> = (0..k * n).map(|i| value(i) as i8).collect();
+        let view = MatRef::row_major(&b, k, n).unwrap();
+        let packed_for = if path.other_type { ElementType::I8 } else { ElementType::U8 };
+        let packed = PackedB::pack_with(&dispatch, view, packed_for).unwrap();
+        let far = if path.wide { i32::MIN } else { 100 };
+        Self {
+            path,
+            a: (0..m * k).map(|i| value(i + 7)).collect(),
+            a_zero: (0..m as i32).map(|i| i.wrapping_add(far)).collect(),
+            b_zero: (0..n as i32).collect(),
+            b,
+            packed,
+            dispatch,
+        }
+    }
+
+    fn stores(&self) -> Stores {
+        let len = self.path.shape.0 * self.path.shape.1;
+        Stores { sums: vec![0; len], bytes: vec![0; len], reals: vec![0.0; len] }
+    }
+
+    fn run(&self, output: Output, stores: &mut Stores) {
+        let Path { shape: (m, n, k), each, one_shot, columns, .. } = self.path;
+        let a = if columns { MatRef::col_major(&self.a, m, k) } else { MatRef::row_major(&self.a, m, k) };
+        let b = MatRef::row_major(&self.b, k, n).unwrap();
+        let b = if one_shot { Rhs::from(b) } else { Rhs::from(&self.packed) };
+        let gemm = Gemm::new(a.unwrap(), b).dispatch(&self.dispatch);
+        let gemm = match each {
+            true => gemm.a_zero(&self.a_zero).b_zero(&self.b_zero),
+            false => gemm.a_zero(self.a_zero[0]).b_zero(3),
+        };
+        fn view<T>(c: &mut [T], m: usize, n: usize, columns: bool) -> MatMut<'_, T> {
+            if columns { MatMut::col_major(c, m, n) } else { MatMut::row_major(c, m, n) }.unwrap()
+        }
+        match output {
+            Output::I32 => gemm.run_i32(view(&mut stores.sums, m, n, columns)),
+            Output::Accumulate => gemm.accumulate_i32(view(&mut stores.sums, m, n, columns)),
+            Output::Bytes => {
+                let stage = Requantize::new(1e-4, 3).unwrap();
+                gemm.run_requantized(view(&mut stores.bytes, m, n, columns), &stage)
+            }
+            Output::F32 => {
+                gemm.run_f32(view(&mut stores.reals, m, n, columns), &Dequantize::new(0.1).unwrap())
+            }
+        }
+        .unwrap();
+    }
+}
+
+/// All kernels of this CPU; at a small `QGEMM_TEST_SCALE`, one of each kind: 16-bit, and the best.
+fn kernels() -> Vec<&'static Kernel> {
+    let mut kernels = Dispatch::available();
+    let scale = std::env::var("QGEMM_TEST_SCALE").map_or(100, |percent| percent.parse().unwrap());
+    let best = kernels.last().unwrap().name;
+    kernels.retain(|kernel| scale >= 50 || kernel.isa == Isa::Portable || kernel.name == best);
+    kernels
+}
+
+#[test]
+fn the_counter_counts_this_thread_and_no_other() {
+    let _turn = turn();
+    ENLISTED.set(Some(1));
+    let [other, mine] = allocations(|| drop(std::hint::black_box(vec![1u8, 2, 3])));
+    assert_eq!((other, mine), (0, 1));
+    let [_, mine] = allocations(|| {
+        let mut grown = std::hint::black_box(Vec::with_capacity(1));
+        (0..5).for_each(|i| grown.push(std::hint::black_box(i)));
+    });
+    assert!(mine >= 2);
+    ENLISTED.set(None);
+    assert_eq!(allocations(|| drop(std::hint::black_box(vec![1u8, 2, 3]))), [0, 0]);
+}
+
+#[test]
+fn after_the_first_call_a_thread_allocates_nothing() {
+    let _turn = turn();
+    // A pool of one thread has nobody to share with: the calling thread works alone.
+    #[cfg(feature = "rayon")]
+    rayon::ThreadPoolBuilder::new().num_threads(1).build_global().unwrap();
+    let mut first_calls = 0;
+    for kernel in kernels() {
+        for path in paths((33, 70, 40), (7, 9, 33_000)) {
+            let product = Product::new(kernel, path);
+            let smaller = Product::new(kernel, Path { shape: (5, 9, 20), ..path });
+            for output in OUTPUTS {
+                // A new thread each: what another product left must not help.
+                std::thread::scope(|scope| {
+                    let counted = scope.spawn(|| {
+                        let (mut stores, mut less) = (product.stores(), smaller.stores());
+                        ENLISTED.set(Some(0));
+                        let first = allocations(|| product.run(output, &mut stores));
+                        let again = allocations(|| {
+                            (0..3).for_each(|_| product.run(output, &mut stores));
+                        });
+                        let smaller = allocations(|| {
+                            smaller.run(output, &mut less);
+                            product.run(output, &mut stores);
+                        });
+                        ENLISTED.set(None);
+                        (first, again, smaller)
+                    });
+                    let (first, again, smaller) = counted.join().unwrap();
+                    let what = format!("{} {output:?} {path:?}", kernel.name);
+                    assert_eq!(again, [0, 0], "{what}");
+                    assert_eq!(smaller, [0, 0], "{what}, after a smaller one");
+                    first_calls += first[0];
+                });
+            }
+        }
+    }
+    assert!(first_calls > 0, "first calls take memory: the count does not see it");
+}
+
+#[cfg(feature = "rayon")]
+mod pool {
+    use super::*;
+    use std::sync::Barrier;
+
+    /// A pool of two threads, enlisted, that have both taken work from one another.
+    struct Pair(rayon::ThreadPool);
+
+    impl Pair {
+        fn new() -> Self {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+            for first in [0, 1] {
+                let both = Barrier::new(2);
+                // Thread `first` can meet in the second task only the other one, which must take it.
+                pool.broadcast(|thread| {
+                    if thread.index() == first {
+                        rayon::join(|| both.wait(), || both.wait());
+                    }
+                });
+            }
+            pool.broadcast(|thread| ENLISTED.set(Some(thread.index())));
+            Self(pool)
+        }
+
+        /// Frees what the threads keep.
+        fn forget(&self) {
+            self.0.broadcast(|_| release_thread_memory());
+        }
+    }
+
+    impl Drop for Pair {
+        /// Its threads end some time later, and what that allocates is not to be counted.
+        fn drop(&mut self) {
+            self.0.broadcast(|_| ENLISTED.set(None));
+        }
+    }
+
+    /// Runs a product once on each thread while the other one is held: it does all parts by itself,
+    /// and has then the memory for any of them.
+    fn each_alone(pool: &Pair, product: &Product, output: Output) {
+        let barrier = Barrier::new(2);
+        pool.0.broadcast(|thread| {
+            // Until both are here one might still look for work to take.
+            barrier.wait();
+            for turn in [0, 1] {
+                if thread.index() == turn {
+                    product.run(output, &mut product.stores());
+                }
+                barrier.wait();
+            }
+        });
+    }
+
+    #[test]
+    fn after_the_first_call_the_threads_of_a_pool_allocate_nothing() {
+        let _turn = turn();
+        let pool = Pair::new();
+        for kernel in kernels() {
+            // Worth two threads, and of several tiles and panels.
+            for path in paths((70, 131, 180), (25, 9, 33_000)) {
+                let product = Product::new(kernel, path);
+                let mut stores = product.stores();
+                for output in OUTPUTS {
+                    pool.forget();
+                    each_alone(&pool, &product, output);
+                    let again = allocations(|| {
+                        for _ in 0..3 {
+                            pool.0.install(|| product.run(output, &mut stores));
+                        }
+                    });
+                    assert_eq!(again, [0, 0], "{} {output:?} {path:?}", kernel.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn both_threads_of_a_pool_take_part_in_such_a_product() {
+        // Otherwise the test above would say nothing of threads. Without memory of its own a thread that
+        // takes part allocates, and waits there for the other one: it gets its part if there are two.
+        let _turn = turn();
+        let pool = Pair::new();
+        let scalar = Dispatch::named("scalar").unwrap();
+        let kernel = scalar.kernels().next().unwrap();
+        // A B that comes as it is would be packed, by one thread, before.
+        for path in paths((70, 131, 180), (25, 9, 33_000)).into_iter().filter(|path| !path.one_shot) {
+            let product = Product::new(kernel, path);
+            let mut stores = product.stores();
+            pool.forget();
+            MEETING.store(true, SeqCst);
+            let counts = allocations(|| pool.0.install(|| product.run(Output::Bytes, &mut stores)));
+            MEETING.store(false, SeqCst);
+            assert!(counts[0] > 0 && counts[1] > 0, "{counts:?} {path:?}");
+        }
+    }
+}
