@@ -263,6 +263,7 @@ fn after_the_first_call_a_thread_allocates_nothing() {
 #[cfg(feature = "rayon")]
 mod pool {
     use super::*;
+    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
     use std::sync::Barrier;
 
     /// A pool of two threads, enlisted, that have both taken work from one another.
@@ -305,10 +306,13 @@ mod pool {
             // Until both are here one might still look for work to take.
             barrier.wait();
             for turn in [0, 1] {
-                if thread.index() == turn {
-                    product.run(output, &mut product.stores());
-                }
+                let run = || product.run(output, &mut product.stores());
+                let ran = (thread.index() == turn).then(|| catch_unwind(AssertUnwindSafe(run)));
+                // Also after a panic: the other one waits.
                 barrier.wait();
+                if let Some(Err(panic)) = ran {
+                    resume_unwind(panic);
+                }
             }
         });
     }

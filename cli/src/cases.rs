@@ -153,7 +153,12 @@ fn source(rng: &mut Random, element: ElementType, shape: (usize, usize)) -> Sour
         1 => bits.fill(greatest),
         2 => bits.iter_mut().enumerate().for_each(|(i, x)| *x = if i % 2 == 0 { least } else { greatest }),
         3 => bits.iter_mut().for_each(|x| *x = if rng.random() { least } else { greatest }),
-        4 => bits.iter_mut().for_each(|x| *x = rng.random_range(0..4)),
+        // Small, for kernels that need a proof of it; u8 about 128, as symmetric weights are.
+        4 | 5 => {
+            let most = *[1, 8, 16, 32, 64].choose(rng).expect("not empty");
+            let zero = if element == U8 && rng.random() { 128 } else { 0 };
+            bits.iter_mut().for_each(|x| *x = (zero + rng.random_range(-most..=most)) as u8);
+        }
         _ => rng.fill_bytes(&mut bits),
     }
     // An extreme row among others.

@@ -22,6 +22,7 @@ pub fn has(isa: Isa) -> bool {
         Isa::AvxVnni => ymm && bit(leaf7.ebx, 5) && bit(leaf71, 4),
         Isa::Avx512Bw => zmm && avx512f && avx512bw,
         Isa::Avx512Vnni => zmm && avx512f && avx512bw && avx512vl && bit(leaf7.ecx, 11),
+        Isa::Neon | Isa::Dotprod | Isa::I8mm => false,
     }
 }
 
