@@ -144,35 +144,47 @@ fn what_is_automatic_is_what_the_environment_names() {
     }
 }
 
+/// `QGEMM_NO_SPAWN` says that a test cannot start a process here (an emulated machine that boots for one
+/// command). Then the same names go to `Dispatch::named`, and of the variable only what it is now shows.
 #[test]
 fn qgemm_isa_chooses_the_kernels_of_a_process_or_fails_in_it() {
-    if std::env::var_os("QGEMM_NO_SPAWN").is_some() {
-        println!("left out: QGEMM_NO_SPAWN is set, a test cannot start a process here");
-        return;
-    }
+    let spawn = std::env::var_os("QGEMM_NO_SPAWN").is_none();
     let mut values: Vec<&str> = vec!["scalar", "no-such-isa"];
     // A process takes seconds to start under an emulator.
-    if scale() >= 50 {
+    if scale() >= 50 || !spawn {
         values.extend(offered());
         values.extend(Isa::ALL.iter().map(|isa| isa.name()));
         values.extend(["", " ", "AVX2", "scalar "]);
     }
     for value in values {
-        let want = match &meant(value)[..] {
-            [] => {
-                let known = Isa::ALL.iter().any(|isa| isa.name() == value);
-                let why = if known { "which this CPU lacks" } else { "which does not exist" };
-                format!("QGEMM_ISA: was '{value}', {why}; must be one of: {}", offered().join(" "))
-            }
-            kernels => format!("{kernels:?}"),
-        };
-        assert_eq!(auto_in_a_process(value.as_ref()), want);
+        if spawn {
+            assert_eq!(auto_in_a_process(value.as_ref()), answer(VARIABLE, value));
+        } else {
+            let named = Dispatch::named(value);
+            let said = named.map_or_else(|error| error.to_string(), |named| format!("{:?}", names(&named)));
+            assert_eq!(said, answer("kernel", value));
+        }
+    }
+    if !spawn {
+        return what_is_automatic_is_what_the_environment_names();
     }
     #[cfg(unix)]
     if scale() >= 50 {
         use std::os::unix::ffi::OsStrExt;
         let said = auto_in_a_process(std::ffi::OsStr::from_bytes(b"avx2\xff"));
         assert!(said.starts_with("QGEMM_ISA: was 'avx2\u{fffd}', which does not exist; must be"), "{said}");
+    }
+}
+
+/// The kernels that a name given as `argument` chooses, or the message that it gets.
+fn answer(argument: &str, name: &str) -> String {
+    match &meant(name)[..] {
+        [] => {
+            let known = Isa::ALL.iter().any(|isa| isa.name() == name);
+            let why = if known { "which this CPU lacks" } else { "which does not exist" };
+            format!("{argument}: was '{name}', {why}; must be one of: {}", offered().join(" "))
+        }
+        kernels => format!("{kernels:?}"),
     }
 }
 
