@@ -179,7 +179,7 @@ impl<'a> Gemm<'a> {
     ///
     /// # Errors
     /// [`Error::InnerDimension`], [`Error::OutputShape`] or [`Error::Length`] if shapes disagree,
-    /// [`Error::Memory`] if there is none for scratch, [`Error::Kernel`] if B is not packed and
+    /// and if B is not packed, [`Error::Memory`] if there is not enough to pack it and [`Error::Kernel`] if
     /// `QGEMM_ISA` is wrong. `c` is then left as it was.
     pub fn run_i32(&self, c: MatMut<'_, i32>) -> Result<(), Error> {
         self.check((c.rows(), c.cols()))?;

@@ -43,3 +43,30 @@ impl Plan {
         Self { mc, kc, nc }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_bounded_whatever_the_caches() {
+        for kernel in qgemm_kernels::TABLE {
+            for l2 in [1 << 10, 256 << 10, 1 << 20, 2 << 20, 1 << 30] {
+                let caches = Caches { l1d: 32 << 10, l2, l3: 0 };
+                for (m, k) in [(1, 0), (1, 1), (7, 1000), (5000, 64), (3, 1 << 20), (1 << 20, 1 << 20)] {
+                    for sizes in [(1, 1), (2, 2)] {
+                        let Plan { mc, kc, nc } = Plan::new(m, k, kernel, sizes, caches);
+                        assert!(kc == k.max(1) || kc.is_multiple_of(MIN_KC), "{kernel:?} {k} {kc}");
+                        // The sum of a K block's products fits i32, whatever their signs.
+                        assert!(kc as i64 * 255 * 255 <= i64::from(i32::MAX), "{kernel:?} {k} {kc}");
+                        assert!(
+                            mc.is_multiple_of(kernel.mr) && (1..=MAX_MC).contains(&mc),
+                            "{kernel:?} {m} {mc}"
+                        );
+                        assert!(nc >= 1 && (nc == 1 || 8 * mc * nc * kernel.nr <= SUMS));
+                    }
+                }
+            }
+        }
+    }
+}

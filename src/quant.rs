@@ -29,10 +29,7 @@ impl QuantParams {
         if !(lo.is_finite() && hi.is_finite() && lo < hi && (hi - lo).is_finite()) {
             return Err(Error::RealRange { got: (lo, hi) });
         }
-        if qmin >= qmax {
-            let (min, max) = (i64::from(qmin) + 1, i64::from(i32::MAX));
-            return Err(Error::Range { argument: "qmax", got: i64::from(qmax), min, max });
-        }
+        check_q_range(qmin, qmax)?;
         let (q_lo, q_hi) = (f64::from(qmin), f64::from(qmax));
         let scale = ((hi - lo) / (q_hi - q_lo)) as f32;
         if !(scale.is_finite() && scale > 0.0) {
@@ -54,6 +51,7 @@ impl QuantParams {
     /// As [`QuantParams::from_range`]; a value that is not finite makes the range so.
     pub fn from_data(data: &[f32], qmin: i32, qmax: i32) -> Result<Self, Error> {
         let (mut lo, mut hi) = min_max(data)?;
+        check_q_range(qmin, qmax)?;
         if lo == hi {
             (lo, hi) = (lo.min(0.0), hi.max(0.0));
         }
@@ -69,6 +67,14 @@ impl QuantParams {
         }
         Err(Error::Scale { argument: "scale", index: 0, got: self.scale, positive: true })
     }
+}
+
+fn check_q_range(qmin: i32, qmax: i32) -> Result<(), Error> {
+    if qmin < qmax {
+        return Ok(());
+    }
+    let (min, max) = (i64::from(qmin) + 1, i64::from(i32::MAX));
+    Err(Error::Range { argument: "qmax", got: i64::from(qmax), min, max })
 }
 
 /// The least and the greatest value; (0, 0) of no values.
@@ -276,6 +282,9 @@ mod tests {
         assert_eq!(of(&[-51.0]), QuantParams { scale: 0.2, zero_point: 255 });
         assert_eq!(of(&[-51.0, 204.0]), QuantParams { scale: 1.0, zero_point: 51 });
         assert!(matches!(QuantParams::from_data(&[1.0, f32::NAN], 0, 255), Err(Error::RealRange { .. })));
+        for data in [&[][..], &[0.0], &[1.0]] {
+            assert!(matches!(QuantParams::from_data(data, 5, 5), Err(Error::Range { .. })));
+        }
     }
 
     #[test]

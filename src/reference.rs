@@ -76,6 +76,9 @@ fn element<'m, T>(c: &'m mut MatMut<'_, T>, i: usize, j: usize) -> &'m mut T {
 /// the callers that need it have checked, and modulo 2^64 elsewhere.
 fn each(gemm: &Gemm<'_>, mut store: impl FnMut(usize, usize, i64)) {
     let (m, n, k) = gemm.shape();
+    if m == 0 {
+        return;
+    }
     let b = |l, j| {
         let b = match gemm.b {
             Rhs::Packed(b) => b.get(l, j),

@@ -6,6 +6,7 @@
 use crate::packed::PackedB;
 use qgemm_kernels::pack::Line;
 use std::cell::Cell;
+use std::thread::LocalKey;
 
 /// The buffers of one block of work. Their size is bounded by the plan, whatever M, N and K.
 #[derive(Default)]
@@ -29,25 +30,58 @@ thread_local! {
     static PACKED: Cell<Option<Box<PackedB>>> = const { Cell::new(None) };
 }
 
+/// Takes what a slot holds, and puts it back after `f`. While a thread ends its slots are gone; then `f`
+/// starts from nothing.
+fn borrow<T, R>(
+    slot: &'static LocalKey<Cell<Option<Box<T>>>>,
+    f: impl FnOnce(&mut Option<Box<T>>) -> R,
+) -> R {
+    let mut value = slot.try_with(Cell::take).unwrap_or_default();
+    let result = f(&mut value);
+    // In vain where there is no slot: the value is dropped.
+    let _ = slot.try_with(|slot| slot.set(value));
+    result
+}
+
 /// Calls `f` with this thread's buffers.
 pub(crate) fn with<R>(f: impl FnOnce(&mut Scratch) -> R) -> R {
-    let mut scratch = SCRATCH.take().unwrap_or_default();
-    let result = f(&mut scratch);
-    SCRATCH.set(Some(scratch));
-    result
+    borrow(&SCRATCH, |scratch| f(scratch.get_or_insert_default()))
 }
 
 /// Calls `f` with the slot for a B that is packed by the call.
 pub(crate) fn with_packed<R>(f: impl FnOnce(&mut Option<Box<PackedB>>) -> R) -> R {
-    let mut packed = PACKED.take();
-    let result = f(&mut packed);
-    PACKED.set(packed);
-    result
+    borrow(&PACKED, f)
 }
 
 /// Frees the memory that the calling thread keeps for later calls: buffers of bounded size, and the
 /// largest B that this thread packed for a one-shot product.
 pub fn release_thread_memory() {
-    SCRATCH.take();
-    PACKED.take();
+    borrow(&SCRATCH, |slot| *slot = None);
+    borrow(&PACKED, |slot| *slot = None);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Gemm, MatMut, MatRef};
+
+    #[test]
+    fn a_product_while_a_thread_ends_is_right() {
+        struct Last;
+        impl Drop for Last {
+            fn drop(&mut self) {
+                let (a, mut c) = ([3u8, 4], [0i32]);
+                let a = (MatRef::row_major(&a, 1, 2).unwrap(), MatRef::row_major(&a, 2, 1).unwrap());
+                Gemm::new(a.0, a.1).run_i32(MatMut::row_major(&mut c, 1, 1).unwrap()).unwrap();
+                assert_eq!(c, [25]);
+            }
+        }
+        thread_local!(static LAST: Last = const { Last });
+        // A panic in a thread-local's destructor would end the process.
+        let thread = std::thread::spawn(|| {
+            LAST.with(|_| ());
+            super::with(|_| ());
+            super::with_packed(|_| ());
+        });
+        assert!(thread.join().is_ok());
+    }
 }

@@ -305,15 +305,15 @@ mod pool {
         pool.0.broadcast(|thread| {
             // Until both are here one might still look for work to take.
             barrier.wait();
+            let mut ran = Ok(());
             for turn in [0, 1] {
-                let run = || product.run(output, &mut product.stores());
-                let ran = (thread.index() == turn).then(|| catch_unwind(AssertUnwindSafe(run)));
+                if thread.index() == turn {
+                    ran = catch_unwind(AssertUnwindSafe(|| product.run(output, &mut product.stores())));
+                }
                 // Also after a panic: the other one waits.
                 barrier.wait();
-                if let Some(Err(panic)) = ran {
-                    resume_unwind(panic);
-                }
             }
+            ran.unwrap_or_else(|panic| resume_unwind(panic));
         });
     }
 

@@ -39,8 +39,11 @@ impl Operands {
     }
 }
 
+/// Sums, bytes and reals, several of each.
+type Outputs = (Vec<Matrix<i32>>, Vec<Matrix<i8>>, Vec<Matrix<f32>>);
+
 /// Everything that a product can store, gaps included, in all of C's layouts.
-fn outputs(gemm: &Gemm<'_>, (m, n): (usize, usize)) -> (Vec<Matrix<i32>>, Vec<Matrix<i8>>, Vec<Matrix<f32>>) {
+fn outputs(gemm: &Gemm<'_>, (m, n): (usize, usize)) -> Outputs {
     let (mut sums, mut bytes, mut reals) = (Vec::new(), Vec::new(), Vec::new());
     for layout in [Layout::INNER, Layout::COLS] {
         let mut c = Matrix::random(m, n, layout, 1);
