@@ -86,3 +86,8 @@ pub use packed::PackedB;
 pub use qgemm_kernels::{Caches, Features, Isa, Kernel};
 pub use quant::{QuantParams, dequantize, dynamic_quantize_linear, fold_bias, quantize};
 pub use scratch::release_thread_memory;
+
+/// The README's example is tested like all others.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
