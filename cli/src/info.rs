@@ -53,7 +53,7 @@ fn collect() -> Result<Value> {
         .into_iter()
         .map(|kernel| {
             json!({
-                "name": kernel.name, "isa": kernel.isa.name(), "mr": kernel.mr, "nr": kernel.nr, "kr": kernel.kr,
+                "name": kernel.name, "isa": kernel.isa.name(), "mr": kernel.mr, "nr": kernel.nr, "kr": kernel.kr, "steps": kernel.steps,
                 "chosen": chosen.contains(&kernel.name),
             })
         })

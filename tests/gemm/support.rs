@@ -30,6 +30,15 @@ pub fn each_kernel() -> Vec<(&'static Kernel, Dispatch)> {
     Dispatch::available().into_iter().map(alone).collect()
 }
 
+/// The same, for products that take an emulator seconds: there the best one is enough.
+pub fn each_kernel_or_best() -> Vec<(&'static Kernel, Dispatch)> {
+    let mut kernels = each_kernel();
+    if scale() < 10 {
+        kernels.drain(..kernels.len() - 1);
+    }
+    kernels
+}
+
 /// SplitMix64.
 pub struct Random(pub u64);
 

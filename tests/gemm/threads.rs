@@ -23,7 +23,7 @@ impl Operands {
         let near = |i: i32| i % 300 - 150;
         Self {
             a: Matrix::filled(m, k, Layout::INNER, Fill::Random, seed),
-            b: Matrix::filled(k, n, Layout::ROWS, Fill::Random, seed + 1),
+            b: Matrix::filled(k, n, Layout::ROWS, Fill::Mixed, seed + 1),
             a_zero: (0..m as i32).map(near).collect(),
             b_zero: (0..n as i32).map(near).collect(),
             bias: (0..n as i32).map(|j| j * 12_345 - 100_000).collect(),
@@ -64,12 +64,12 @@ fn outputs(gemm: &Gemm<'_>, (m, n): (usize, usize)) -> Outputs {
 
 #[test]
 fn results_are_the_same_for_any_number_of_threads() {
-    // Each is worth five threads (2^19 multiply-adds apiece) or more: cut by rows, by columns, with K
-    // split, and of a size that divides by nothing.
-    let mut shapes = vec![(709, 41, 97), (5, 1999, 301), (9, 23, 33_000), (151, 149, 131)];
+    // Each is worth five threads (2^19 multiply-adds apiece) or more: of a size that divides by nothing,
+    // cut by rows, by columns, and with K split.
+    let mut shapes = vec![(151, 149, 131), (709, 41, 97), (5, 1999, 301), (9, 23, 33_000)];
     let mut kernels = each_kernel();
     if scale() < 100 {
-        shapes.truncate(2);
+        shapes = shapes[1..3].to_vec();
         kernels.drain(..kernels.len() - 1);
     }
     let pools = [1, 2, 3, 5].map(pool);
@@ -81,7 +81,9 @@ fn results_are_the_same_for_any_number_of_threads() {
         for (operands, wide) in [(&operands, false), (&wide, true)] {
             let (m, n) = (shape.0, shape.1);
             let exact = operands.sums();
-            for (kernel, dispatch) in &kernels {
+            // Where threads cut a product is not the kernel's affair: all of them at one size.
+            let some = if shape.0 == 151 { &kernels[..] } else { &kernels[kernels.len() - 1..] };
+            for (kernel, dispatch) in some {
                 let packed = PackedB::pack_with(dispatch, operands.b.view(), ElementType::I8).unwrap();
                 let (packed, plain) =
                     (operands.gemm(&packed), operands.gemm(operands.b.view()).dispatch(dispatch));
@@ -118,11 +120,11 @@ fn run(gemm: &Gemm<'_>, (m, n): (usize, usize)) -> Vec<i32> {
 
 #[test]
 fn many_threads_share_one_packed_matrix() {
+    // Rows from one to enough for the threads to split their products in the pool that all share; the
+    // same B for all.
     let (n, k) = (140, 150);
-    let b = Matrix::<u8>::filled(k, n, Layout::ROWS, Fill::Random, 2);
-    let packed = PackedB::pack(b.view(), ElementType::I8).unwrap();
-    // Rows from one to enough for the threads to split their products in the pool that all share.
-    let products: Vec<_> = [1, 3, 40, 150].map(|m| Operands::new((m, n, k), 1)).into_iter().collect();
+    let products = [1, 3, 40, 150].map(|m| Operands::new((m, n, k), 1));
+    let packed = PackedB::pack(products[0].b.view(), ElementType::I8).unwrap();
     let wants: Vec<_> = products.iter().map(right).collect();
     std::thread::scope(|scope| {
         for thread in 0..8 {

@@ -13,8 +13,9 @@ fn info() {
     let kernels = info["kernels"].as_array().unwrap();
     assert!(kernels.iter().any(|kernel| kernel["chosen"] == true));
     for kernel in kernels {
-        let [mr, nr, kr] = ["mr", "nr", "kr"].map(|size| kernel[size].as_u64().unwrap());
-        let name = format!("{}-{mr}x{nr}c{kr}", kernel["isa"].as_str().unwrap());
+        let [mr, nr, kr, steps] = ["mr", "nr", "kr", "steps"].map(|size| kernel[size].as_u64().unwrap());
+        let steps = if steps > 0 { format!("s{steps}") } else { String::new() };
+        let name = format!("{}-{mr}x{nr}c{kr}{steps}", kernel["isa"].as_str().unwrap());
         assert_eq!(kernel["name"], name);
     }
     assert!(info["caches"]["l2"].as_u64().unwrap() > 0 && info["cores"].as_u64().unwrap() > 0);
