@@ -3,14 +3,16 @@
 use crate::driver::{Call, Way};
 use crate::element::ElementType;
 use crate::epilogue::{self, ColumnTerms, PerColumn, RowTerms, Stage};
+use crate::gemm::ZeroPoint;
 use crate::packed::Panel;
 use crate::plan::MAX_MC;
 use crate::scratch::Scratch;
 use crate::sink::Sink;
 use crate::width::Width;
 use qgemm_kernels::block::BlockMut;
+use qgemm_kernels::finish::Output;
 use qgemm_kernels::pack::{Convert, Line};
-use qgemm_kernels::{MAX_MR, MAX_NR, Product, Stored, rows};
+use qgemm_kernels::{MAX_MR, MAX_NR, Outer, Product, Stored, rows};
 use std::ops::Range;
 
 /// Computes some rows and panels of C; `sink` is that part of the output.
@@ -28,16 +30,15 @@ pub(crate) fn region(
         if !call.b.panels()[panels.clone()].iter().any(|panel| way.serves(panel)) {
             continue;
         }
-        let Scratch { strip, sums, wide, row_zeros, row_sums, row_terms } = scratch;
-        fill_row_terms(call, way, block.clone(), row_zeros, row_sums, row_terms);
+        let Scratch { strip, sums, wide, row_terms } = scratch;
+        row_terms.fill(call, way, block.clone());
         let band = Band {
             call,
             way,
             top: block.start - rows.start,
             rows: block,
             panels: panels.clone(),
-            terms: RowTerms { zero: row_zeros, sum: row_sums },
-            added: row_terms,
+            terms: row_terms,
         };
         if call.width == Width::Narrow && call.plan.kc >= call.k {
             band.whole_k(&mut sink, strip);
@@ -53,34 +54,36 @@ pub(crate) fn region(
     }
 }
 
-/// The zero points and sums of some rows of A, as stored, and what is added to each row of sums.
-fn fill_row_terms(
-    call: &Call<'_>,
-    way: &Way,
-    block: Range<usize>,
-    zeros: &mut Vec<i64>,
-    sums: &mut Vec<i64>,
-    added: &mut Vec<i32>,
-) {
-    let a = &call.gemm.a;
-    zeros.clear();
-    zeros.extend(block.clone().map(|i| i64::from(call.gemm.a_zero.at(i)) + way.shift.0));
-    sums.clear();
-    if way.row_sums {
-        let shift = way.shift.0 * call.k as i64;
-        sums.extend(block.clone().map(|i| {
-            let sum = match a.bits.row(i) {
-                Some(row) => rows::sum(row, a.element == ElementType::I8),
-                None => (0..call.k).filter_map(|k| a.get(i, k)).map(i64::from).sum(),
-            };
-            sum + shift
-        }));
-    } else {
-        sums.resize(block.len(), 0);
+impl RowTerms {
+    /// For some rows of A.
+    fn fill(&mut self, call: &Call<'_>, way: &Way, block: Range<usize>) {
+        let a = &call.gemm.a;
+        self.zero.clear();
+        self.zero.extend(block.clone().map(|i| i64::from(call.gemm.a_zero.at(i)) + way.shift.0));
+        self.sum.clear();
+        if way.row_sums {
+            let shift = way.shift.0 * call.k as i64;
+            self.sum.extend(block.clone().map(|i| {
+                let sum = match a.bits.row(i) {
+                    Some(row) => rows::sum(row, a.element == ElementType::I8),
+                    None => (0..call.k).filter_map(|k| a.get(i, k)).map(i64::from).sum(),
+                };
+                sum + shift
+            }));
+        } else {
+            self.sum.resize(block.len(), 0);
+        }
+        let b_zero = match call.gemm.b_zero {
+            ZeroPoint::PerTensor(zero) => i64::from(zero) + way.shift.1,
+            ZeroPoint::Each(_) => 0,
+        };
+        self.added.clear();
+        self.added.extend(self.sum.iter().map(|sum| b_zero.wrapping_mul(*sum).wrapping_neg() as i32));
+        self.narrow_zero.clear();
+        self.narrow_zero.extend(self.zero.iter().map(|zero| *zero as i32));
+        self.narrow_sum.clear();
+        self.narrow_sum.extend(self.sum.iter().map(|sum| *sum as i32));
     }
-    let zero = if call.additive { i64::from(call.gemm.b_zero.at(0)) + way.shift.1 } else { 0 };
-    added.clear();
-    added.extend(sums.iter().map(|sum| zero.wrapping_mul(*sum).wrapping_neg() as i32));
 }
 
 /// At most MC rows of a region, and those of its panels for which A is read one way.
@@ -93,9 +96,7 @@ struct Band<'a> {
     top: usize,
     /// The region's panels.
     panels: Range<usize>,
-    terms: RowTerms<'a>,
-    /// What the kernel adds to each row.
-    added: &'a [i32],
+    terms: &'a RowTerms,
 }
 
 /// The columns of a panel.
@@ -123,14 +124,15 @@ struct PanelRows<'a> {
     bytes: &'a [u8],
 }
 
-/// What a kernel adds to each column and row.
+/// What a kernel adds to each column and row, and takes off.
 #[derive(Clone, Copy)]
 struct Added<'a> {
     col: &'a PerColumn<i32>,
     row: &'a [i32],
+    outer: [Option<Outer<'a>>; 2],
 }
 
-const NOTHING: Added<'_> = Added { col: &[0; MAX_NR], row: &[0; MAX_MC] };
+const NOTHING: Added<'_> = Added { col: &[0; MAX_NR], row: &[0; MAX_MC], outer: [None; 2] };
 
 impl Band<'_> {
     /// K in one block: each tile is finished as soon as it is summed.
@@ -141,19 +143,19 @@ impl Band<'_> {
         for (jr, panel) in self.panels(self.panels.clone()) {
             let columns = self.columns(jr);
             let terms = self.column_terms(&columns).narrow();
-            let added = Added { col: &terms.bias, row: self.added };
+            let added = self.added(&terms);
             let b = PanelRows { panel, bytes: call.b.panel_rows(panel, 0..call.k) };
-            if let Some((mut c, accumulate)) = self.direct(sink, &columns) {
-                self.multiply(0..self.rows.len(), a, b, added, accumulate, &mut c);
-                self.correct(0..self.rows.len(), &terms, &mut c);
+            let all = self.part(0..self.rows.len(), &columns);
+            let stage = Stage::new(sink, columns.range.clone());
+            if epilogue::with_output(sink, &stage, all, panel.kernel.fused, |output| {
+                self.multiply(0..self.rows.len(), a, b, added, output);
+            }) {
                 continue;
             }
-            let stage = Stage::new(sink, columns.range.clone());
             let mut sums = [0; MAX_MR * MAX_NR];
             for ir in self.tiles() {
-                let mut tile = tile(&mut sums, ir.len(), columns.range.len(), nr);
-                self.multiply(ir.clone(), a, b, added, false, &mut tile);
-                self.correct(ir.clone(), &terms, &mut tile);
+                let c = &mut tile(&mut sums, ir.len(), columns.range.len(), nr);
+                self.multiply(ir.clone(), a, b, added, Output::Sums { c, accumulate: false });
                 epilogue::store(&sums, nr, &stage, sink, self.part(ir, &columns));
             }
         }
@@ -177,16 +179,13 @@ impl Band<'_> {
                 let sums = &mut sums[(jr - panels.start) * m * nr..][..m * nr];
                 let columns = self.columns(jr);
                 let terms = self.column_terms(&columns).narrow();
-                let added = if first { Added { col: &terms.bias, row: self.added } } else { NOTHING };
+                let added = if first { self.added(&terms) } else { NOTHING };
                 let b = PanelRows { panel, bytes: call.b.panel_rows(panel, ks.clone()) };
                 let (mut c, accumulate) = match self.direct(sink, &columns) {
                     Some((c, accumulate)) => (c, accumulate || !first),
                     None => (tile(sums, m, columns.range.len(), nr), !first),
                 };
-                self.multiply(0..m, a, b, added, accumulate, &mut c);
-                if first {
-                    self.correct(0..m, &terms, &mut c);
-                }
+                self.multiply(0..m, a, b, added, Output::Sums { c: &mut c, accumulate });
             }
         }
         for (jr, _) in self.panels(panels.clone()) {
@@ -219,8 +218,8 @@ impl Band<'_> {
                 let b = PanelRows { panel, bytes: call.b.panel_rows(panel, ks.clone()) };
                 let mut part = [0; MAX_MR * MAX_NR];
                 for ir in self.tiles() {
-                    let mut tile = tile(&mut part, ir.len(), columns.range.len(), nr);
-                    self.multiply(ir.clone(), a, b, NOTHING, false, &mut tile);
+                    let c = &mut tile(&mut part, ir.len(), columns.range.len(), nr);
+                    self.multiply(ir.clone(), a, b, NOTHING, Output::Sums { c, accumulate: false });
                     let sums = &mut sums[ir.start * nr..ir.end * nr];
                     sums.iter_mut().zip(&part).for_each(|(sum, part)| *sum += i64::from(*part));
                 }
@@ -242,26 +241,37 @@ impl Band<'_> {
         a: Strip<'_>,
         b: PanelRows<'_>,
         added: Added<'_>,
-        accumulate: bool,
-        c: &mut BlockMut<'_, i32>,
+        output: Output<'_, '_>,
     ) {
+        let outer = added.outer.map(|o| o.map(|o| Outer { row: &o.row[rows.clone()], col: o.col }));
+        let outer = match outer {
+            [None, None] => &[][..],
+            [Some(one), None] | [None, Some(one)] => &[one],
+            [Some(one), Some(other)] => &[one, other],
+        };
         let product = Product {
             k: a.k,
             a: a.bytes.get(rows.start * a.lda..).unwrap_or(&[]),
             lda: a.lda,
             panel: b.bytes,
             col: added.col,
-            row: &added.row[rows],
-            accumulate,
+            row: &added.row[rows.clone()],
+            outer,
         };
-        b.panel.kernel.run(b.panel.variant, &product, c);
+        b.panel.kernel.run(b.panel.variant, &product, output);
     }
 
-    /// Takes off what the kernel could not add to rows and columns.
-    fn correct(&self, rows: Range<usize>, columns: &ColumnTerms<i32>, sums: &mut BlockMut<'_, i32>) {
-        if !self.call.additive {
-            let terms = RowTerms { zero: &self.terms.zero[rows.clone()], sum: &self.terms.sum[rows] };
-            epilogue::correct(sums, terms, columns);
+    /// All that a kernel does besides multiplying, in 32 bits. What is the same for all rows, or for all
+    /// columns, is in the column terms' bias, or in the row terms' sums; what is not are outer products.
+    fn added<'s>(&'s self, columns: &'s ColumnTerms<i32>) -> Added<'s> {
+        let each = |zero: &ZeroPoint<'_>| matches!(zero, ZeroPoint::Each(_));
+        let rows = Outer { row: &self.terms.narrow_zero, col: &columns.sum };
+        let cols = Outer { row: &self.terms.narrow_sum, col: &columns.zero };
+        let gemm = self.call.gemm;
+        Added {
+            col: &columns.bias,
+            row: &self.terms.added,
+            outer: [each(&gemm.a_zero).then_some(rows), each(&gemm.b_zero).then_some(cols)],
         }
     }
 
@@ -292,19 +302,19 @@ impl Band<'_> {
         Columns { range, left: (panel - self.panels.start) * nr }
     }
 
-    /// The terms of some columns. Where zero points are additive, their part is in the bias.
+    /// The terms of some columns. In 32 bits one zero point of A for all rows is part of the bias.
     fn column_terms(&self, columns: &Columns) -> ColumnTerms<i64> {
-        let Call { gemm, b, k, additive, .. } = self.call;
+        let Call { gemm, b, k, width, .. } = self.call;
         let mut terms = ColumnTerms { bias: [0; MAX_NR], zero: [0; MAX_NR], sum: [0; MAX_NR] };
-        let a_zero = self.terms.zero[0];
-        let narrow = self.call.width == Width::Narrow;
+        let in_bias = match gemm.a_zero {
+            ZeroPoint::PerTensor(zero) if *width == Width::Narrow => i64::from(zero) + self.way.shift.0,
+            _ => 0,
+        };
         for (l, j) in columns.range.clone().enumerate() {
             terms.zero[l] = i64::from(gemm.b_zero.at(j)) + self.way.shift.1;
             terms.sum[l] = b.columns().stored_sum[j].wrapping_sub(terms.zero[l].wrapping_mul(*k as i64));
-            terms.bias[l] = gemm.bias.map_or(0, |bias| i64::from(bias[j]));
-            if *additive && narrow {
-                terms.bias[l] = terms.bias[l].wrapping_sub(a_zero.wrapping_mul(terms.sum[l]));
-            }
+            let bias = gemm.bias.map_or(0, |bias| i64::from(bias[j]));
+            terms.bias[l] = bias.wrapping_sub(in_bias.wrapping_mul(terms.sum[l]));
         }
         terms
     }

@@ -43,8 +43,6 @@ pub(crate) struct Call<'a> {
     /// Of the sums that are stored.
     pub(crate) width: Width,
     pub(crate) k: usize,
-    /// One zero point for all rows and one for all columns: their terms are added, not multiplied.
-    pub(crate) additive: bool,
 }
 
 /// A way to read A, for panels of the kind that goes with it.
@@ -121,7 +119,6 @@ fn multiply(gemm: &Gemm<'_>, b: &PackedB, sink: Sink<'_, '_>) {
         plan: Plan::new(m, k, &kernel, sizes, caches),
         width: if let Sink::I32 { .. } = sink { Width::Narrow } else { width::decide(gemm, b) },
         k,
-        additive: matches!((gemm.a_zero, gemm.b_zero), (ZeroPoint::PerTensor(_), ZeroPoint::PerTensor(_))),
     };
     spread(&call, 0..m, 0..b.panels().len(), sink);
 }

@@ -11,8 +11,8 @@
 //! ```
 //!
 //! With one zero point for all of A and one for all of B the last two terms are a value per row
-//! (`-zb'·Σa`) and a value per column, which the kernel's accumulators start from together with the
-//! bias. With a zero point per row or per column they are products, and [`correct`] takes them off.
+//! (`-zb'·Σa`) and a value per column, which the kernel adds together with the bias. With a zero point per
+//! row or per column they are outer products of two vectors, which the kernel takes off.
 //! All of that holds modulo 2^32; where the sum itself may exceed 32 bits, [`correct_wide`] does it in
 //! 64 instead.
 //!
@@ -26,18 +26,24 @@ use crate::sink::Sink;
 use multiversion::multiversion;
 use qgemm_kernels::MAX_NR;
 use qgemm_kernels::block::BlockMut;
+use qgemm_kernels::finish::{self, Output};
 use std::ops::Range;
 
 /// Values of one panel's columns; those that pad the panel are 0.
 pub(crate) type PerColumn<T> = [T; MAX_NR];
 
 /// What rows of A contribute, a value per row.
-#[derive(Clone, Copy)]
-pub(crate) struct RowTerms<'a> {
+#[derive(Default)]
+pub(crate) struct RowTerms {
     /// `za'`
-    pub(crate) zero: &'a [i64],
+    pub(crate) zero: Vec<i64>,
     /// `Σ_k a`
-    pub(crate) sum: &'a [i64],
+    pub(crate) sum: Vec<i64>,
+    /// Both modulo 2^32.
+    pub(crate) narrow_zero: Vec<i32>,
+    pub(crate) narrow_sum: Vec<i32>,
+    /// `-zb'·Σ_k a` modulo 2^32, where there is one zero point for all of B.
+    pub(crate) added: Vec<i32>,
 }
 
 /// What the columns of a panel contribute.
@@ -58,23 +64,10 @@ impl ColumnTerms<i64> {
     }
 }
 
-/// Takes the products of row and column terms off `sums`, modulo 2^32. (The bias is in already.)
+/// Adds the bias to 64-bit sums and takes the products of row and column terms off. `sums` has rows of `ld`.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
-pub(crate) fn correct(sums: &mut BlockMut<'_, i32>, rows: RowTerms<'_>, columns: &ColumnTerms<i32>) {
-    for i in 0..sums.rows() {
-        let (a_zero, a_sum) = (rows.zero[i] as i32, rows.sum[i] as i32);
-        let row = sums.row_mut(i).expect("sums have rows that are slices");
-        for ((sum, b_sum), b_zero) in row.iter_mut().zip(&columns.sum).zip(&columns.zero) {
-            let product = a_zero.wrapping_mul(*b_sum).wrapping_add(a_sum.wrapping_mul(*b_zero));
-            *sum = sum.wrapping_sub(product);
-        }
-    }
-}
-
-/// The same in 64 bits, where every term is still missing. `sums` has rows of `ld`.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
-pub(crate) fn correct_wide(sums: &mut [i64], ld: usize, rows: RowTerms<'_>, columns: &ColumnTerms<i64>) {
-    for (row, (&a_zero, &a_sum)) in sums.chunks_mut(ld).zip(rows.zero.iter().zip(rows.sum)) {
+pub(crate) fn correct_wide(sums: &mut [i64], ld: usize, rows: &RowTerms, columns: &ColumnTerms<i64>) {
+    for (row, (&a_zero, &a_sum)) in sums.chunks_mut(ld).zip(rows.zero.iter().zip(&rows.sum)) {
         let columns = columns.bias.iter().zip(&columns.sum).zip(&columns.zero);
         for (sum, ((bias, b_sum), b_zero)) in row.iter_mut().zip(columns) {
             let product = a_zero.wrapping_mul(*b_sum).wrapping_add(a_sum.wrapping_mul(*b_zero));
@@ -95,6 +88,7 @@ pub(crate) enum Stage {
 pub(crate) struct Rescale {
     scale: PerColumn<f32>,
     zero_point: i32,
+    range: (i32, i32),
     /// The ends of the output range less the zero point; integers, exact in f32.
     lo: f32,
     hi: f32,
@@ -113,6 +107,7 @@ impl Stage {
             Sink::Bytes { output, .. } => Stage::Bytes(Rescale {
                 scale: collect(&|j| output.scale.at(j)),
                 zero_point: output.zero_point,
+                range: (output.lo, output.hi),
                 lo: (output.lo - output.zero_point) as f32,
                 hi: (output.hi - output.zero_point) as f32,
             }),
@@ -122,6 +117,39 @@ impl Stage {
             },
         }
     }
+}
+
+/// Calls `run` with the part of `sink` that `at` gives as row, column, rows and columns, where a kernel can
+/// store to it; whether it did.
+pub(crate) fn with_output(
+    sink: &mut Sink<'_, '_>,
+    stage: &Stage,
+    [row, col, rows, cols]: [usize; 4],
+    fused: bool,
+    run: impl FnOnce(Output<'_, '_>),
+) -> bool {
+    match (sink, stage) {
+        (Sink::I32 { c, accumulate }, _) if c.rows_are_slices() => {
+            let c = &mut c.part(row, col, rows, cols);
+            run(Output::Sums { c, accumulate: *accumulate });
+        }
+        (Sink::Bytes { c, .. }, Stage::Bytes(p))
+            if fused && c.rows_are_slices() && p.zero_point.abs() <= finish::MAX_ZERO_POINT =>
+        {
+            let c = &mut c.part(row, col, rows, cols);
+            let Rescale { scale, zero_point, range, .. } = p;
+            let stage = finish::Rescale { scale, row_scale: None, zero_point: *zero_point, range: *range };
+            run(Output::Bytes { c, stage });
+        }
+        (Sink::F32 { c, .. }, Stage::F32 { scale, bias }) if fused && c.rows_are_slices() => {
+            let c = &mut c.part(row, col, rows, cols);
+            let bias = bias.as_ref().unwrap_or(&[-0.0; MAX_NR]);
+            let range = (f32::NEG_INFINITY, f32::INFINITY);
+            run(Output::Floats { c, stage: finish::Scaled { scale, row_scale: None, bias, range } });
+        }
+        _ => return false,
+    }
+    true
 }
 
 /// A finished sum, of either width.

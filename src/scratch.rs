@@ -3,6 +3,7 @@
 //! Each buffer is taken out of its thread's slot while in use: a task that rayon runs on this thread
 //! meanwhile finds the slot empty and makes its own.
 
+use crate::epilogue::RowTerms;
 use crate::packed::PackedB;
 use qgemm_kernels::pack::Line;
 use std::cell::Cell;
@@ -17,12 +18,8 @@ pub(crate) struct Scratch {
     pub(crate) sums: Vec<i32>,
     /// The same in 64 bits.
     pub(crate) wide: Vec<i64>,
-    /// The zero point of each row of A, as stored.
-    pub(crate) row_zeros: Vec<i64>,
-    /// Σ of the stored values of each row of A.
-    pub(crate) row_sums: Vec<i64>,
-    /// A value to add to each row.
-    pub(crate) row_terms: Vec<i32>,
+    /// What the rows of A contribute.
+    pub(crate) row_terms: RowTerms,
 }
 
 thread_local! {

@@ -12,8 +12,10 @@
 //!  |   A    |   |      C       |  rows, MR at a time
 //!  +--------+   +--------------+
 //!
-//!  C[i][j] (+)= Σ_k A[i][k]·B[k][j] + col[j] + row[i]      modulo 2^32
+//!  sum[i][j] = Σ_k A[i][k]·B[k][j] + col[j] + row[i] - Σ_o outer[o].row[i]·outer[o].col[j]   modulo 2^32
 //! ```
+//!
+//! and stores the sums, or 8-bit or f32 values made from them (see `finish`).
 //!
 //! [`TABLE`] lists them as data. A kernel runs only through a [`Ready`], which cannot be had without
 //! [`Features`] that show the CPU to have its instructions. No allocation; `std` (a default feature)
@@ -27,6 +29,7 @@ extern crate std;
 mod aarch64;
 pub mod block;
 pub mod detect;
+pub mod finish;
 pub mod pack;
 pub mod peak;
 mod portable;
@@ -36,9 +39,9 @@ pub mod selftest;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use block::BlockMut;
 use core::fmt;
 pub use detect::{Caches, Features, Isa};
+use finish::{Output, Rescale, Scaled};
 
 /// The types that a kernel multiplies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +88,8 @@ pub struct Kernel {
     /// 0 for a kernel that is exact for every B. Else how many k-groups it sums in 16 bits, which is exact
     /// only for panels that [`pack::provable_steps`] finds to allow as many.
     pub steps: usize,
+    /// Whether it makes 8-bit and f32 outputs itself, from registers. The others store sums only.
+    pub fused: bool,
     /// The types it multiplies. A 16-bit kernel has one variant that serves all inputs, an 8-bit one
     /// has one for each sign of A.
     pub variants: &'static [Variant],
@@ -148,16 +153,14 @@ impl PartialEq for Ready {
 }
 
 /// What a micro-kernel is called with. All pointers are valid for what `Ready::run` checked.
-struct Args {
+#[derive(Clone, Copy)]
+struct Args<'a> {
     k: usize,
     /// `rows` rows of `k` elements, `lda` bytes apart.
     a: *const u8,
     lda: usize,
     /// A panel.
     b: *const u8,
-    /// `rows` rows of `cols` elements, `ldc` elements apart.
-    c: *mut i32,
-    ldc: usize,
     /// 1..=MR.
     rows: usize,
     /// 1..=NR.
@@ -166,13 +169,38 @@ struct Args {
     col: *const i32,
     /// `rows` values.
     row: *const i32,
-    /// Whether to add to what C holds.
-    accumulate: bool,
+    /// Of this tile's rows on; for fused kernels only, others get none.
+    outer: &'a [Outer<'a>],
+    /// The first of this tile's rows in `outer` and in the scales per row.
+    top: usize,
+    out: Out<'a>,
+    /// Elements from one row of the output to the next.
+    ldc: usize,
+}
+
+/// `rows` rows of `cols` elements. Kernels that are not fused get sums only.
+#[derive(Clone, Copy)]
+enum Out<'a> {
+    /// To store, or to add to what is there.
+    Sums { c: *mut i32, accumulate: bool },
+    /// The bit patterns of 8-bit values.
+    Bytes { c: *mut u8, stage: &'a Rescale<'a> },
+    /// f32 values.
+    Floats { c: *mut f32, stage: &'a Scaled<'a> },
 }
 
 /// # Safety
 /// The CPU has the kernel's instructions, and the arguments are as documented at [`Args`].
-type MicroFn = unsafe fn(&Args);
+type MicroFn = unsafe fn(&Args<'_>);
+
+/// Products of a value per row and a value per column, which are taken off the sums.
+#[derive(Clone, Copy)]
+pub struct Outer<'a> {
+    /// A value per row.
+    pub row: &'a [i32],
+    /// NR values.
+    pub col: &'a [i32],
+}
 
 /// A product of rows and a panel: see the head of this crate.
 pub struct Product<'a> {
@@ -188,8 +216,8 @@ pub struct Product<'a> {
     pub col: &'a [i32],
     /// A value per row, added to all its columns.
     pub row: &'a [i32],
-    /// Whether to add to what C holds.
-    pub accumulate: bool,
+    /// What is taken off.
+    pub outer: &'a [Outer<'a>],
 }
 
 impl Kernel {
@@ -217,19 +245,21 @@ impl Ready {
         self.0
     }
 
-    /// Multiplies the rows of A by the panel into `c`, which has as many rows, at most NR columns, and
+    /// Multiplies the rows of A by the panel into `output`, which has as many rows, at most NR columns, and
     /// rows that are slices.
     ///
     /// # Panics
-    /// If a slice is shorter than the shape needs, or the shape is not the kernel's.
-    pub fn run(&self, variant: &Variant, p: &Product<'_>, c: &mut BlockMut<'_, i32>) {
-        let (rows, cols) = (c.rows(), c.cols());
+    /// If a slice is shorter than the shape needs, or the shape is not the kernel's, or a kernel that is not
+    /// fused is to make other outputs than sums.
+    pub fn run(&self, variant: &Variant, p: &Product<'_>, mut output: Output<'_, '_>) {
+        let (rows, cols) = output.shape();
         if rows == 0 || cols == 0 {
             return;
         }
         let own = self.0.variants.iter().any(|v| core::ptr::eq(v, variant));
         assert!(own, "a variant of another kernel");
-        assert!(cols <= self.nr && c.rows_are_slices(), "an output of another shape");
+        assert!(cols <= self.nr && output.fits(rows, self.nr), "an output of another shape");
+        assert!(self.fused || matches!(output, Output::Sums { .. }), "the kernel is not fused");
         let row_bytes = p.k.checked_mul(variant.a.size());
         // Of rows without elements nothing is read, wherever they are.
         let lda = if p.k == 0 { 0 } else { p.lda };
@@ -238,9 +268,10 @@ impl Ready {
         let need_b = self.panel_bytes(p.k, variant.b);
         assert!(need_b.is_some_and(|need| need <= p.panel.len()), "the panel is too short");
         assert!(p.col.len() >= self.nr && p.row.len() >= rows, "the terms are too short");
+        let long = |outer: &Outer<'_>| outer.row.len() >= rows && outer.col.len() >= self.nr;
+        assert!(p.outer.iter().all(long), "the outer terms are too short");
 
-        let ldc = c.row_stride();
-        let c = c.as_mut_ptr();
+        let (out, ldc) = output.as_out();
         // Even heights: the tiles of 8 rows at MR = 6 are 4 + 4, not 6 + 2.
         let tiles = rows.div_ceil(self.mr);
         let (height, higher) = (rows / tiles, rows % tiles);
@@ -248,25 +279,29 @@ impl Ready {
         for tile in 0..tiles {
             let h = height + usize::from(tile < higher);
             // SAFETY: the witness shows the CPU to have the instructions. The asserts above show A to
-            // hold `rows` rows of k elements, the panel to be whole, `col` and `row` to be long enough;
-            // `c` is a block of rows x cols elements whose rows are contiguous, borrowed exclusively.
-            // i + h <= rows, so rows i..i+h of each lie within them.
+            // hold `rows` rows of k elements, the panel to be whole, all terms and scales to be long
+            // enough; the output is a block of rows x cols elements whose rows are contiguous, borrowed
+            // exclusively. i + h <= rows, so rows i..i+h of each lie within them.
             unsafe {
                 (variant.micro)(&Args {
                     k: p.k,
                     a: p.a.as_ptr().add(i * lda),
                     lda,
                     b: p.panel.as_ptr(),
-                    c: c.add(i * ldc),
-                    ldc,
                     rows: h,
                     cols,
                     col: p.col.as_ptr(),
                     row: p.row.as_ptr().add(i),
-                    accumulate: p.accumulate,
+                    outer: if self.fused { p.outer } else { &[] },
+                    top: i,
+                    out: out.below(i * ldc),
+                    ldc,
                 });
             }
             i += h;
+        }
+        if let (false, Output::Sums { c, .. }) = (self.fused, output) {
+            finish::take_off(p.outer, c);
         }
     }
 }

@@ -265,6 +265,7 @@ mod tests {
         nr: 16,
         kr: 4,
         steps: 1,
+        fused: false,
         variants: &[],
     };
 

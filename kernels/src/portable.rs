@@ -22,12 +22,13 @@ pub static KERNEL: Kernel = Kernel {
     nr: NR,
     kr: 2,
     steps: 0,
+    fused: false,
     variants: &[Variant { a: Stored::I16, b: Stored::I16, micro }],
 };
 
 /// # Safety
 /// As for every [`MicroFn`](crate::MicroFn).
-unsafe fn micro(t: &Args) {
+unsafe fn micro(t: &Args<'_>) {
     // SAFETY: the caller's promise; H is the number of rows.
     unsafe {
         match t.rows {
@@ -41,7 +42,7 @@ unsafe fn micro(t: &Args) {
 
 /// # Safety
 /// As for every [`MicroFn`](crate::MicroFn), with H rows.
-unsafe fn tile<const H: usize>(t: &Args) {
+unsafe fn tile<const H: usize>(t: &Args<'_>) {
     let mut acc = [[i32x4::ZERO; 2]; H];
     for k in (0..t.k).step_by(2) {
         // SAFETY: the panel has NR values for each of the k-groups of 2, the last one padded.
@@ -60,14 +61,15 @@ unsafe fn tile<const H: usize>(t: &Args) {
             acc[1] += a.dot(b[1]);
         }
     }
+    let (c, accumulate) = t.sums();
     for (i, acc) in acc.iter().enumerate() {
         let sums: [[i32; 4]; 2] = acc.map(|v| v.to_array());
         // SAFETY: i < rows and j < cols <= NR: elements of C, `col` and `row`; C is exclusive.
         unsafe {
             for j in 0..t.cols {
-                let c = t.c.add(i * t.ldc + j);
+                let c = c.add(i * t.ldc + j);
                 let start = (*t.col.add(j)).wrapping_add(*t.row.add(i));
-                let start = if t.accumulate { start.wrapping_add(*c) } else { start };
+                let start = if accumulate { start.wrapping_add(*c) } else { start };
                 *c = start.wrapping_add(sums[j / 4][j % 4]);
             }
         }

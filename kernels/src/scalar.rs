@@ -13,6 +13,7 @@ pub static KERNEL: Kernel = Kernel {
     nr: 8,
     kr: 4,
     steps: 0,
+    fused: false,
     variants: &[
         Variant { a: Stored::U8, b: Stored::I8, micro: tile::<false> },
         Variant { a: Stored::I8, b: Stored::U8, micro: tile::<true> },
@@ -21,14 +22,15 @@ pub static KERNEL: Kernel = Kernel {
 
 /// # Safety
 /// As for every [`MicroFn`](crate::MicroFn).
-unsafe fn tile<const A_SIGNED: bool>(t: &Args) {
+unsafe fn tile<const A_SIGNED: bool>(t: &Args<'_>) {
+    let (c, accumulate) = t.sums();
     for i in 0..t.rows {
         for j in 0..t.cols {
             // SAFETY: i < rows and j < cols <= NR: elements of C, `col` and `row`.
             let (c, start) = unsafe {
-                let c = t.c.add(i * t.ldc + j);
+                let c = c.add(i * t.ldc + j);
                 let start = (*t.col.add(j)).wrapping_add(*t.row.add(i));
-                (c, if t.accumulate { start.wrapping_add(*c) } else { start })
+                (c, if accumulate { start.wrapping_add(*c) } else { start })
             };
             let sum = (0..t.k).fold(start, |sum, k| {
                 // SAFETY: k < K and j < NR: elements of row i of A and of the panel.

@@ -7,13 +7,15 @@
 //! - every row's and column's zero point distinct and outside 8 bits, folded into the kernel's terms or
 //!   taken off afterwards;
 //! - accumulators that start near the i32 limits, so that an instruction that saturates shows;
+//! - of fused kernels all three outputs, with scales, zero points and bounds that reach every branch;
 //! - 0xFF in the padding of B, which must not matter, and sentinels around C, which must survive;
 //! - A, the panels or C at the very end of the arena: where the memory after it is not mapped, a read
 //!   or write past them faults.
 
 use crate::block::BlockMut;
+use crate::finish::{Output, Rescale, Scaled};
 use crate::pack::{self, Convert, Source};
-use crate::{Kernel, MAX_NR, Product, Ready, Stored, Variant, rows};
+use crate::{Kernel, MAX_NR, Outer, Product, Ready, Stored, Variant, rows};
 use bytemuck::cast_slice_mut;
 use core::fmt::{self, Write};
 use core::ops::Range;
@@ -42,7 +44,11 @@ pub fn run(kernel: Ready, arena: &mut [u8], out: &mut dyn Write) -> Outcome {
     let mut shape = |m, k, n| {
         for signs in 0..4 {
             seed += 1;
-            let case = Case { m, k, n, a_signed: signs & 1 != 0, b_signed: signs & 2 != 0, seed };
+            let (a_signed, b_signed) = (signs & 1 != 0, signs & 2 != 0);
+            let mut case = Case { m, k, n, a_signed, b_signed, seed, output: Kind::Sums };
+            if kernel.fused {
+                case.output = [Kind::Sums, Kind::Bytes, Kind::Floats][case.choose(6, 3) as usize];
+            }
             match check(kernel, case, arena) {
                 Ok(()) => outcome.passed += 1,
                 Err(wrong) => {
@@ -75,13 +81,29 @@ struct Case {
     a_signed: bool,
     b_signed: bool,
     seed: u32,
+    output: Kind,
+}
+
+/// What is stored.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    Sums,
+    Bytes,
+    Floats,
+}
+
+impl Kind {
+    /// Bytes of an element.
+    fn size(self) -> usize {
+        if self == Kind::Bytes { 1 } else { 4 }
+    }
 }
 
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = |signed| if signed { "i8" } else { "u8" };
         let (a, b) = (sign(self.a_signed), sign(self.b_signed));
-        write!(f, "{}x{}x{} {a}*{b} case {}", self.m, self.k, self.n, self.seed)
+        write!(f, "{}x{}x{} {a}*{b} {:?} case {}", self.m, self.k, self.n, self.output, self.seed)
     }
 }
 
@@ -157,11 +179,19 @@ impl Case {
     }
 
     fn a_zero(&self, i: usize) -> i32 {
-        if self.additive() { -190 } else { -190 - 77_777 * i as i32 }
+        match (self.small(), self.additive()) {
+            (true, _) => 3,
+            (_, true) => -190,
+            _ => -190 - 77_777 * i as i32,
+        }
     }
 
     fn b_zero(&self, j: usize) -> i32 {
-        if self.additive() { 12_345 } else { 300 + 1001 * j as i32 }
+        match (self.small(), self.additive()) {
+            (true, _) => 0,
+            (_, true) => 12_345,
+            _ => 300 + 1001 * j as i32,
+        }
     }
 
     /// One zero point for A and one for B: they go through the kernel's terms.
@@ -169,18 +199,107 @@ impl Case {
         self.choose(1, 3) > 0
     }
 
+    /// Of outputs that are scaled half have sums so small that many are half-way between two results.
+    fn small(&self) -> bool {
+        self.output != Kind::Sums && self.choose(7, 2) == 0
+    }
+
     fn accumulate(&self) -> bool {
-        self.choose(2, 2) == 0
+        self.output == Kind::Sums && self.choose(2, 2) == 0
     }
 
     fn bias(&self, j: usize) -> i32 {
-        1_000_003 * j as i32 - 5
+        if self.small() { j as i32 - 9 } else { 1_000_003 * j as i32 - 5 }
+    }
+
+    /// The scale of a column: most such that results spread over 8 bits, some far from that.
+    fn scale(&self, j: usize) -> f32 {
+        match (self.small(), (j + self.seed as usize) % 9) {
+            (true, j) => [0.5, 0.25, 1.0 / 64.0, 1.0 / 256.0, 0.3, 1.5, 1.0, 0.0, 1.0 / 128.0][j],
+            (_, 0) => 1e29,
+            (_, 1) => 1e-30,
+            (_, j) => (j + 1) as f32 / (1 << 27) as f32,
+        }
+    }
+
+    /// The scale of a row, in a third of the cases.
+    fn row_scale(&self, i: usize) -> Option<f32> {
+        (self.choose(8, 3) == 0).then(|| [0.5, 1.0, 2.0, 0.75, 1.1][i % 5])
+    }
+
+    fn out_zero(&self) -> i32 {
+        [0, 1, -128, 127, 300, -crate::finish::MAX_ZERO_POINT, 55][self.choose(9, 7) as usize]
+    }
+
+    /// The least and the greatest 8-bit result.
+    fn byte_range(&self) -> (i32, i32) {
+        [(-128, 127), (0, 255), (3, 200), (-100, -3), (0, 127)][self.choose(10, 5) as usize]
+    }
+
+    fn float_range(&self) -> (f32, f32) {
+        [(f32::NEG_INFINITY, f32::INFINITY), (0.0, 6.0), (-1e3, 1e5)][self.choose(11, 3) as usize]
+    }
+
+    fn float_bias(&self, j: usize) -> f32 {
+        [-0.0, 1.25, -1e4, 1e-3, 0.0][(j + self.seed as usize) % 5]
     }
 
     /// What C holds at first.
     fn initial(&self, at: usize) -> i32 {
         let off = at as i32 % 1000;
         if at.is_multiple_of(2) { i32::MAX - off } else { i32::MIN + off }
+    }
+
+    fn initial_bits(&self, at: usize) -> u32 {
+        if self.output == Kind::Bytes { at as u8 as u32 } else { self.initial(at) as u32 }
+    }
+
+    fn fill_output(&self, c: &mut [u8]) {
+        for (at, element) in c.chunks_exact_mut(self.output.size()).enumerate() {
+            let bits = self.initial_bits(at);
+            let bytes = if element.len() == 1 { [bits as u8; 4] } else { bits.to_ne_bytes() };
+            element.copy_from_slice(&bytes[..element.len()]);
+        }
+    }
+
+    /// The bits of an element of the output, from its sum.
+    fn finish(&self, sum: i32, i: usize, j: usize) -> u32 {
+        let scale = self.row_scale(i).map_or(self.scale(j), |row| row * self.scale(j));
+        match self.output {
+            Kind::Sums => sum as u32,
+            Kind::Bytes => {
+                let (lo, hi) = self.byte_range();
+                let rounded = round_half_even(sum as f32 * scale);
+                rounded.saturating_add(self.out_zero().into()).clamp(lo.into(), hi.into()) as u8 as u32
+            }
+            Kind::Floats => {
+                let (lo, hi) = self.float_range();
+                let x = sum as f32 * scale + self.float_bias(j);
+                (if x < lo {
+                    lo
+                } else if x > hi {
+                    hi
+                } else {
+                    x
+                })
+                .to_bits()
+            }
+        }
+    }
+}
+
+/// Of what i64 cannot hold, its nearest value.
+fn round_half_even(x: f32) -> i64 {
+    let whole = x as i64;
+    // From 2^23 on there is no fraction.
+    let rest = if (-8_388_608.0..8_388_608.0).contains(&x) { x - whole as f32 } else { 0.0 };
+    let odd = whole % 2 != 0;
+    if rest > 0.5 || rest == 0.5 && odd {
+        whole + 1
+    } else if rest < -0.5 || rest == -0.5 && odd {
+        whole - 1
+    } else {
+        whole
     }
 }
 
@@ -193,13 +312,13 @@ fn value(byte: u8, signed: bool) -> i32 {
 struct Wrong {
     i: usize,
     j: usize,
-    got: i32,
-    want: i32,
+    got: u32,
+    want: u32,
 }
 
 impl fmt::Display for Wrong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "element ({}, {}) is {}, must be {}", self.i, self.j, self.got, self.want)
+        write!(f, "element ({}, {}) is {:#x}, must be {:#x}", self.i, self.j, self.got, self.want)
     }
 }
 
@@ -234,8 +353,13 @@ fn check(kernel: Ready, case: Case, arena: &mut [u8]) -> Result<(), Wrong> {
     let row_bytes = k * variant.a.size();
 
     let strip_len = if convert == Convert::Copy { 0 } else { m * row_bytes };
-    let lens =
-        [(m - 1) * lda + k, strip_len, n.div_ceil(kernel.nr) * panel_bytes, 4 * ((m - 1) * ldc + n), k * n];
+    let lens = [
+        (m - 1) * lda + k,
+        strip_len,
+        n.div_ceil(kernel.nr) * panel_bytes,
+        case.output.size() * ((m - 1) * ldc + n),
+        k * n,
+    ];
     let last = match case.choose(4, 3) {
         0 if strip_len == 0 => 0,
         0 => 1,
@@ -255,20 +379,22 @@ fn check(kernel: Ready, case: Case, arena: &mut [u8]) -> Result<(), Wrong> {
             Stored::U8 | Stored::I8 => rows::flip(row, out),
         }
     }
-    let c: &mut [i32] = cast_slice_mut(c);
-    c.iter_mut().enumerate().for_each(|(at, c)| *c = case.initial(at));
+    case.fill_output(c);
 
     let (source, stride): (&[u8], usize) = if strip_len == 0 { (a, lda) } else { (strip, row_bytes) };
     // Half of the cases take K in two blocks, where there are two k-groups (or runs of them).
     let run = kernel.kr * kernel.steps.max(1);
-    let cut = if case.choose(5, 2) == 0 { k / 2 / run * run } else { 0 };
+    let two = case.output == Kind::Sums && case.choose(5, 2) == 0;
+    let cut = if two { k / 2 / run * run } else { 0 };
     let panel_row = kernel.nr * variant.b.size();
     for p in 0..n.div_ceil(kernel.nr) {
         let (left, cols) = (p * kernel.nr, kernel.nr.min(n - p * kernel.nr));
         let panel = &panels[p * panel_bytes..][..panel_bytes];
         let terms = Terms::new(case, variant, (a, lda), b, left..left + cols);
-        let mut block = BlockMut::new(c, m, n, ldc, 1).expect("C was made for it");
-        let mut block = block.part(0, left, m, cols);
+        let outer = [
+            Outer { row: &terms.a_zero[..m], col: &terms.b_sum },
+            Outer { row: &terms.a_sum[..m], col: &terms.b_zero },
+        ];
         for (from, to) in [(0, cut), (cut, k)] {
             if from == to && k > 0 {
                 continue;
@@ -281,16 +407,53 @@ fn check(kernel: Ready, case: Case, arena: &mut [u8]) -> Result<(), Wrong> {
                 panel: &panel[from * panel_row..],
                 col: if first { &terms.col } else { &[0; MAX_NR] },
                 row: if first { &terms.row } else { &[0; MAX_M] },
-                accumulate: case.accumulate() || !first,
+                outer: if first && !case.additive() { &outer } else { &[] },
             };
-            kernel.run(variant, &product, &mut block);
+            let place = (m, n, ldc, left, cols);
+            run_into(kernel, variant, &product, case, c, place, case.accumulate() || !first);
             if k == 0 {
                 break;
             }
         }
-        terms.correct(&mut block);
     }
     compare(case, (a, lda), b, (c, ldc))
+}
+
+/// Runs the kernel with the case's output stage, into the columns from `left` on.
+fn run_into(
+    kernel: Ready,
+    variant: &Variant,
+    product: &Product<'_>,
+    case: Case,
+    c: &mut [u8],
+    (m, n, ldc, left, cols): (usize, usize, usize, usize, usize),
+    accumulate: bool,
+) {
+    let scale: [f32; MAX_NR] = core::array::from_fn(|j| if j < cols { case.scale(left + j) } else { 0.0 });
+    let bias: [f32; MAX_NR] = core::array::from_fn(|j| case.float_bias(left + j));
+    let rows: [f32; MAX_M] = core::array::from_fn(|i| case.row_scale(i).unwrap_or(1.0));
+    let row_scale = case.row_scale(0).map(|_| &rows[..m]);
+    let fits = "C was made for it";
+    match case.output {
+        Kind::Sums => {
+            let mut block = BlockMut::new(cast_slice_mut::<u8, i32>(c), m, n, ldc, 1).expect(fits);
+            let c = &mut block.part(0, left, m, cols);
+            kernel.run(variant, product, Output::Sums { c, accumulate });
+        }
+        Kind::Bytes => {
+            let mut block = BlockMut::new(c, m, n, ldc, 1).expect(fits);
+            let c = &mut block.part(0, left, m, cols);
+            let (zero_point, range) = (case.out_zero(), case.byte_range());
+            let stage = Rescale { scale: &scale, row_scale, zero_point, range };
+            kernel.run(variant, product, Output::Bytes { c, stage });
+        }
+        Kind::Floats => {
+            let mut block = BlockMut::new(cast_slice_mut::<u8, f32>(c), m, n, ldc, 1).expect(fits);
+            let c = &mut block.part(0, left, m, cols);
+            let stage = Scaled { scale: &scale, row_scale, bias: &bias, range: case.float_range() };
+            kernel.run(variant, product, Output::Floats { c, stage });
+        }
+    }
 }
 
 /// Packs B, and fills all padding with 0xFF.
@@ -318,7 +481,7 @@ struct Terms {
     /// Given to the kernel.
     col: [i32; MAX_NR],
     row: [i32; MAX_M],
-    /// Taken off afterwards: `a_zero[i]·b_sum[j] + a_sum[i]·b_zero[j]`.
+    /// Of the outer products: `a_zero[i]·b_sum[j] + a_sum[i]·b_zero[j]`.
     a_zero: [i32; MAX_M],
     a_sum: [i32; MAX_M],
     b_zero: [i32; MAX_NR],
@@ -356,40 +519,32 @@ impl Terms {
                 .iter_mut()
                 .zip(&t.b_sum)
                 .for_each(|(col, sum)| *col = col.wrapping_sub(a_zero.wrapping_mul(*sum)));
-            (t.a_zero, t.a_sum) = ([0; MAX_M], [0; MAX_M]);
         }
         t
-    }
-
-    fn correct(&self, c: &mut BlockMut<'_, i32>) {
-        for i in 0..c.rows() {
-            let row = c.row_mut(i).expect("C is row-major");
-            for (j, c) in row.iter_mut().enumerate() {
-                let a_part = self.a_zero[i].wrapping_mul(self.b_sum[j]);
-                *c = c.wrapping_sub(a_part).wrapping_sub(self.a_sum[i].wrapping_mul(self.b_zero[j]));
-            }
-        }
     }
 }
 
 /// C against the definition, and the gaps of C against what they held.
-fn compare(case: Case, (a, lda): (&[u8], usize), b: &[u8], (c, ldc): (&[i32], usize)) -> Result<(), Wrong> {
+fn compare(case: Case, (a, lda): (&[u8], usize), b: &[u8], (c, ldc): (&[u8], usize)) -> Result<(), Wrong> {
     let Case { m, k, n, .. } = case;
+    let size = case.output.size();
     for i in 0..m {
         for j in 0..ldc {
             let at = i * ldc + j;
-            let Some(&got) = c.get(at) else { break };
+            let Some(bytes) = c.get(at * size..(at + 1) * size) else { break };
+            let got = if size == 1 { bytes[0].into() } else { bytemuck::pod_read_unaligned(bytes) };
             let want = if j >= n {
-                case.initial(at)
+                case.initial_bits(at)
             } else {
                 let (a_zero, b_zero) = (i64::from(case.a_zero(i)), i64::from(case.b_zero(j)));
                 let start =
                     i64::from(case.bias(j)) + i64::from(if case.accumulate() { case.initial(at) } else { 0 });
-                (0..k).fold(start, |sum, k| {
+                let sum = (0..k).fold(start, |sum, k| {
                     let a = i64::from(value(a[i * lda + k], case.a_signed)) - a_zero;
                     let b = i64::from(value(b[k * n + j], case.b_signed)) - b_zero;
                     sum + a * b
-                }) as i32
+                });
+                case.finish(sum as i32, i, j)
             };
             if got != want {
                 return Err(Wrong { i, j, got, want });
@@ -403,7 +558,7 @@ fn compare(case: Case, (a, lda): (&[u8], usize), b: &[u8], (c, ldc): (&[i32], us
 mod tests {
     extern crate std;
     use super::*;
-    use crate::{Args, Isa, Kernel, MicroFn, TABLE, scalar};
+    use crate::{Args, Isa, Kernel, MicroFn, Out, TABLE, scalar};
     use std::{string::String, vec};
 
     fn run_on_heap(kernel: Ready) -> (Outcome, String) {
@@ -429,62 +584,70 @@ mod tests {
     }
 
     /// The specification kernel, called with other arguments than it was given.
-    unsafe fn forward(t: &Args, change: impl Fn(&mut Args)) {
-        let mut t = Args { ..*t };
+    unsafe fn forward(t: &Args<'_>, change: impl Fn(&mut Args<'_>)) {
+        let mut t = *t;
         change(&mut t);
         // SAFETY: the tests below only shorten what the caller promised, or read what the test owns.
         unsafe { (scalar::KERNEL.variants[0].micro)(&t) }
     }
 
+    fn outcome_of(micro: MicroFn, fused: bool) -> (Outcome, String) {
+        let variants = vec![Variant { a: Stored::U8, b: Stored::I8, micro }].leak();
+        let kernel =
+            Kernel { name: "test", isa: Isa::Scalar, mr: 4, nr: 8, kr: 4, steps: 0, fused, variants };
+        run_on_heap(Ready(std::boxed::Box::leak(std::boxed::Box::new(kernel))))
+    }
+
     /// Each of these differs from the specification in one way that a kernel could get wrong.
     #[test]
     fn wrong_kernels_fail() {
-        unsafe fn right(t: &Args) {
+        unsafe fn right(t: &Args<'_>) {
             // SAFETY: as `forward`.
             unsafe { forward(t, |_| ()) }
         }
-        unsafe fn forgets_c(t: &Args) {
+        unsafe fn forgets_c(t: &Args<'_>) {
+            let (c, _) = t.sums();
             // SAFETY: as `forward`.
-            unsafe { forward(t, |t| t.accumulate = false) }
+            unsafe { forward(t, |t| t.out = Out::Sums { c, accumulate: false }) }
         }
-        unsafe fn forgets_the_last_k(t: &Args) {
+        unsafe fn forgets_the_last_k(t: &Args<'_>) {
             // SAFETY: as `forward`.
             unsafe { forward(t, |t| t.k = t.k.saturating_sub(1)) }
         }
-        unsafe fn forgets_the_last_row(t: &Args) {
+        unsafe fn forgets_the_last_row(t: &Args<'_>) {
             // SAFETY: as `forward`.
             unsafe { forward(t, |t| t.rows -= 1) }
         }
-        unsafe fn forgets_the_last_column(t: &Args) {
+        unsafe fn forgets_the_last_column(t: &Args<'_>) {
             // SAFETY: as `forward`.
             unsafe { forward(t, |t| t.cols -= 1) }
         }
-        unsafe fn forgets_column_terms(t: &Args) {
+        unsafe fn forgets_column_terms(t: &Args<'_>) {
             // SAFETY: as `forward`.
             unsafe { forward(t, |t| t.col = [0; MAX_NR].as_ptr()) }
         }
-        unsafe fn forgets_row_terms(t: &Args) {
+        unsafe fn forgets_row_terms(t: &Args<'_>) {
             // SAFETY: as `forward`.
             unsafe { forward(t, |t| t.row = [0; MAX_M].as_ptr()) }
         }
-        unsafe fn counts_the_padding(t: &Args) {
+        unsafe fn counts_the_padding(t: &Args<'_>) {
             // SAFETY: as `forward`.
             unsafe { forward(t, |_| ()) };
             if !t.k.is_multiple_of(4) {
+                let (c, _) = t.sums();
                 // SAFETY: the panel's last group is padded to 4, and C has an element (0, 0).
-                unsafe {
-                    *t.c = (*t.c).wrapping_add(i32::from(*t.b.add(pack::index(&scalar::KERNEL, t.k, 0))))
-                };
+                unsafe { *c = (*c).wrapping_add(i32::from(*t.b.add(pack::index(&scalar::KERNEL, t.k, 0)))) };
             }
         }
-        unsafe fn saturates(t: &Args) {
+        unsafe fn saturates(t: &Args<'_>) {
+            let (c, accumulate) = t.sums();
             // SAFETY: as `forward`, and C has an element (0, 0).
             unsafe {
-                let before = if t.accumulate { *t.c } else { 0 };
+                let before = if accumulate { *c } else { 0 };
                 let start = before.wrapping_add(*t.col).wrapping_add(*t.row);
                 forward(t, |_| ());
-                let sum = (*t.c).wrapping_sub(start);
-                *t.c = start.saturating_add(sum);
+                let sum = (*c).wrapping_sub(start);
+                *c = start.saturating_add(sum);
             }
         }
         let kernels: [(MicroFn, &str); 9] = [
@@ -499,12 +662,84 @@ mod tests {
             (saturates, "wrapping"),
         ];
         for (micro, lacks) in kernels {
-            let variants = vec![Variant { a: Stored::U8, b: Stored::I8, micro }].leak();
-            let kernel = Kernel { name: "test", isa: Isa::Scalar, mr: 4, nr: 8, kr: 4, steps: 0, variants };
-            let (outcome, report) = run_on_heap(Ready(std::boxed::Box::leak(std::boxed::Box::new(kernel))));
+            let (outcome, report) = outcome_of(micro, false);
             assert_eq!(outcome.failed > 0, !lacks.is_empty(), "a kernel without {lacks}: {report}");
             assert_eq!(outcome.failed as usize, report.lines().count());
             assert!(outcome.passed > 0 || !lacks.is_empty());
+        }
+    }
+
+    /// A fused kernel on top of the specification kernel, with `OFF` of its steps wrong.
+    unsafe fn fused<const OFF: u32>(t: &Args<'_>) {
+        let mut sums = [0i32; 4 * 8];
+        let c = sums.as_mut_ptr();
+        // SAFETY: a tile of the test kernel is at most 4x8.
+        unsafe { forward(t, |t| (t.out, t.ldc) = (Out::Sums { c, accumulate: false }, 8)) };
+        for (i, j) in (0..t.rows).flat_map(|i| (0..t.cols).map(move |j| (i, j))) {
+            let mut sum = sums[8 * i + j];
+            let outer = if OFF == 1 { &[] } else { t.outer };
+            for outer in outer {
+                sum = sum.wrapping_sub(outer.row[t.top + i].wrapping_mul(outer.col[j]));
+            }
+            let row = |scale: Option<&[f32]>| match scale {
+                Some(_) if OFF == 2 => 1.0,
+                Some(scale) => scale[if OFF == 3 { i } else { t.top + i }],
+                None => 1.0,
+            };
+            let at = i * t.ldc + j;
+            // SAFETY: (i, j) is an element of the output.
+            unsafe {
+                match t.out {
+                    Out::Sums { c, accumulate } => {
+                        *c.add(at) = sum.wrapping_add(if accumulate { *c.add(at) } else { 0 });
+                    }
+                    Out::Bytes { c, stage } => {
+                        let x = sum as f32 * (row(stage.row_scale) * stage.scale[j]);
+                        let up = if x < 0.0 { -0.5 } else { 0.5 };
+                        let rounded = if OFF == 4 { (x + up) as i64 } else { round_half_even(x) };
+                        let y = rounded.saturating_add(if OFF == 5 { 0 } else { stage.zero_point.into() });
+                        let (lo, hi) = if OFF == 6 { (-128, 255) } else { stage.range };
+                        *c.add(at) = y.clamp(lo.into(), hi.into()) as u8;
+                    }
+                    Out::Floats { c, stage } => {
+                        let scale = row(stage.row_scale) * stage.scale[j];
+                        let bias = if OFF == 7 { -0.0 } else { stage.bias[j] };
+                        let x = if OFF == 8 {
+                            (f64::from(sum) * f64::from(scale) + f64::from(bias)) as f32
+                        } else {
+                            sum as f32 * scale + bias
+                        };
+                        let (lo, hi) = if OFF == 9 { (f32::MIN, f32::MAX) } else { stage.range };
+                        *c.add(at) = if x < lo {
+                            lo
+                        } else if x > hi {
+                            hi
+                        } else {
+                            x
+                        };
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn wrong_output_stages_fail() {
+        let kernels: [(MicroFn, &str); 10] = [
+            (fused::<0>, ""),
+            (fused::<1>, "outer terms"),
+            (fused::<2>, "scales of rows"),
+            (fused::<3>, "scales of rows of later tiles"),
+            (fused::<4>, "rounding half to even"),
+            (fused::<5>, "zero point"),
+            (fused::<6>, "range of 8 bits"),
+            (fused::<7>, "bias"),
+            (fused::<8>, "rounding of each step"),
+            (fused::<9>, "range of f32"),
+        ];
+        for (micro, lacks) in kernels {
+            let (outcome, report) = outcome_of(micro, true);
+            assert_eq!(outcome.failed > 0, !lacks.is_empty(), "a kernel without {lacks}: {report}");
         }
     }
 }

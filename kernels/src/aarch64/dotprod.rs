@@ -15,6 +15,7 @@ pub static KERNEL: Kernel = Kernel {
     nr: NR,
     kr: 4,
     steps: 0,
+    fused: false,
     variants: &[
         Variant { a: Stored::U8, b: Stored::U8, micro: tile::micro_8x8::<Unsigned> },
         Variant { a: Stored::I8, b: Stored::I8, micro: tile::micro_8x8::<Signed> },
@@ -25,7 +26,7 @@ struct Unsigned;
 
 impl Tiles for Unsigned {
     #[target_feature(enable = "neon,dotprod")]
-    unsafe fn tile<const H: usize>(t: &Args) {
+    unsafe fn tile<const H: usize>(t: &Args<'_>) {
         // SAFETY: the caller's promise.
         unsafe { lanes::tile::<H, Self>(t) }
     }
@@ -48,7 +49,7 @@ struct Signed;
 
 impl Tiles for Signed {
     #[target_feature(enable = "neon,dotprod")]
-    unsafe fn tile<const H: usize>(t: &Args) {
+    unsafe fn tile<const H: usize>(t: &Args<'_>) {
         // SAFETY: the caller's promise.
         unsafe { lanes::tile::<H, Self>(t) }
     }

@@ -26,6 +26,7 @@ pub static DOT: Kernel = Kernel {
     nr: NR,
     kr: 4,
     steps: 0,
+    fused: false,
     variants: &[
         Variant { a: Stored::U8, b: Stored::I8, micro: tile::micro_8x8::<Unsigned> },
         Variant { a: Stored::I8, b: Stored::U8, micro: tile::micro_8x8::<Signed> },
@@ -39,6 +40,7 @@ pub static MATRIX: Kernel = Kernel {
     nr: NR,
     kr: 8,
     steps: 0,
+    fused: false,
     variants: &[
         Variant { a: Stored::U8, b: Stored::I8, micro: tile::micro_8x8::<Matrix<UnsignedSigned>> },
         Variant { a: Stored::I8, b: Stored::I8, micro: tile::micro_8x8::<Matrix<SignedSigned>> },
@@ -52,7 +54,7 @@ struct Unsigned;
 
 impl Tiles for Unsigned {
     #[target_feature(enable = "neon,i8mm")]
-    unsafe fn tile<const H: usize>(t: &Args) {
+    unsafe fn tile<const H: usize>(t: &Args<'_>) {
         // SAFETY: the caller's promise.
         unsafe { lanes::tile::<H, Self>(t) }
     }
@@ -76,7 +78,7 @@ struct Signed;
 
 impl Tiles for Signed {
     #[target_feature(enable = "neon,i8mm")]
-    unsafe fn tile<const H: usize>(t: &Args) {
+    unsafe fn tile<const H: usize>(t: &Args<'_>) {
         // SAFETY: the caller's promise.
         unsafe { lanes::tile::<H, Self>(t) }
     }
@@ -165,7 +167,7 @@ struct Matrix<M>(core::marker::PhantomData<M>);
 
 impl<M: Multiply> Tiles for Matrix<M> {
     #[target_feature(enable = "neon,i8mm")]
-    unsafe fn tile<const H: usize>(t: &Args) {
+    unsafe fn tile<const H: usize>(t: &Args<'_>) {
         // Pairs of rows; with H odd the last pair's second row is 0 and its sums are dropped.
         let mut acc = [[vdupq_n_s32(0); 4]; MR / 2];
         let pairs = H.div_ceil(2);

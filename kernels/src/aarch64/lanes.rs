@@ -26,7 +26,7 @@ pub trait Dot {
 /// As for every [`MicroFn`](crate::MicroFn), with H rows; the caller has the instructions, and is where
 /// this is inlined.
 #[inline(always)]
-pub unsafe fn tile<const H: usize, D: Dot>(t: &Args) {
+pub unsafe fn tile<const H: usize, D: Dot>(t: &Args<'_>) {
     // SAFETY: throughout, row i of A has k bytes, the panel all its k-groups; the terms and C are as the
     // caller promises.
     unsafe {

@@ -19,6 +19,7 @@ pub static KERNEL: Kernel = Kernel {
     nr: NR,
     kr: 1,
     steps: 0,
+    fused: false,
     variants: &[Variant { a: Stored::I16, b: Stored::I16, micro: tile::micro_8x8::<Words> }],
 };
 
@@ -26,7 +27,7 @@ struct Words;
 
 impl Tiles for Words {
     #[target_feature(enable = "neon")]
-    unsafe fn tile<const H: usize>(t: &Args) {
+    unsafe fn tile<const H: usize>(t: &Args<'_>) {
         // SAFETY: throughout, row i of A has k elements and the panel NR for each of them; the terms and
         // C are as the caller promises.
         unsafe {

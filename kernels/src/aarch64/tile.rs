@@ -15,7 +15,7 @@ pub type Acc<const H: usize> = [[int32x4_t; 2]; H];
 /// As for every [`MicroFn`](crate::MicroFn), with H rows.
 #[inline]
 #[target_feature(enable = "neon")]
-pub unsafe fn start<const H: usize>(t: &Args) -> Acc<H> {
+pub unsafe fn start<const H: usize>(t: &Args<'_>) -> Acc<H> {
     let mut acc = [[vdupq_n_s32(0); 2]; H];
     for i in 0..H {
         for v in 0..2 {
@@ -30,15 +30,16 @@ pub unsafe fn start<const H: usize>(t: &Args) -> Acc<H> {
 /// As for every [`MicroFn`](crate::MicroFn), with H rows.
 #[inline]
 #[target_feature(enable = "neon")]
-pub unsafe fn store<const H: usize>(t: &Args, acc: &Acc<H>) {
+pub unsafe fn store<const H: usize>(t: &Args<'_>, acc: &Acc<H>) {
+    let (c, accumulate) = t.sums();
     for i in 0..H {
         // SAFETY: row i of C has `cols` elements, all 8 of them in the first case.
         unsafe {
-            let c = t.c.add(i * t.ldc);
+            let c = c.add(i * t.ldc);
             if t.cols == NR {
                 for v in 0..2 {
                     let c = c.add(4 * v);
-                    let sum = if t.accumulate { vaddq_s32(acc[i][v], vld1q_s32(c)) } else { acc[i][v] };
+                    let sum = if accumulate { vaddq_s32(acc[i][v], vld1q_s32(c)) } else { acc[i][v] };
                     vst1q_s32(c, sum);
                 }
                 continue;
@@ -48,7 +49,7 @@ pub unsafe fn store<const H: usize>(t: &Args, acc: &Acc<H>) {
             vst1q_s32(sums.as_mut_ptr().add(4), acc[i][1]);
             for (j, sum) in sums.iter().enumerate().take(t.cols) {
                 let c = c.add(j);
-                *c = if t.accumulate { sum.wrapping_add(*c) } else { *sum };
+                *c = if accumulate { sum.wrapping_add(*c) } else { *sum };
             }
         }
     }
@@ -60,12 +61,12 @@ pub trait Tiles {
     ///
     /// # Safety
     /// As for every [`MicroFn`](crate::MicroFn), with H rows.
-    unsafe fn tile<const H: usize>(t: &Args);
+    unsafe fn tile<const H: usize>(t: &Args<'_>);
 }
 
 /// # Safety
 /// As for every [`MicroFn`](crate::MicroFn).
-pub unsafe fn micro_8x8<T: Tiles>(t: &Args) {
+pub unsafe fn micro_8x8<T: Tiles>(t: &Args<'_>) {
     // SAFETY: the caller's promise.
     unsafe {
         match t.rows {

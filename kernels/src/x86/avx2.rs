@@ -14,6 +14,7 @@ pub static KERNEL: Kernel = Kernel {
     nr: NR,
     kr: 2,
     steps: 0,
+    fused: true,
     variants: &[Variant { a: Stored::I16, b: Stored::I16, micro: ymm::micro_6x16::<Words> }],
 };
 
@@ -21,7 +22,7 @@ struct Words;
 
 impl Tiles for Words {
     #[target_feature(enable = "avx2")]
-    unsafe fn tile<const H: usize, const V: usize>(t: &Args) {
+    unsafe fn tile<const H: usize, const V: usize>(t: &Args<'_>) {
         // SAFETY: the caller's promise.
         unsafe { ymm::tile::<H, V>(t, 2, |acc, a, b| _mm256_add_epi32(acc, _mm256_madd_epi16(a, b))) }
     }

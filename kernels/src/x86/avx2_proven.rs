@@ -30,7 +30,7 @@ pub static STEPS: [Kernel; 4] = [
 ];
 
 const fn kernel(name: &'static str, steps: usize, variants: &'static [Variant]) -> Kernel {
-    Kernel { name, isa: Isa::Avx2, mr: MR, nr: NR, kr: 4, steps, variants }
+    Kernel { name, isa: Isa::Avx2, mr: MR, nr: NR, kr: 4, steps, fused: true, variants }
 }
 
 const fn variant(micro: crate::MicroFn) -> Variant {
@@ -41,7 +41,7 @@ struct Steps<const S: usize>;
 
 impl<const S: usize> Tiles for Steps<S> {
     #[target_feature(enable = "avx2")]
-    unsafe fn tile<const H: usize, const V: usize>(t: &Args) {
+    unsafe fn tile<const H: usize, const V: usize>(t: &Args<'_>) {
         let ones = _mm256_set1_epi16(1);
         let mut acc = [[_mm256_setzero_si256(); V]; H];
         let whole = t.k / (4 * S) * S;
@@ -64,14 +64,14 @@ impl<const S: usize> Tiles for Steps<S> {
                 for s in whole..t.k.div_ceil(4) {
                     let rest = t.a.add(i * t.lda + 4 * s);
                     let four = match t.k - 4 * s {
-                        left @ 1..4 => partial_group(rest, left),
+                        left @ 1..4 => partial_group(rest, left, s > 0),
                         _ => rest.cast::<i32>().read_unaligned(),
                     };
                     add_products(&mut sum, four, t.b.add(s * 4 * NR));
                 }
                 widen(&mut acc[i], &sum, ones);
             }
-            ymm::store(t, &acc);
+            super::ymm_finish::finish(t, acc);
         }
     }
 }

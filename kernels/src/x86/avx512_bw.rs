@@ -13,6 +13,7 @@ pub static KERNEL: Kernel = Kernel {
     nr: 32,
     kr: 2,
     steps: 0,
+    fused: true,
     variants: &[Variant { a: Stored::I16, b: Stored::I16, micro: zmm::micro_12x32::<Words> }],
 };
 
@@ -20,7 +21,7 @@ struct Words;
 
 impl Tiles for Words {
     #[target_feature(enable = "avx512f,avx512bw")]
-    unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(t: &Args) {
+    unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(t: &Args<'_>) {
         let dot = |acc, a, b| _mm512_add_epi32(acc, _mm512_madd_epi16(a, b));
         // SAFETY: the caller's promise.
         unsafe { zmm::tile::<H, V, PANEL>(t, 2, dot) }

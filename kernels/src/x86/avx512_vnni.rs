@@ -15,6 +15,7 @@ pub static K6X64: Kernel = Kernel {
     nr: 64,
     kr: 4,
     steps: 0,
+    fused: true,
     variants: &[
         Variant { a: Stored::U8, b: Stored::I8, micro: zmm::micro_6x64::<Unsigned> },
         Variant { a: Stored::I8, b: Stored::U8, micro: zmm::micro_6x64::<Signed> },
@@ -28,6 +29,7 @@ pub static K12X32: Kernel = Kernel {
     nr: 32,
     kr: 4,
     steps: 0,
+    fused: true,
     variants: &[
         Variant { a: Stored::U8, b: Stored::I8, micro: zmm::micro_12x32::<Unsigned> },
         Variant { a: Stored::I8, b: Stored::U8, micro: zmm::micro_12x32::<Signed> },
@@ -41,6 +43,7 @@ pub static K12X16: Kernel = Kernel {
     nr: 16,
     kr: 4,
     steps: 0,
+    fused: true,
     variants: &[
         Variant { a: Stored::U8, b: Stored::I8, micro: zmm::micro_12x16::<Unsigned> },
         Variant { a: Stored::I8, b: Stored::U8, micro: zmm::micro_12x16::<Signed> },
@@ -51,8 +54,8 @@ pub static K12X16: Kernel = Kernel {
 struct Unsigned;
 
 impl Tiles for Unsigned {
-    #[target_feature(enable = "avx512f,avx512vnni")]
-    unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(t: &Args) {
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(t: &Args<'_>) {
         // SAFETY: the caller's promise.
         unsafe { zmm::tile::<H, V, PANEL>(t, 1, |acc, a, b| _mm512_dpbusd_epi32(acc, a, b)) }
     }
@@ -62,8 +65,8 @@ impl Tiles for Unsigned {
 struct Signed;
 
 impl Tiles for Signed {
-    #[target_feature(enable = "avx512f,avx512vnni")]
-    unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(t: &Args) {
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(t: &Args<'_>) {
         // SAFETY: the caller's promise.
         unsafe { zmm::tile::<H, V, PANEL>(t, 1, |acc, a, b| _mm512_dpbusd_epi32(acc, b, a)) }
     }

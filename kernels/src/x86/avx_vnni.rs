@@ -15,6 +15,7 @@ pub static KERNEL: Kernel = Kernel {
     nr: NR,
     kr: 4,
     steps: 0,
+    fused: true,
     variants: &[
         Variant { a: Stored::U8, b: Stored::I8, micro: ymm::micro_6x16::<Unsigned> },
         Variant { a: Stored::I8, b: Stored::U8, micro: ymm::micro_6x16::<Signed> },
@@ -26,7 +27,7 @@ struct Unsigned;
 
 impl Tiles for Unsigned {
     #[target_feature(enable = "avx2,avxvnni")]
-    unsafe fn tile<const H: usize, const V: usize>(t: &Args) {
+    unsafe fn tile<const H: usize, const V: usize>(t: &Args<'_>) {
         // SAFETY: the caller's promise.
         unsafe { ymm::tile::<H, V>(t, 1, |acc, a, b| _mm256_dpbusd_avx_epi32(acc, a, b)) }
     }
@@ -37,7 +38,7 @@ struct Signed;
 
 impl Tiles for Signed {
     #[target_feature(enable = "avx2,avxvnni")]
-    unsafe fn tile<const H: usize, const V: usize>(t: &Args) {
+    unsafe fn tile<const H: usize, const V: usize>(t: &Args<'_>) {
         // SAFETY: the caller's promise.
         unsafe { ymm::tile::<H, V>(t, 1, |acc, a, b| _mm256_dpbusd_avx_epi32(acc, b, a)) }
     }

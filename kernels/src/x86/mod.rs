@@ -6,18 +6,26 @@ pub mod avx512_bw;
 pub mod avx512_vnni;
 pub mod avx_vnni;
 mod ymm;
+mod ymm_finish;
 mod zmm;
+mod zmm_finish;
 
-/// The `left` bytes (1 to 3) that remain of a row, completed with zeros to a k-group.
+/// The `left` bytes (1 to 3) that remain of a row, completed with zeros to a k-group. `whole`: whether a
+/// whole k-group lies before them.
 ///
 /// # Safety
-/// That many bytes lie at `rest`.
+/// That many bytes lie at `rest`, and if `whole`, 4 before.
 #[inline(always)]
-unsafe fn partial_group(rest: *const u8, left: usize) -> i32 {
-    let mut group = [0; 4];
-    for (l, byte) in group.iter_mut().enumerate().take(left) {
-        // SAFETY: l < left.
-        *byte = unsafe { *rest.add(l) };
+unsafe fn partial_group(rest: *const u8, left: usize, whole: bool) -> i32 {
+    // SAFETY: the caller's promise: all reads lie within the row.
+    unsafe {
+        if whole {
+            // The row's last 4 bytes, those before the rest shifted out.
+            let last = rest.sub(4 - left).cast::<u32>().read_unaligned();
+            return (last >> (8 * (4 - left))) as i32;
+        }
+        let second = if left > 1 { u32::from(*rest.add(1)) } else { 0 };
+        let third = if left > 2 { u32::from(*rest.add(2)) } else { 0 };
+        (u32::from(*rest) | second << 8 | third << 16) as i32
     }
-    i32::from_le_bytes(group)
 }

@@ -25,12 +25,12 @@ pub trait Tiles {
     ///
     /// # Safety
     /// As for [`tile`], and the CPU has the instructions.
-    unsafe fn tile<const H: usize, const V: usize>(t: &Args);
+    unsafe fn tile<const H: usize, const V: usize>(t: &Args<'_>);
 }
 
 /// # Safety
 /// As for every [`MicroFn`](crate::MicroFn).
-pub unsafe fn micro_6x16<T: Tiles>(t: &Args) {
+pub unsafe fn micro_6x16<T: Tiles>(t: &Args<'_>) {
     // SAFETY: the caller's promise; the tile has as many vectors as hold the columns.
     unsafe {
         match (t.rows, t.cols > 8) {
@@ -84,38 +84,13 @@ pub unsafe fn tile<const H: usize, const V: usize>(
         if left > 0 {
             let group = t.b.add(groups * 4 * NR);
             for i in 0..H {
-                let a = _mm256_set1_epi32(super::partial_group(t.a.add(i * t.lda + 4 * groups), left));
+                let rest = t.a.add(i * t.lda + 4 * groups);
+                let a = _mm256_set1_epi32(super::partial_group(rest, left, groups > 0));
                 for v in 0..V {
                     acc[i][v] = dot(acc[i][v], a, _mm256_loadu_si256(group.add(32 * v).cast()));
                 }
             }
         }
-        store(t, &acc);
-    }
-}
-
-/// Adds the terms (and C) to the sums, and stores them.
-///
-/// # Safety
-/// As for [`tile`].
-#[inline]
-#[target_feature(enable = "avx2")]
-pub unsafe fn store<const H: usize, const V: usize>(t: &Args, acc: &[[__m256i; V]; H]) {
-    // SAFETY: as in `tile`.
-    unsafe {
-        let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-        for v in 0..V {
-            let mask = _mm256_cmpgt_epi32(_mm256_set1_epi32((t.cols - 8 * v).min(8) as i32), lanes);
-            let col = _mm256_loadu_si256(t.col.add(8 * v).cast());
-            for i in 0..H {
-                let c = t.c.add(i * t.ldc).wrapping_add(8 * v);
-                let mut sum = _mm256_add_epi32(acc[i][v], col);
-                sum = _mm256_add_epi32(sum, _mm256_set1_epi32(*t.row.add(i)));
-                if t.accumulate {
-                    sum = _mm256_add_epi32(sum, _mm256_maskload_epi32(c, mask));
-                }
-                _mm256_maskstore_epi32(c, mask, sum);
-            }
-        }
+        super::ymm_finish::finish(t, acc);
     }
 }

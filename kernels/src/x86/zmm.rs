@@ -9,8 +9,7 @@
 //! ```
 //!
 //! Registers, of 32: 24 accumulators (12 at NR = 16), NR/16 of B, 1 of A, 1 product where the
-//! instruction does not add it itself. The accumulators start from the row and column terms (and C), so
-//! that nothing is left to add at the end. Where the last panel has fewer columns that are stored,
+//! instruction does not add it itself. The accumulators start from the row and column terms. Where the last panel has fewer columns that are stored,
 //! vectors without any are left out.
 
 use crate::Args;
@@ -22,18 +21,18 @@ pub trait Tiles {
     ///
     /// # Safety
     /// As for [`tile`], and the CPU has the instructions.
-    unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(t: &Args);
+    unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(t: &Args<'_>);
 }
 
 /// Tiles of up to 6 rows of panels 64 wide.
 ///
 /// # Safety
 /// As for every [`MicroFn`](crate::MicroFn).
-pub unsafe fn micro_6x64<T: Tiles>(t: &Args) {
+pub unsafe fn micro_6x64<T: Tiles>(t: &Args<'_>) {
     /// # Safety
     /// As above, with H rows.
     #[inline]
-    unsafe fn width<T: Tiles, const H: usize>(t: &Args) {
+    unsafe fn width<T: Tiles, const H: usize>(t: &Args<'_>) {
         // SAFETY: as above; the tile has as many vectors as hold the columns.
         unsafe {
             match t.cols.div_ceil(16) {
@@ -61,7 +60,7 @@ pub unsafe fn micro_6x64<T: Tiles>(t: &Args) {
 ///
 /// # Safety
 /// As for every [`MicroFn`](crate::MicroFn).
-pub unsafe fn micro_12x32<T: Tiles>(t: &Args) {
+pub unsafe fn micro_12x32<T: Tiles>(t: &Args<'_>) {
     // SAFETY: the caller's promise; the tile has as many vectors as hold the columns.
     unsafe {
         match t.cols.div_ceil(16) {
@@ -75,7 +74,7 @@ pub unsafe fn micro_12x32<T: Tiles>(t: &Args) {
 ///
 /// # Safety
 /// As for every [`MicroFn`](crate::MicroFn).
-pub unsafe fn micro_12x16<T: Tiles>(t: &Args) {
+pub unsafe fn micro_12x16<T: Tiles>(t: &Args<'_>) {
     // SAFETY: the caller's promise.
     unsafe { height::<T, 1, 1>(t) }
 }
@@ -83,7 +82,7 @@ pub unsafe fn micro_12x16<T: Tiles>(t: &Args) {
 /// # Safety
 /// As for every [`MicroFn`](crate::MicroFn), with V = ceil(cols / 16).
 #[inline]
-unsafe fn height<T: Tiles, const V: usize, const PANEL: usize>(t: &Args) {
+unsafe fn height<T: Tiles, const V: usize, const PANEL: usize>(t: &Args<'_>) {
     // SAFETY: the caller's promise.
     unsafe {
         match t.rows {
@@ -108,28 +107,21 @@ unsafe fn height<T: Tiles, const V: usize, const PANEL: usize>(t: &Args) {
 ///
 /// # Safety
 /// As for every [`MicroFn`](crate::MicroFn), with H rows and V = ceil(cols / 16); the caller has
-/// AVX-512 F, and is where this is inlined.
+/// AVX-512 F and BW, and is where this is inlined.
 #[inline(always)]
 pub unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(
-    t: &Args,
+    t: &Args<'_>,
     size: usize,
     dot: impl Fn(__m512i, __m512i, __m512i) -> __m512i,
 ) {
-    // SAFETY: throughout, the CPU has the instructions. C, `row` and A have H rows, `col` NR values; the
-    // masks keep loads and stores to the `cols` elements of a row of C; the panel has all its k-groups,
-    // the last one padded; of A no more is read than the bytes of its rows.
+    // SAFETY: throughout, the CPU has the instructions. `row` and A have H rows, `col` NR values; the panel
+    // has all its k-groups, the last one padded; of A no more is read than the bytes of its rows.
     unsafe {
-        let mut mask: [__mmask16; V] = [!0; V];
-        mask[V - 1] = !0 >> (16 * V - t.cols);
         let mut acc = [[_mm512_setzero_si512(); V]; H];
-        for i in 0..H {
-            for v in 0..V {
-                let col = _mm512_loadu_si512(t.col.add(16 * v).cast());
+        for v in 0..V {
+            let col = _mm512_loadu_si512(t.col.add(16 * v).cast());
+            for i in 0..H {
                 acc[i][v] = _mm512_add_epi32(col, _mm512_set1_epi32(*t.row.add(i)));
-                if t.accumulate {
-                    let c = t.c.add(i * t.ldc).wrapping_add(16 * v);
-                    acc[i][v] = _mm512_add_epi32(acc[i][v], _mm512_maskz_loadu_epi32(mask[v], c));
-                }
             }
         }
         let (groups, left) = (t.k * size / 4, t.k * size % 4);
@@ -148,17 +140,29 @@ pub unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(
         }
         if left > 0 {
             let group = t.b.add(groups * 64 * PANEL);
-            for i in 0..H {
-                let a = _mm512_set1_epi32(super::partial_group(t.a.add(i * t.lda + 4 * groups), left));
-                for v in 0..V {
-                    acc[i][v] = dot(acc[i][v], a, _mm512_loadu_si512(group.add(64 * v).cast()));
-                }
-            }
+            each_row::<H>(
+                #[inline(always)]
+                |i| {
+                    let rest = t.a.add(i * t.lda + 4 * groups);
+                    let a = _mm512_set1_epi32(super::partial_group(rest, left, groups > 0));
+                    for v in 0..V {
+                        acc[i][v] = dot(acc[i][v], a, _mm512_loadu_si512(group.add(64 * v).cast()));
+                    }
+                },
+            );
         }
-        for i in 0..H {
-            for v in 0..V {
-                _mm512_mask_storeu_epi32(t.c.add(i * t.ldc).wrapping_add(16 * v), mask[v], acc[i][v]);
-            }
-        }
+        super::zmm_finish::finish(t, acc);
+    }
+}
+
+/// Calls `f` with 0..H, in two loops short enough to be unrolled by the compiler: in a loop that is not, the
+/// accumulators would be memory, here and in the loop over k.
+#[inline(always)]
+pub fn each_row<const H: usize>(mut f: impl FnMut(usize)) {
+    for i in 0..H.min(6) {
+        f(i);
+    }
+    for i in 6..H {
+        f(i);
     }
 }

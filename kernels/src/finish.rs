@@ -1,0 +1,151 @@
+//! What becomes of the sums of a tile: they are stored, or scaled to 8 bits or f32 while in registers.
+//!
+//! Every step rounds to nearest even, by itself (the sum's conversion, the product of the two scales, its
+//! product with the sum, the sum with the bias), so that all kernels give the same bits:
+//!
+//! ```text
+//!   scale = row_scale[i] · scale[j]                                  (scale[j] alone, without row scales)
+//!   bytes   clamp( round_half_even( f32(sum) · scale ) + zero_point, lo, hi )
+//!   floats  clamp( f32(sum) · scale + bias[j], lo, hi )
+//! ```
+//!
+//! Kernels clamp the rounded value to i16, add the zero point in i16 and clamp to 8 bits, each by an
+//! instruction that saturates: where |zero_point| <= [`MAX_ZERO_POINT`], what the first clamp cuts off is
+//! far outside 8 bits after the addition as well.
+
+use crate::block::BlockMut;
+use crate::{Args, Out, Outer};
+
+/// The greatest magnitude of a zero point that fused kernels add.
+pub const MAX_ZERO_POINT: i32 = 1 << 14;
+
+/// To 8 bits.
+#[derive(Clone, Copy)]
+pub struct Rescale<'a> {
+    /// NR values, finite and not negative.
+    pub scale: &'a [f32],
+    /// A value per row, finite and not negative, whose products with `scale` are finite.
+    pub row_scale: Option<&'a [f32]>,
+    /// At most [`MAX_ZERO_POINT`] from 0.
+    pub zero_point: i32,
+    /// The least and the greatest result: of i8, or of u8.
+    pub range: (i32, i32),
+}
+
+/// To f32.
+#[derive(Clone, Copy)]
+pub struct Scaled<'a> {
+    /// NR values, as in [`Rescale`].
+    pub scale: &'a [f32],
+    /// As in [`Rescale`].
+    pub row_scale: Option<&'a [f32]>,
+    /// NR values; -0.0 leaves a product as it is.
+    pub bias: &'a [f32],
+    /// The least and the greatest result; NaN stays NaN.
+    pub range: (f32, f32),
+}
+
+/// Where a product goes, a row per row of A.
+pub enum Output<'o, 'c> {
+    /// The sums themselves, stored or added to what is there.
+    Sums {
+        /// The block.
+        c: &'o mut BlockMut<'c, i32>,
+        /// Whether to add.
+        accumulate: bool,
+    },
+    /// The bit patterns of 8-bit values.
+    Bytes {
+        /// The block.
+        c: &'o mut BlockMut<'c, u8>,
+        /// How they are made.
+        stage: Rescale<'o>,
+    },
+    /// f32 values.
+    Floats {
+        /// The block.
+        c: &'o mut BlockMut<'c, f32>,
+        /// How they are made.
+        stage: Scaled<'o>,
+    },
+}
+
+impl Output<'_, '_> {
+    pub(crate) fn shape(&self) -> (usize, usize) {
+        match self {
+            Output::Sums { c, .. } => (c.rows(), c.cols()),
+            Output::Bytes { c, .. } => (c.rows(), c.cols()),
+            Output::Floats { c, .. } => (c.rows(), c.cols()),
+        }
+    }
+
+    /// Whether rows are slices, scales and biases long enough, and the zero point and the range such as
+    /// kernels can work with.
+    pub(crate) fn fits(&self, rows: usize, nr: usize) -> bool {
+        let long = |scale: &[f32], row_scale: Option<&[f32]>| {
+            scale.len() >= nr && row_scale.is_none_or(|scale| scale.len() >= rows)
+        };
+        match self {
+            Output::Sums { c, .. } => c.rows_are_slices(),
+            Output::Bytes { c, stage: Rescale { scale, row_scale, zero_point, range: (lo, hi) } } => {
+                let range = -128 <= *lo && *hi <= 127 || 0 <= *lo && *hi <= 255;
+                c.rows_are_slices()
+                    && long(scale, *row_scale)
+                    && range
+                    && (-MAX_ZERO_POINT..=MAX_ZERO_POINT).contains(zero_point)
+            }
+            Output::Floats { c, stage } => {
+                c.rows_are_slices() && long(stage.scale, stage.row_scale) && stage.bias.len() >= nr
+            }
+        }
+    }
+
+    /// For kernels; and the elements from one row to the next.
+    pub(crate) fn as_out(&mut self) -> (Out<'_>, usize) {
+        match self {
+            Output::Sums { c, accumulate } => {
+                (Out::Sums { c: c.as_mut_ptr(), accumulate: *accumulate }, c.row_stride())
+            }
+            Output::Bytes { c, stage } => (Out::Bytes { c: c.as_mut_ptr(), stage }, c.row_stride()),
+            Output::Floats { c, stage } => (Out::Floats { c: c.as_mut_ptr(), stage }, c.row_stride()),
+        }
+    }
+}
+
+impl Out<'_> {
+    /// The same, `offset` elements on.
+    pub(crate) fn below(self, offset: usize) -> Self {
+        match self {
+            Out::Sums { c, accumulate } => Out::Sums { c: c.wrapping_add(offset), accumulate },
+            Out::Bytes { c, stage } => Out::Bytes { c: c.wrapping_add(offset), stage },
+            Out::Floats { c, stage } => Out::Floats { c: c.wrapping_add(offset), stage },
+        }
+    }
+}
+
+impl Args<'_> {
+    /// The output of a kernel that is not fused, and whether to add to what is there.
+    pub(crate) fn sums(&self) -> (*mut i32, bool) {
+        match self.out {
+            Out::Sums { c, accumulate } => (c, accumulate),
+            _ => unreachable!("`Ready::run` gives such a kernel nothing else"),
+        }
+    }
+}
+
+/// Takes outer products off sums, modulo 2^32: for kernels that do not do it in registers.
+pub(crate) fn take_off(outer: &[Outer<'_>], c: &mut BlockMut<'_, i32>) {
+    for outer in outer {
+        for i in 0..c.rows() {
+            let row = c.row_mut(i).expect("the rows are slices");
+            take_off_row(row, outer.row[i], outer.col);
+        }
+    }
+}
+
+#[multiversion::multiversion(targets("x86_64+avx2"))]
+fn take_off_row(row: &mut [i32], factor: i32, col: &[i32]) {
+    for (sum, col) in row.iter_mut().zip(col) {
+        *sum = sum.wrapping_sub(factor.wrapping_mul(*col));
+    }
+}

@@ -1,0 +1,175 @@
+//! From the accumulators of a 256-bit tile to its output, in registers: see `finish` for what is computed.
+//!
+//! Two vectors of 32 bits become 16 bytes. The two instructions that narrow them work within 128-bit lanes,
+//! so the bytes end up in groups of four, which one permutation puts in order.
+
+use crate::finish::{Rescale, Scaled};
+use crate::{Args, Out};
+use core::arch::x86_64::*;
+
+/// Adds the terms to the sums of a tile of H rows and V vectors, and stores it.
+///
+/// # Safety
+/// As for every [`MicroFn`](crate::MicroFn), with H rows and V = ceil(cols / 8); the caller has AVX2,
+/// and is where this is inlined.
+#[inline(always)]
+pub unsafe fn finish<const H: usize, const V: usize>(t: &Args<'_>, mut acc: [[__m256i; V]; H]) {
+    // SAFETY: throughout, the CPU has the instructions. Terms and scales have NR values per column and
+    // `top` + H per row; the masks keep loads and stores to the `cols` elements of a row of the output.
+    unsafe {
+        for v in 0..V {
+            let col = _mm256_loadu_si256(t.col.add(8 * v).cast());
+            for i in 0..H {
+                let term = _mm256_add_epi32(col, _mm256_set1_epi32(*t.row.add(i)));
+                acc[i][v] = _mm256_add_epi32(acc[i][v], term);
+            }
+        }
+        for outer in t.outer {
+            for v in 0..V {
+                let col = _mm256_loadu_si256(outer.col.as_ptr().add(8 * v).cast());
+                for i in 0..H {
+                    let row = _mm256_set1_epi32(*outer.row.get_unchecked(t.top + i));
+                    acc[i][v] = _mm256_sub_epi32(acc[i][v], _mm256_mullo_epi32(row, col));
+                }
+            }
+        }
+        match t.out {
+            Out::Sums { c, accumulate } => {
+                let mask = mask(t.cols - 8 * (V - 1));
+                let whole = t.cols == 8 * V;
+                for i in 0..H {
+                    for v in 0..V {
+                        let c = c.add(i * t.ldc).wrapping_add(8 * v);
+                        // A masked store takes some CPUs twenty cycles.
+                        if whole || v + 1 < V {
+                            if accumulate {
+                                acc[i][v] = _mm256_add_epi32(acc[i][v], _mm256_loadu_si256(c.cast()));
+                            }
+                            _mm256_storeu_si256(c.cast(), acc[i][v]);
+                        } else {
+                            if accumulate {
+                                acc[i][v] = _mm256_add_epi32(acc[i][v], _mm256_maskload_epi32(c, mask));
+                            }
+                            _mm256_maskstore_epi32(c, mask, acc[i][v]);
+                        }
+                    }
+                }
+            }
+            Out::Bytes { c, stage: stage @ Rescale { row_scale: None, .. } } => {
+                bytes(t, acc, c, stage, |_, scale| scale);
+            }
+            Out::Bytes { c, stage: stage @ Rescale { row_scale: Some(rows), .. } } => {
+                bytes(t, acc, c, stage, |i, scale| {
+                    _mm256_mul_ps(_mm256_set1_ps(*rows.get_unchecked(t.top + i)), scale)
+                });
+            }
+            Out::Floats { c, stage: stage @ Scaled { row_scale: None, .. } } => {
+                floats(t, acc, c, stage, |_, scale| scale);
+            }
+            Out::Floats { c, stage: stage @ Scaled { row_scale: Some(rows), .. } } => {
+                floats(t, acc, c, stage, |i, scale| {
+                    _mm256_mul_ps(_mm256_set1_ps(*rows.get_unchecked(t.top + i)), scale)
+                });
+            }
+        }
+    }
+}
+
+/// The first `lanes` lanes.
+///
+/// # Safety
+/// The caller has AVX2, and is where this is inlined.
+#[inline(always)]
+unsafe fn mask(lanes: usize) -> __m256i {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let each = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+        _mm256_cmpgt_epi32(_mm256_set1_epi32(lanes as i32), each)
+    }
+}
+
+/// `scale(i, columns)` is the scale of row i and 8 columns.
+///
+/// # Safety
+/// As [`finish`].
+#[inline(always)]
+unsafe fn bytes<const H: usize, const V: usize>(
+    t: &Args<'_>,
+    acc: [[__m256i; V]; H],
+    c: *mut u8,
+    stage: &Rescale<'_>,
+    scale: impl Fn(usize, __m256) -> __m256,
+) {
+    // SAFETY: as in `finish`; rows that are not whole go through a buffer.
+    unsafe {
+        // u8 is made as i8, 128 less.
+        let flip = if stage.range.1 > 127 { 128 } else { 0 };
+        let (lo, hi) = ((stage.range.0 - flip) as i8, (stage.range.1 - flip) as i8);
+        let zero = _mm256_set1_epi16((stage.zero_point - flip) as i16);
+        let (lo, hi) = (_mm_set1_epi8(lo), _mm_set1_epi8(hi));
+        let flip = _mm_set1_epi8(flip as u8 as i8);
+        // Conversion turns what is beyond i32 into i32::MIN: right below, wrong above.
+        let most = _mm256_set1_ps((1 << 30) as f32);
+        let order = _mm256_setr_epi32(0, 4, 1, 5, 0, 0, 0, 0);
+        for i in 0..H {
+            let mut y = [_mm256_setzero_si256(); 2];
+            for v in 0..V {
+                let scale = scale(i, _mm256_loadu_ps(stage.scale.as_ptr().add(8 * v)));
+                let x = _mm256_mul_ps(_mm256_cvtepi32_ps(acc[i][v]), scale);
+                y[v] = _mm256_cvtps_epi32(_mm256_min_ps(x, most));
+            }
+            let words = _mm256_adds_epi16(_mm256_packs_epi32(y[0], y[1]), zero);
+            let y = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(words, words), order);
+            let y = _mm_min_epi8(_mm_max_epi8(_mm256_castsi256_si128(y), lo), hi);
+            let y = _mm_xor_si128(y, flip);
+            let c = c.add(i * t.ldc);
+            match (V, t.cols) {
+                (2, 16) => _mm_storeu_si128(c.cast(), y),
+                (1, 8) => _mm_storel_epi64(c.cast(), y),
+                (_, cols) => {
+                    let mut row = [0; 16];
+                    _mm_storeu_si128(row.as_mut_ptr().cast(), y);
+                    for (j, byte) in row.iter().enumerate().take(cols) {
+                        *c.add(j) = *byte;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `scale(i, columns)` is the scale of row i and 8 columns.
+///
+/// # Safety
+/// As [`finish`].
+#[inline(always)]
+unsafe fn floats<const H: usize, const V: usize>(
+    t: &Args<'_>,
+    acc: [[__m256i; V]; H],
+    c: *mut f32,
+    stage: &Scaled<'_>,
+    scale: impl Fn(usize, __m256) -> __m256,
+) {
+    // SAFETY: as in `finish`.
+    unsafe {
+        let mask = mask(t.cols - 8 * (V - 1));
+        let whole = t.cols == 8 * V;
+        let (lo, hi) = (_mm256_set1_ps(stage.range.0), _mm256_set1_ps(stage.range.1));
+        for v in 0..V {
+            let columns = _mm256_loadu_ps(stage.scale.as_ptr().add(8 * v));
+            let bias = _mm256_loadu_ps(stage.bias.as_ptr().add(8 * v));
+            for i in 0..H {
+                let x = _mm256_mul_ps(_mm256_cvtepi32_ps(acc[i][v]), scale(i, columns));
+                let x = _mm256_add_ps(x, bias);
+                // Of a bound and NaN these return the second.
+                let x = _mm256_min_ps(hi, _mm256_max_ps(lo, x));
+                let c = c.add(i * t.ldc).wrapping_add(8 * v);
+                if whole || v + 1 < V {
+                    _mm256_storeu_ps(c, x);
+                } else {
+                    _mm256_maskstore_ps(c, mask, x);
+                }
+            }
+        }
+    }
+}

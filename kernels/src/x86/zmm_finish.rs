@@ -1,0 +1,155 @@
+//! From the accumulators of a 512-bit tile to its output, in registers: see `finish` for what is computed.
+//!
+//! Four vectors of 32 bits become one of 64 bytes; the two instructions that narrow them work within 128-bit
+//! lanes, so the bytes end up in groups of four, which one permutation puts in order:
+//!
+//! ```text
+//!   sums 0..16 | 16..32 | 32..48 | 48..64      convert, scale, convert back     4 zmm
+//!   packssdw                                   to 16 bits, + zero point         2 zmm
+//!   packsswb, vpermd                           to 8 bits, in order              1 zmm, one store
+//! ```
+
+use super::zmm::each_row;
+use crate::finish::{Rescale, Scaled};
+use crate::{Args, Out};
+use core::arch::x86_64::*;
+
+/// Stores a tile of H rows and V vectors.
+///
+/// # Safety
+/// As for every [`MicroFn`](crate::MicroFn), with H rows and V = ceil(cols / 16); the caller has
+/// AVX-512 F and BW, and is where this is inlined.
+#[inline(always)]
+pub unsafe fn finish<const H: usize, const V: usize>(t: &Args<'_>, mut acc: [[__m512i; V]; H]) {
+    // SAFETY: throughout, the CPU has the instructions. Terms and scales have NR values per column and
+    // `top` + H per row; the masks keep loads and stores to the `cols` elements of a row of the output.
+    unsafe {
+        for outer in t.outer {
+            for v in 0..V {
+                let col = _mm512_loadu_si512(outer.col.as_ptr().add(16 * v).cast());
+                each_row::<H>(
+                    #[inline(always)]
+                    |i| {
+                        let row = _mm512_set1_epi32(*outer.row.get_unchecked(t.top + i));
+                        acc[i][v] = _mm512_sub_epi32(acc[i][v], _mm512_mullo_epi32(row, col));
+                    },
+                );
+            }
+        }
+        match t.out {
+            Out::Sums { c, accumulate } => {
+                each_row::<H>(
+                    #[inline(always)]
+                    |i| {
+                        for v in 0..V {
+                            let c = c.add(i * t.ldc).wrapping_add(16 * v);
+                            let mask = mask::<V>(t.cols, v);
+                            if accumulate {
+                                acc[i][v] = _mm512_add_epi32(acc[i][v], _mm512_maskz_loadu_epi32(mask, c));
+                            }
+                            _mm512_mask_storeu_epi32(c, mask, acc[i][v]);
+                        }
+                    },
+                );
+            }
+            Out::Bytes { c, stage: stage @ Rescale { row_scale: None, .. } } => {
+                bytes(t, acc, c, stage, |_, scale| scale);
+            }
+            Out::Bytes { c, stage: stage @ Rescale { row_scale: Some(rows), .. } } => {
+                bytes(t, acc, c, stage, |i, scale| {
+                    _mm512_mul_ps(_mm512_set1_ps(*rows.get_unchecked(t.top + i)), scale)
+                });
+            }
+            Out::Floats { c, stage: stage @ Scaled { row_scale: None, .. } } => {
+                floats(t, acc, c, stage, |_, scale| scale);
+            }
+            Out::Floats { c, stage: stage @ Scaled { row_scale: Some(rows), .. } } => {
+                floats(t, acc, c, stage, |i, scale| {
+                    _mm512_mul_ps(_mm512_set1_ps(*rows.get_unchecked(t.top + i)), scale)
+                });
+            }
+        }
+    }
+}
+
+/// The lanes of vector `v` that hold stored columns: all but for the last one.
+#[inline(always)]
+fn mask<const V: usize>(cols: usize, v: usize) -> __mmask16 {
+    if v == V - 1 { !0 >> (16 * V - cols) } else { !0 }
+}
+
+/// `scale(i, columns)` is the scale of row i and 16 columns.
+///
+/// # Safety
+/// As [`finish`].
+#[inline(always)]
+unsafe fn bytes<const H: usize, const V: usize>(
+    t: &Args<'_>,
+    acc: [[__m512i; V]; H],
+    c: *mut u8,
+    stage: &Rescale<'_>,
+    scale: impl Fn(usize, __m512) -> __m512,
+) {
+    // SAFETY: as in `finish`.
+    unsafe {
+        // u8 is made as i8, 128 less.
+        let flip = if stage.range.1 > 127 { 128 } else { 0 };
+        let (lo, hi) = ((stage.range.0 - flip) as i8, (stage.range.1 - flip) as i8);
+        let zero = _mm512_set1_epi16((stage.zero_point - flip) as i16);
+        let (lo, hi) = (_mm512_set1_epi8(lo), _mm512_set1_epi8(hi));
+        let flip = _mm512_set1_epi8(flip as u8 as i8);
+        // Conversion turns what is beyond i32 into i32::MIN: right below, wrong above.
+        let most = _mm512_set1_ps((1 << 30) as f32);
+        let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+        let mask = !0u64 >> (64 - t.cols);
+        each_row::<H>(
+            #[inline(always)]
+            |i| {
+                let mut y = [_mm512_setzero_si512(); 4];
+                for v in 0..V {
+                    let scale = scale(i, _mm512_loadu_ps(stage.scale.as_ptr().add(16 * v)));
+                    let x = _mm512_mul_ps(_mm512_cvtepi32_ps(acc[i][v]), scale);
+                    y[v] = _mm512_cvtps_epi32(_mm512_min_ps(x, most));
+                }
+                let low = _mm512_adds_epi16(_mm512_packs_epi32(y[0], y[1]), zero);
+                let high = _mm512_adds_epi16(_mm512_packs_epi32(y[2], y[3]), zero);
+                let y = _mm512_permutexvar_epi32(order, _mm512_packs_epi16(low, high));
+                let y = _mm512_min_epi8(_mm512_max_epi8(y, lo), hi);
+                _mm512_mask_storeu_epi8(c.add(i * t.ldc).cast(), mask, _mm512_xor_si512(y, flip));
+            },
+        );
+    }
+}
+
+/// `scale(i, columns)` is the scale of row i and 16 columns.
+///
+/// # Safety
+/// As [`finish`].
+#[inline(always)]
+unsafe fn floats<const H: usize, const V: usize>(
+    t: &Args<'_>,
+    acc: [[__m512i; V]; H],
+    c: *mut f32,
+    stage: &Scaled<'_>,
+    scale: impl Fn(usize, __m512) -> __m512,
+) {
+    // SAFETY: as in `finish`.
+    unsafe {
+        let (lo, hi) = (_mm512_set1_ps(stage.range.0), _mm512_set1_ps(stage.range.1));
+        each_row::<H>(
+            #[inline(always)]
+            |i| {
+                for v in 0..V {
+                    let columns = _mm512_loadu_ps(stage.scale.as_ptr().add(16 * v));
+                    let bias = _mm512_loadu_ps(stage.bias.as_ptr().add(16 * v));
+                    let x = _mm512_mul_ps(_mm512_cvtepi32_ps(acc[i][v]), scale(i, columns));
+                    let x = _mm512_add_ps(x, bias);
+                    // Of a bound and NaN these return the second.
+                    let x = _mm512_min_ps(hi, _mm512_max_ps(lo, x));
+                    let c = c.add(i * t.ldc).wrapping_add(16 * v);
+                    _mm512_mask_storeu_ps(c, mask::<V>(t.cols, v), x);
+                }
+            },
+        );
+    }
+}
