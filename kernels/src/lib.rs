@@ -12,7 +12,7 @@
 //!  |   A    |   |      C       |  rows, MR at a time
 //!  +--------+   +--------------+
 //!
-//!  sum[i][j] = Σ_k A[i][k]·B[k][j] + col[j] + row[i] - Σ_o outer[o].row[i]·outer[o].col[j]   modulo 2^32
+//!  sum[i][j] = Σ_k (A[i][k] + a_shift)·B[k][j] + col[j] + row[i] - Σ_o outer[o].row[i]·outer[o].col[j]   modulo 2^32
 //! ```
 //!
 //! and stores the sums, or 8-bit or f32 values made from them (see `finish`).
@@ -70,6 +70,9 @@ pub struct Variant {
     pub a: Stored,
     /// What the panels hold.
     pub b: Stored,
+    /// What the kernel adds to the values of A before it multiplies them: 128, if it inverts the sign bits
+    /// of i8 as it reads them, else 0.
+    pub a_shift: i32,
     micro: MicroFn,
 }
 

@@ -23,7 +23,7 @@ pub static KERNEL: Kernel = Kernel {
     kr: 2,
     steps: 0,
     fused: false,
-    variants: &[Variant { a: Stored::I16, b: Stored::I16, micro }],
+    variants: &[Variant { a: Stored::I16, b: Stored::I16, a_shift: 0, micro }],
 };
 
 /// # Safety

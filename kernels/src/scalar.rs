@@ -15,8 +15,8 @@ pub static KERNEL: Kernel = Kernel {
     steps: 0,
     fused: false,
     variants: &[
-        Variant { a: Stored::U8, b: Stored::I8, micro: tile::<false> },
-        Variant { a: Stored::I8, b: Stored::U8, micro: tile::<true> },
+        Variant { a: Stored::U8, b: Stored::I8, a_shift: 0, micro: tile::<false> },
+        Variant { a: Stored::I8, b: Stored::U8, a_shift: 0, micro: tile::<true> },
     ],
 };
 

@@ -493,7 +493,8 @@ impl Terms {
     fn new(case: Case, variant: &Variant, (a, lda): (&[u8], usize), b: &[u8], columns: Range<usize>) -> Self {
         let Case { m, k, n, .. } = case;
         let shift = |signed, stored| Convert::new(signed, stored).shift(signed);
-        let (a_shift, b_shift) = (shift(case.a_signed, variant.a), shift(case.b_signed, variant.b));
+        let (a_shift, b_shift) =
+            (shift(case.a_signed, variant.a) + variant.a_shift, shift(case.b_signed, variant.b));
         let mut t = Self {
             col: [0; MAX_NR],
             row: [0; MAX_M],
@@ -592,7 +593,7 @@ mod tests {
     }
 
     fn outcome_of(micro: MicroFn, fused: bool) -> (Outcome, String) {
-        let variants = vec![Variant { a: Stored::U8, b: Stored::I8, micro }].leak();
+        let variants = vec![Variant { a: Stored::U8, b: Stored::I8, a_shift: 0, micro }].leak();
         let kernel =
             Kernel { name: "test", isa: Isa::Scalar, mr: 4, nr: 8, kr: 4, steps: 0, fused, variants };
         run_on_heap(Ready(std::boxed::Box::leak(std::boxed::Box::new(kernel))))

@@ -17,8 +17,8 @@ pub static KERNEL: Kernel = Kernel {
     steps: 0,
     fused: false,
     variants: &[
-        Variant { a: Stored::U8, b: Stored::U8, micro: tile::micro_8x8::<Unsigned> },
-        Variant { a: Stored::I8, b: Stored::I8, micro: tile::micro_8x8::<Signed> },
+        Variant { a: Stored::U8, b: Stored::U8, a_shift: 0, micro: tile::micro_8x8::<Unsigned> },
+        Variant { a: Stored::I8, b: Stored::I8, a_shift: 0, micro: tile::micro_8x8::<Signed> },
     ],
 };
 

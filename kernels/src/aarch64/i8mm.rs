@@ -28,8 +28,8 @@ pub static DOT: Kernel = Kernel {
     steps: 0,
     fused: false,
     variants: &[
-        Variant { a: Stored::U8, b: Stored::I8, micro: tile::micro_8x8::<Unsigned> },
-        Variant { a: Stored::I8, b: Stored::U8, micro: tile::micro_8x8::<Signed> },
+        Variant { a: Stored::U8, b: Stored::I8, a_shift: 0, micro: tile::micro_8x8::<Unsigned> },
+        Variant { a: Stored::I8, b: Stored::U8, a_shift: 0, micro: tile::micro_8x8::<Signed> },
     ],
 };
 
@@ -42,10 +42,25 @@ pub static MATRIX: Kernel = Kernel {
     steps: 0,
     fused: false,
     variants: &[
-        Variant { a: Stored::U8, b: Stored::I8, micro: tile::micro_8x8::<Matrix<UnsignedSigned>> },
-        Variant { a: Stored::I8, b: Stored::I8, micro: tile::micro_8x8::<Matrix<SignedSigned>> },
-        Variant { a: Stored::U8, b: Stored::U8, micro: tile::micro_8x8::<Matrix<UnsignedUnsigned>> },
-        Variant { a: Stored::I8, b: Stored::U8, micro: tile::micro_8x8::<Matrix<SignedUnsigned>> },
+        Variant {
+            a: Stored::U8,
+            b: Stored::I8,
+            a_shift: 0,
+            micro: tile::micro_8x8::<Matrix<UnsignedSigned>>,
+        },
+        Variant { a: Stored::I8, b: Stored::I8, a_shift: 0, micro: tile::micro_8x8::<Matrix<SignedSigned>> },
+        Variant {
+            a: Stored::U8,
+            b: Stored::U8,
+            a_shift: 0,
+            micro: tile::micro_8x8::<Matrix<UnsignedUnsigned>>,
+        },
+        Variant {
+            a: Stored::I8,
+            b: Stored::U8,
+            a_shift: 0,
+            micro: tile::micro_8x8::<Matrix<SignedUnsigned>>,
+        },
     ],
 };
 

@@ -34,7 +34,7 @@ const fn kernel(name: &'static str, steps: usize, variants: &'static [Variant]) 
 }
 
 const fn variant(micro: crate::MicroFn) -> Variant {
-    Variant { a: Stored::U8, b: Stored::I8, micro }
+    Variant { a: Stored::U8, b: Stored::I8, a_shift: 0, micro }
 }
 
 struct Steps<const S: usize>;

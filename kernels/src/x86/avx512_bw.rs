@@ -14,7 +14,7 @@ pub static KERNEL: Kernel = Kernel {
     kr: 2,
     steps: 0,
     fused: true,
-    variants: &[Variant { a: Stored::I16, b: Stored::I16, micro: zmm::micro_12x32::<Words> }],
+    variants: &[Variant { a: Stored::I16, b: Stored::I16, a_shift: 0, micro: zmm::micro_12x32::<Words> }],
 };
 
 struct Words;
@@ -24,6 +24,6 @@ impl Tiles for Words {
     unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(t: &Args<'_>) {
         let dot = |acc, a, b| _mm512_add_epi32(acc, _mm512_madd_epi16(a, b));
         // SAFETY: the caller's promise.
-        unsafe { zmm::tile::<H, V, PANEL>(t, 2, dot) }
+        unsafe { zmm::tile::<H, V, PANEL>(t, 2, 0, dot) }
     }
 }

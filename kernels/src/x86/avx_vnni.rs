@@ -17,8 +17,8 @@ pub static KERNEL: Kernel = Kernel {
     steps: 0,
     fused: true,
     variants: &[
-        Variant { a: Stored::U8, b: Stored::I8, micro: ymm::micro_6x16::<Unsigned> },
-        Variant { a: Stored::I8, b: Stored::U8, micro: ymm::micro_6x16::<Signed> },
+        Variant { a: Stored::U8, b: Stored::I8, a_shift: 0, micro: ymm::micro_6x16::<Unsigned> },
+        Variant { a: Stored::I8, b: Stored::U8, a_shift: 0, micro: ymm::micro_6x16::<Signed> },
     ],
 };
 

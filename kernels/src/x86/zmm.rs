@@ -103,7 +103,8 @@ unsafe fn height<T: Tiles, const V: usize, const PANEL: usize>(t: &Args<'_>) {
 }
 
 /// H rows and V vectors of columns of a panel that is PANEL vectors wide; `size` is the bytes of an
-/// element, and `dot(acc, a, b)` adds to each lane the products of the lane's groups.
+/// element, `flip` what is XORed to each byte of A, and `dot(acc, a, b)` adds to each lane the products of
+/// the lane's groups.
 ///
 /// # Safety
 /// As for every [`MicroFn`](crate::MicroFn), with H rows and V = ceil(cols / 16); the caller has
@@ -112,6 +113,7 @@ unsafe fn height<T: Tiles, const V: usize, const PANEL: usize>(t: &Args<'_>) {
 pub unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(
     t: &Args<'_>,
     size: usize,
+    flip: u8,
     dot: impl Fn(__m512i, __m512i, __m512i) -> __m512i,
 ) {
     // SAFETY: throughout, the CPU has the instructions. `row` and A have H rows, `col` NR values; the panel
@@ -124,6 +126,7 @@ pub unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(
                 acc[i][v] = _mm512_add_epi32(col, _mm512_set1_epi32(*t.row.add(i)));
             }
         }
+        let flips = _mm512_set1_epi8(flip as i8);
         let (groups, left) = (t.k * size / 4, t.k * size % 4);
         for g in 0..groups {
             let group = t.b.add(g * 64 * PANEL);
@@ -133,6 +136,7 @@ pub unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(
             }
             for i in 0..H {
                 let a = _mm512_set1_epi32(t.a.add(i * t.lda + 4 * g).cast::<i32>().read_unaligned());
+                let a = _mm512_xor_si512(a, flips);
                 for v in 0..V {
                     acc[i][v] = dot(acc[i][v], a, b[v]);
                 }
@@ -144,7 +148,9 @@ pub unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(
                 #[inline(always)]
                 |i| {
                     let rest = t.a.add(i * t.lda + 4 * groups);
-                    let a = _mm512_set1_epi32(super::partial_group(rest, left, groups > 0));
+                    let rest_flips = i32::from_le_bytes([flip; 4]) as u32 >> (8 * (4 - left));
+                    let a = super::partial_group(rest, left, groups > 0) ^ rest_flips as i32;
+                    let a = _mm512_set1_epi32(a);
                     for v in 0..V {
                         acc[i][v] = dot(acc[i][v], a, _mm512_loadu_si512(group.add(64 * v).cast()));
                     }
