@@ -1,13 +1,11 @@
 //! The loop nest `ic jc pc jr ir` on one thread; see `driver` for what each loop keeps where.
 
 use crate::driver::{Call, Way};
-use crate::element::ElementType;
-use crate::epilogue::{self, ColumnTerms, PerColumn, RowTerms, Stage};
-use crate::gemm::ZeroPoint;
+use crate::epilogue::{self, Stage};
 use crate::packed::Panel;
-use crate::plan::MAX_MC;
 use crate::scratch::Scratch;
 use crate::sink::Sink;
+use crate::terms::{self, Added, ColumnTerms, NOTHING, RowTerms};
 use crate::width::Width;
 use qgemm_kernels::block::BlockMut;
 use qgemm_kernels::finish::Output;
@@ -54,38 +52,6 @@ pub(crate) fn region(
     }
 }
 
-impl RowTerms {
-    /// For some rows of A.
-    fn fill(&mut self, call: &Call<'_>, way: &Way, block: Range<usize>) {
-        let a = &call.gemm.a;
-        self.zero.clear();
-        self.zero.extend(block.clone().map(|i| i64::from(call.gemm.a_zero.at(i)) + way.shift.0));
-        self.sum.clear();
-        if way.row_sums {
-            let shift = way.shift.0 * call.k as i64;
-            self.sum.extend(block.clone().map(|i| {
-                let sum = match a.bits.row(i) {
-                    Some(row) => rows::sum(row, a.element == ElementType::I8),
-                    None => (0..call.k).filter_map(|k| a.get(i, k)).map(i64::from).sum(),
-                };
-                sum + shift
-            }));
-        } else {
-            self.sum.resize(block.len(), 0);
-        }
-        let b_zero = match call.gemm.b_zero {
-            ZeroPoint::PerTensor(zero) => i64::from(zero) + way.shift.1,
-            ZeroPoint::Each(_) => 0,
-        };
-        self.added.clear();
-        self.added.extend(self.sum.iter().map(|sum| b_zero.wrapping_mul(*sum).wrapping_neg() as i32));
-        self.narrow_zero.clear();
-        self.narrow_zero.extend(self.zero.iter().map(|zero| *zero as i32));
-        self.narrow_sum.clear();
-        self.narrow_sum.extend(self.sum.iter().map(|sum| *sum as i32));
-    }
-}
-
 /// At most MC rows of a region, and those of its panels for which A is read one way.
 struct Band<'a> {
     call: &'a Call<'a>,
@@ -124,26 +90,16 @@ struct PanelRows<'a> {
     bytes: &'a [u8],
 }
 
-/// What a kernel adds to each column and row, and takes off.
-#[derive(Clone, Copy)]
-struct Added<'a> {
-    col: &'a PerColumn<i32>,
-    row: &'a [i32],
-    outer: [Option<Outer<'a>>; 2],
-}
-
-const NOTHING: Added<'_> = Added { col: &[0; MAX_NR], row: &[0; MAX_MC], outer: [None; 2] };
-
 impl Band<'_> {
     /// K in one block: each tile is finished as soon as it is summed.
     fn whole_k(&self, sink: &mut Sink<'_, '_>, strip: &mut Vec<Line>) {
         let call = self.call;
         let nr = call.nr;
         let a = self.strip(0..call.k, strip);
+        let mut terms = ColumnTerms::new();
         for (jr, panel) in self.panels(self.panels.clone()) {
             let columns = self.columns(jr);
-            let terms = self.column_terms(&columns).narrow();
-            let added = self.added(&terms);
+            let added = terms.added(call, self.way, columns.range.clone(), self.terms);
             let b = PanelRows { panel, bytes: call.b.panel_rows(panel, 0..call.k) };
             let all = self.part(0..self.rows.len(), &columns);
             let stage = Stage::new(sink, columns.range.clone());
@@ -172,14 +128,17 @@ impl Band<'_> {
         let call = self.call;
         let (m, nr) = (self.rows.len(), call.nr);
         sums.resize(m * nr * panels.len(), 0);
+        let mut terms = ColumnTerms::new();
         for ks in self.k_blocks() {
             let first = ks.start == 0;
             let a = self.strip(ks.clone(), strip);
             for (jr, panel) in self.panels(panels.clone()) {
                 let sums = &mut sums[(jr - panels.start) * m * nr..][..m * nr];
                 let columns = self.columns(jr);
-                let terms = self.column_terms(&columns).narrow();
-                let added = if first { self.added(&terms) } else { NOTHING };
+                let added = match first {
+                    true => terms.added(call, self.way, columns.range.clone(), self.terms),
+                    false => NOTHING,
+                };
                 let b = PanelRows { panel, bytes: call.b.panel_rows(panel, ks.clone()) };
                 let (mut c, accumulate) = match self.direct(sink, &columns) {
                     Some((c, accumulate)) => (c, accumulate || !first),
@@ -228,7 +187,7 @@ impl Band<'_> {
         for (jr, _) in self.panels(panels.clone()) {
             let sums = &mut sums[(jr - panels.start) * m * nr..][..m * nr];
             let columns = self.columns(jr);
-            epilogue::correct_wide(sums, nr, self.terms, &self.column_terms(&columns));
+            terms::correct_wide(call, self.way, columns.range.clone(), self.terms, sums, nr);
             let stage = Stage::new(sink, columns.range.clone());
             epilogue::store_wide(sums, nr, &stage, sink, self.part(0..m, &columns));
         }
@@ -261,20 +220,6 @@ impl Band<'_> {
         b.panel.kernel.run(b.panel.variant, &product, output);
     }
 
-    /// All that a kernel does besides multiplying, in 32 bits. What is the same for all rows, or for all
-    /// columns, is in the column terms' bias, or in the row terms' sums; what is not are outer products.
-    fn added<'s>(&'s self, columns: &'s ColumnTerms<i32>) -> Added<'s> {
-        let each = |zero: &ZeroPoint<'_>| matches!(zero, ZeroPoint::Each(_));
-        let rows = Outer { row: &self.terms.narrow_zero, col: &columns.sum };
-        let cols = Outer { row: &self.terms.narrow_sum, col: &columns.zero };
-        let gemm = self.call.gemm;
-        Added {
-            col: &columns.bias,
-            row: &self.terms.added,
-            outer: [each(&gemm.a_zero).then_some(rows), each(&gemm.b_zero).then_some(cols)],
-        }
-    }
-
     /// The output itself, where the kernel can store to it; and whether to add to what it holds.
     fn direct<'s>(&self, sink: &'s mut Sink<'_, '_>, columns: &Columns) -> Option<(BlockMut<'s, i32>, bool)> {
         match sink {
@@ -300,23 +245,6 @@ impl Band<'_> {
         let nr = self.call.nr;
         let range = panel * nr..self.call.b.n().min((panel + 1) * nr);
         Columns { range, left: (panel - self.panels.start) * nr }
-    }
-
-    /// The terms of some columns. In 32 bits one zero point of A for all rows is part of the bias.
-    fn column_terms(&self, columns: &Columns) -> ColumnTerms<i64> {
-        let Call { gemm, b, k, width, .. } = self.call;
-        let mut terms = ColumnTerms { bias: [0; MAX_NR], zero: [0; MAX_NR], sum: [0; MAX_NR] };
-        let in_bias = match gemm.a_zero {
-            ZeroPoint::PerTensor(zero) if *width == Width::Narrow => i64::from(zero) + self.way.shift.0,
-            _ => 0,
-        };
-        for (l, j) in columns.range.clone().enumerate() {
-            terms.zero[l] = i64::from(gemm.b_zero.at(j)) + self.way.shift.1;
-            terms.sum[l] = b.columns().stored_sum[j].wrapping_sub(terms.zero[l].wrapping_mul(*k as i64));
-            let bias = gemm.bias.map_or(0, |bias| i64::from(bias[j]));
-            terms.bias[l] = bias.wrapping_sub(in_bias.wrapping_mul(terms.sum[l]));
-        }
-        terms
     }
 
     fn k_blocks(&self) -> impl Iterator<Item = Range<usize>> {

@@ -1,80 +1,19 @@
 //! From sums of stored products to what is stored in C, while they are in cache.
 //!
-//! # Zero points
-//!
-//! A kernel multiplies stored values a = A + sa and b = B + sb (the shifts are 0 or ±128). With
-//! za' = za + sa and zb' = zb + sb the exact sum of a row i and a column j is
-//!
-//! ```text
-//! acc = Σ (A - za)(B - zb) = Σ (a - za')(b - zb')
-//!     = Σ a·b - zb'[j]·Σ_k a[i,k] - za'[i]·(Σ_k b[k,j] - K·zb'[j])
-//! ```
-//!
-//! With one zero point for all of A and one for all of B the last two terms are a value per row
-//! (`-zb'·Σa`) and a value per column, which the kernel adds together with the bias. With a zero point per
-//! row or per column they are outer products of two vectors, which the kernel takes off.
-//! All of that holds modulo 2^32; where the sum itself may exceed 32 bits, [`correct_wide`] does it in
-//! 64 instead.
-//!
 //! # Rounding
 //!
 //! `round_half_even(x)` of an f32 with |x| <= 2^22 is `(x + 1.5·2^23) - 1.5·2^23`: the sum lies where
 //! f32 has steps of 1, and rounds half to even. Its bits, less those of 1.5·2^23, are the integer.
 //! Clamping to integers commutes with rounding, so the clamp comes first and keeps |x| <= 2^21 + 255.
 
+use crate::output::Scale;
 use crate::sink::Sink;
+use crate::terms::PerColumn;
 use multiversion::multiversion;
 use qgemm_kernels::MAX_NR;
 use qgemm_kernels::block::BlockMut;
 use qgemm_kernels::finish::{self, Output};
 use std::ops::Range;
-
-/// Values of one panel's columns; those that pad the panel are 0.
-pub(crate) type PerColumn<T> = [T; MAX_NR];
-
-/// What rows of A contribute, a value per row.
-#[derive(Default)]
-pub(crate) struct RowTerms {
-    /// `za'`
-    pub(crate) zero: Vec<i64>,
-    /// `Σ_k a`
-    pub(crate) sum: Vec<i64>,
-    /// Both modulo 2^32.
-    pub(crate) narrow_zero: Vec<i32>,
-    pub(crate) narrow_sum: Vec<i32>,
-    /// `-zb'·Σ_k a` modulo 2^32, where there is one zero point for all of B.
-    pub(crate) added: Vec<i32>,
-}
-
-/// What the columns of a panel contribute.
-pub(crate) struct ColumnTerms<T> {
-    /// `bias`
-    pub(crate) bias: PerColumn<T>,
-    /// `zb'`
-    pub(crate) zero: PerColumn<T>,
-    /// `Σ_k b - K·zb'`
-    pub(crate) sum: PerColumn<T>,
-}
-
-impl ColumnTerms<i64> {
-    /// The same modulo 2^32.
-    pub(crate) fn narrow(&self) -> ColumnTerms<i32> {
-        let narrow = |terms: &PerColumn<i64>| terms.map(|term| term as i32);
-        ColumnTerms { bias: narrow(&self.bias), zero: narrow(&self.zero), sum: narrow(&self.sum) }
-    }
-}
-
-/// Adds the bias to 64-bit sums and takes the products of row and column terms off. `sums` has rows of `ld`.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
-pub(crate) fn correct_wide(sums: &mut [i64], ld: usize, rows: &RowTerms, columns: &ColumnTerms<i64>) {
-    for (row, (&a_zero, &a_sum)) in sums.chunks_mut(ld).zip(rows.zero.iter().zip(&rows.sum)) {
-        let columns = columns.bias.iter().zip(&columns.sum).zip(&columns.zero);
-        for (sum, ((bias, b_sum), b_zero)) in row.iter_mut().zip(columns) {
-            let product = a_zero.wrapping_mul(*b_sum).wrapping_add(a_sum.wrapping_mul(*b_zero));
-            *sum = sum.wrapping_add(*bias).wrapping_sub(product);
-        }
-    }
-}
 
 /// The output stage of one panel's columns.
 #[allow(clippy::large_enum_variant)] // It lives on the stack of the loop over panels.
@@ -97,24 +36,25 @@ pub(crate) struct Rescale {
 impl Stage {
     /// For these columns of the whole output.
     pub(crate) fn new(sink: &Sink<'_, '_>, columns: Range<usize>) -> Self {
-        let collect = |value: &dyn Fn(usize) -> f32| {
-            let mut values = [0.0; MAX_NR];
-            values.iter_mut().zip(columns.clone()).for_each(|(v, j)| *v = value(j));
-            values
+        let of = |values: &[f32]| {
+            let mut padded = [0.0; MAX_NR];
+            padded[..columns.len()].copy_from_slice(&values[columns.clone()]);
+            padded
+        };
+        let scale = |scale: &Scale<'_>| match scale {
+            Scale::PerTensor(scale) => [*scale; MAX_NR],
+            Scale::PerColumn(scales) => of(scales),
         };
         match sink {
             Sink::I32 { accumulate, .. } => Stage::I32 { accumulate: *accumulate },
             Sink::Bytes { output, .. } => Stage::Bytes(Rescale {
-                scale: collect(&|j| output.scale.at(j)),
+                scale: scale(&output.scale),
                 zero_point: output.zero_point,
                 range: (output.lo, output.hi),
                 lo: (output.lo - output.zero_point) as f32,
                 hi: (output.hi - output.zero_point) as f32,
             }),
-            Sink::F32 { output, .. } => Stage::F32 {
-                scale: collect(&|j| output.scale.at(j)),
-                bias: output.bias.map(|bias| collect(&|j| bias[j])),
-            },
+            Sink::F32 { output, .. } => Stage::F32 { scale: scale(&output.scale), bias: output.bias.map(of) },
         }
     }
 }

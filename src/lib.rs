@@ -43,7 +43,7 @@
 //! # The walk
 //!
 //! `gemm` (the call, checked) → `width` (do the sums fit 32 bits?) → `plan` (block sizes) → `driver`
-//! (threads) → `band` (the loop nest) → a kernel → `epilogue`. The kernels, and all `unsafe` code, are
+//! (threads) → `band` (the loop nest; `terms` for the zero points) → a kernel → `epilogue`. The kernels, and all `unsafe` code, are
 //! in the crate `qgemm-kernels`.
 //!
 //! # Features
@@ -74,6 +74,7 @@ mod quant;
 pub mod reference;
 mod scratch;
 mod sink;
+mod terms;
 mod width;
 
 pub use dispatch::Dispatch;

@@ -1,6 +1,6 @@
 //! How a product is cut into blocks: arithmetic, nothing else.
 
-use qgemm_kernels::{Caches, Kernel};
+use qgemm_kernels::{Caches, Kernel, MAX_MR};
 
 /// The block sizes of the loop nest in `driver`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,11 @@ impl Plan {
     ) -> Self {
         // A panel of B, KC x NR, takes half of the second-level cache at most; it is read once per tile.
         let panel_row = kernel.nr * b_size;
+        // Small products, of which all fits: the same, without a division.
+        let few = m <= MAX_MC - MAX_MR && k <= MAX_KC;
+        if few && m * k * a_size <= caches.l2 / 2 && k * panel_row <= caches.l2 / 2 {
+            return Self { mc: m.max(1).next_multiple_of(kernel.mr), kc: k.max(1), nc: 1 };
+        }
         let kc = (caches.l2 / 2 / panel_row).clamp(MIN_KC, MAX_KC) / MIN_KC * MIN_KC;
         let kc = kc.min(k.max(1));
         // So does a block of A, MC x KC: it is read once per panel. Blocks of equal height.
@@ -53,7 +58,17 @@ mod tests {
         for kernel in qgemm_kernels::TABLE {
             for l2 in [1 << 10, 256 << 10, 1 << 20, 2 << 20, 1 << 30] {
                 let caches = Caches { l1d: 32 << 10, l2, l3: 0 };
-                for (m, k) in [(1, 0), (1, 1), (7, 1000), (5000, 64), (3, 1 << 20), (1 << 20, 1 << 20)] {
+                for (m, k) in [
+                    (0, 0),
+                    (1, 0),
+                    (1, 1),
+                    (MAX_MC - 5, 3),
+                    (1, usize::MAX >> 1),
+                    (7, 1000),
+                    (5000, 64),
+                    (3, 1 << 20),
+                    (1 << 20, 1 << 20),
+                ] {
                     for sizes in [(1, 1), (2, 2)] {
                         let Plan { mc, kc, nc } = Plan::new(m, k, kernel, sizes, caches);
                         assert!(kc == k.max(1) || kc.is_multiple_of(MIN_KC), "{kernel:?} {k} {kc}");

@@ -3,8 +3,8 @@
 //! Each buffer is taken out of its thread's slot while in use: a task that rayon runs on this thread
 //! meanwhile finds the slot empty and makes its own.
 
-use crate::epilogue::RowTerms;
 use crate::packed::PackedB;
+use crate::terms::RowTerms;
 use qgemm_kernels::pack::Line;
 use std::cell::Cell;
 use std::thread::LocalKey;

@@ -1,0 +1,219 @@
+//! What zero points and bias add to the sums of stored products.
+//!
+//! A kernel multiplies stored values a = A + sa and b = B + sb (the shifts are 0 or ±128). With
+//! za' = za + sa and zb' = zb + sb the exact sum of a row i and a column j is
+//!
+//! ```text
+//! acc = Σ (A - za)(B - zb) = Σ (a - za')(b - zb')
+//!     = Σ a·b - zb'[j]·Σ_k a[i,k] - za'[i]·(Σ_k b[k,j] - K·zb'[j])
+//! ```
+//!
+//! With one zero point for all of A and one for all of B the last two terms are a value per row
+//! (`-zb'·Σa`) and a value per column, which the kernel adds together with the bias. With a zero point per
+//! row or per column they are outer products of two vectors, which the kernel takes off.
+//! All of that holds modulo 2^32, and is computed so, in i32; where the sum itself may exceed 32 bits,
+//! [`correct_wide`] does it in 64 instead.
+
+use crate::driver::{Call, Way};
+use crate::element::ElementType;
+use crate::gemm::ZeroPoint;
+use crate::plan::MAX_MC;
+use crate::width::Width;
+use multiversion::multiversion;
+use qgemm_kernels::{MAX_NR, Outer, rows};
+use std::ops::Range;
+
+/// Values of one panel's columns.
+pub(crate) type PerColumn<T> = [T; MAX_NR];
+
+/// What some rows of A contribute. Only what the product needs is filled.
+#[derive(Default)]
+pub(crate) struct RowTerms {
+    /// `za'`
+    zero: Vec<i64>,
+    /// `Σ_k a`
+    sum: Vec<i64>,
+    /// Both modulo 2^32.
+    narrow_zero: Vec<i32>,
+    narrow_sum: Vec<i32>,
+    /// `-zb'·Σ_k a` modulo 2^32, where there is one zero point for all of B.
+    added: Vec<i32>,
+}
+
+impl RowTerms {
+    /// For some rows of A.
+    pub(crate) fn fill(&mut self, call: &Call<'_>, way: &Way, block: Range<usize>) {
+        let Self { zero, sum, narrow_zero, narrow_sum, added } = self;
+        sum.clear();
+        if way.row_sums {
+            let a = &call.gemm.a;
+            let shift = way.shift.0 * call.k as i64;
+            sum.extend(block.clone().map(|i| {
+                let sum = match a.bits.row(i) {
+                    Some(row) => rows::sum(row, a.element == ElementType::I8),
+                    None => (0..call.k).filter_map(|k| a.get(i, k)).map(i64::from).sum(),
+                };
+                sum + shift
+            }));
+        }
+        let zeros = block.clone().map(|i| i64::from(call.gemm.a_zero.at(i)) + way.shift.0);
+        if call.width == Width::Wide {
+            zero.clear();
+            zero.extend(zeros);
+            sum.resize(block.len(), 0);
+            return;
+        }
+        if let ZeroPoint::Each(_) = call.gemm.a_zero {
+            narrow_zero.clear();
+            narrow_zero.extend(zeros.map(|zero| zero as i32));
+        }
+        added.clear();
+        match call.gemm.b_zero {
+            ZeroPoint::PerTensor(zero) => {
+                let zero = zero.wrapping_add(way.shift.1 as i32);
+                added.extend(sum.iter().map(|sum| zero.wrapping_mul(*sum as i32).wrapping_neg()));
+            }
+            ZeroPoint::Each(_) => {
+                narrow_sum.clear();
+                narrow_sum.extend(sum.iter().map(|sum| *sum as i32));
+            }
+        }
+    }
+}
+
+/// What a kernel adds to each column and row, and takes off.
+#[derive(Clone, Copy)]
+pub(crate) struct Added<'a> {
+    pub(crate) col: &'a [i32],
+    pub(crate) row: &'a [i32],
+    pub(crate) outer: [Option<Outer<'a>>; 2],
+}
+
+pub(crate) const NOTHING: Added<'_> = Added { col: &[0; MAX_NR], row: &[0; MAX_MC], outer: [None; 2] };
+
+/// Room for what the columns of a panel contribute, modulo 2^32. Columns that pad the panel have any value.
+pub(crate) struct ColumnTerms {
+    /// `bias`, less `za'·sum` where there is one zero point for all of A.
+    added: PerColumn<i32>,
+    /// `zb'`
+    zero: PerColumn<i32>,
+    /// `Σ_k b - K·zb'`
+    sum: PerColumn<i32>,
+}
+
+impl ColumnTerms {
+    pub(crate) fn new() -> Self {
+        Self { added: [0; MAX_NR], zero: [0; MAX_NR], sum: [0; MAX_NR] }
+    }
+
+    /// All that a kernel does to some columns besides multiplying.
+    pub(crate) fn added<'s>(
+        &'s mut self,
+        call: &Call<'_>,
+        way: &Way,
+        columns: Range<usize>,
+        rows: &'s RowTerms,
+    ) -> Added<'s> {
+        let (a_zero, b_zero) = (call.gemm.a_zero, call.gemm.b_zero);
+        let one_zero = match a_zero {
+            ZeroPoint::PerTensor(zero) => zero.wrapping_add(way.shift.0 as i32),
+            ZeroPoint::Each(_) => 0,
+        };
+        let mut added = NOTHING;
+        let each = |zero: ZeroPoint<'_>| matches!(zero, ZeroPoint::Each(_));
+        if one_zero != 0 || each(a_zero) || each(b_zero) {
+            let stored_sums = &call.b.columns().stored_sum[columns.clone()];
+            let (shift, k) = (way.shift.1 as i32, call.k as i32);
+            match b_zero {
+                ZeroPoint::PerTensor(zero) => {
+                    less_one_zero(&mut self.sum, stored_sums, zero.wrapping_add(shift).wrapping_mul(k));
+                }
+                ZeroPoint::Each(zeros) => {
+                    less_zeros(&mut self.sum, &mut self.zero, stored_sums, &zeros[columns.clone()], shift, k);
+                }
+            }
+        }
+        let bias = call.gemm.bias.map(|bias| &bias[columns]);
+        if one_zero != 0 || bias.is_some() {
+            match bias {
+                Some(bias) => self.added[..bias.len()].copy_from_slice(bias),
+                None => self.added = [0; MAX_NR],
+            }
+            if one_zero != 0 {
+                take_off(&mut self.added, &self.sum, one_zero);
+            }
+            added.col = &self.added;
+        }
+        if !rows.added.is_empty() {
+            added.row = &rows.added;
+        }
+        let outer_rows = Outer { row: &rows.narrow_zero, col: &self.sum };
+        let outer_cols = Outer { row: &rows.narrow_sum, col: &self.zero };
+        added.outer = [each(a_zero).then_some(outer_rows), each(b_zero).then_some(outer_cols)];
+        added
+    }
+}
+
+/// `sum = stored - zero_k`, modulo 2^32.
+fn less_one_zero(sum: &mut PerColumn<i32>, stored: &[i64], zero_k: i32) {
+    for (sum, stored) in sum.iter_mut().zip(stored) {
+        *sum = (*stored as i32).wrapping_sub(zero_k);
+    }
+}
+
+/// `zero = zeros + shift` and `sum = stored - zero·k`, modulo 2^32.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
+fn less_zeros(
+    sum: &mut PerColumn<i32>,
+    zero: &mut PerColumn<i32>,
+    stored: &[i64],
+    zeros: &[i32],
+    shift: i32,
+    k: i32,
+) {
+    for ((sum, zero), (stored, from)) in sum.iter_mut().zip(zero).zip(stored.iter().zip(zeros)) {
+        *zero = from.wrapping_add(shift);
+        *sum = (*stored as i32).wrapping_sub(zero.wrapping_mul(k));
+    }
+}
+
+/// `added -= sum·zero`, modulo 2^32.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
+fn take_off(added: &mut PerColumn<i32>, sum: &PerColumn<i32>, zero: i32) {
+    for (added, sum) in added.iter_mut().zip(sum) {
+        *added = added.wrapping_sub(sum.wrapping_mul(zero));
+    }
+}
+
+/// Adds bias and zero point terms to the 64-bit sums of some columns of a band; `sums` has rows of `ld`.
+pub(crate) fn correct_wide(
+    call: &Call<'_>,
+    way: &Way,
+    columns: Range<usize>,
+    rows: &RowTerms,
+    sums: &mut [i64],
+    ld: usize,
+) {
+    let (mut bias, mut zero, mut sum) = ([0; MAX_NR], [0; MAX_NR], [0; MAX_NR]);
+    for (l, j) in columns.enumerate() {
+        zero[l] = i64::from(call.gemm.b_zero.at(j)) + way.shift.1;
+        sum[l] = call.b.columns().stored_sum[j].wrapping_sub(zero[l].wrapping_mul(call.k as i64));
+        bias[l] = call.gemm.bias.map_or(0, |bias| i64::from(bias[j]));
+    }
+    take_off_wide(sums, ld, rows, (&bias, &zero, &sum));
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
+fn take_off_wide(
+    sums: &mut [i64],
+    ld: usize,
+    rows: &RowTerms,
+    (bias, zero, sum): (&PerColumn<i64>, &PerColumn<i64>, &PerColumn<i64>),
+) {
+    for (row, (&a_zero, &a_sum)) in sums.chunks_mut(ld).zip(rows.zero.iter().zip(&rows.sum)) {
+        for (acc, ((bias, b_sum), b_zero)) in row.iter_mut().zip(bias.iter().zip(sum).zip(zero)) {
+            let product = a_zero.wrapping_mul(*b_sum).wrapping_add(a_sum.wrapping_mul(*b_zero));
+            *acc = acc.wrapping_add(*bias).wrapping_sub(product);
+        }
+    }
+}
