@@ -5,12 +5,13 @@ use crate::epilogue::{self, Stage};
 use crate::packed::Panel;
 use crate::scratch::Scratch;
 use crate::sink::Sink;
+use crate::strip::Strip;
 use crate::terms::{self, Added, ColumnTerms, NOTHING, RowTerms};
 use crate::width::Width;
 use qgemm_kernels::block::BlockMut;
 use qgemm_kernels::finish::Output;
-use qgemm_kernels::pack::{Convert, Line};
-use qgemm_kernels::{MAX_MR, MAX_NR, Outer, Product, Stored, rows};
+use qgemm_kernels::pack::Line;
+use qgemm_kernels::{MAX_MR, MAX_NR, Outer, Product};
 use std::ops::Range;
 
 /// Computes some rows and panels of C; `sink` is that part of the output.
@@ -71,16 +72,6 @@ struct Columns {
     range: Range<usize>,
     /// The first of them, as a column of the sink.
     left: usize,
-}
-
-/// Some values of k of a band's rows, as the kernel reads them.
-#[derive(Clone, Copy)]
-struct Strip<'a> {
-    bytes: &'a [u8],
-    /// Bytes from one row to the next.
-    lda: usize,
-    /// Values of k.
-    k: usize,
 }
 
 /// The k-groups of a panel that go with a strip.
@@ -259,55 +250,9 @@ impl Band<'_> {
         (0..count).map(move |tile| tile * m / count..(tile + 1) * m / count)
     }
 
-    /// Values `ks` of the band's rows: A itself, or converted into `strip`.
-    fn strip<'s>(&'s self, ks: Range<usize>, strip: &'s mut Vec<Line>) -> Strip<'s> {
-        let Way { a, convert, .. } = self.way;
-        let bits = self.call.gemm.a.bits;
-        if *convert == Convert::Copy && bits.rows_are_slices() {
-            let bytes = bits.data_from_row(self.rows.start).get(ks.start..).unwrap_or(&[]);
-            return Strip { bytes, lda: bits.row_stride(), k: ks.len() };
-        }
-        let lines = (ks.len() * a.size()).div_ceil(64).max(1);
-        strip.clear();
-        strip.resize(lines * self.rows.len(), Line([0; 64]));
-        let bytes: &mut [u8] = bytemuck::cast_slice_mut(strip);
-        match a {
-            Stored::I16 => {
-                let out: &mut [i16] = bytemuck::cast_slice_mut(bytes);
-                self.fill_strip(ks.clone(), lines * 32, out, |row, out| rows::widen(row, *convert, out));
-            }
-            Stored::U8 | Stored::I8 => {
-                let flip = |row: &[u8], out: &mut [u8]| match convert {
-                    Convert::Flip => rows::flip(row, out),
-                    _ => out.copy_from_slice(row),
-                };
-                self.fill_strip(ks.clone(), lines * 64, bytes, flip);
-            }
-        }
-        Strip { bytes: bytemuck::cast_slice(strip), lda: lines * 64, k: ks.len() }
-    }
-
-    /// Converts the band's rows into rows of `ld` elements.
-    fn fill_strip<T>(&self, ks: Range<usize>, ld: usize, out: &mut [T], convert: impl Fn(&[u8], &mut [T])) {
-        // Where a row of A is no slice, as many values as share a cache line when A is column-major.
-        const GATHER: usize = 64;
-        let bits = self.call.gemm.a.bits;
-        for start in ks.clone().step_by(if bits.rows_are_slices() { ks.len().max(1) } else { GATHER }) {
-            let end = if bits.rows_are_slices() { ks.end } else { ks.end.min(start + GATHER) };
-            for (i, out) in self.rows.clone().zip(out.chunks_exact_mut(ld)) {
-                let out = &mut out[start - ks.start..end - ks.start];
-                match bits.row(i) {
-                    Some(row) => convert(&row[start..end], out),
-                    None => {
-                        let mut gathered = [0; GATHER];
-                        for (byte, k) in gathered.iter_mut().zip(start..end) {
-                            *byte = *bits.get(i, k).expect("the band lies in A");
-                        }
-                        convert(&gathered[..end - start], out);
-                    }
-                }
-            }
-        }
+    /// Values `ks` of the band's rows.
+    fn strip<'s>(&'s self, ks: Range<usize>, lines: &'s mut Vec<Line>) -> Strip<'s> {
+        Strip::new(self.call, self.way, self.rows.clone(), ks, lines)
     }
 }
 

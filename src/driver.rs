@@ -60,7 +60,7 @@ pub(crate) struct Way {
 
 impl Way {
     fn new(gemm: &Gemm<'_>, b: &PackedB, variant: &Variant) -> Self {
-        let signed = gemm.a.element == ElementType::I8;
+        let signed = gemm.a.element_type() == ElementType::I8;
         let convert = Convert::new(signed, variant.a);
         let a_shift = convert.shift(signed) + variant.a_shift;
         let shift = (i64::from(a_shift), i64::from(b.shift(variant.b)));
@@ -87,7 +87,7 @@ pub(crate) fn run(gemm: &Gemm<'_>, sink: Sink<'_, '_>) -> Result<(), Error> {
                 Some(dispatch) => dispatch,
                 None => Dispatch::auto()?,
             };
-            let activations = gemm.a.element;
+            let activations = gemm.a.element_type();
             return scratch::with_packed(|slot| {
                 match slot {
                     Some(packed) => packed.refill(dispatch, b, activations)?,

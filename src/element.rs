@@ -19,6 +19,14 @@ impl ElementType {
             ElementType::U8 => (0, 255),
         }
     }
+
+    /// The value of a bit pattern.
+    pub(crate) fn value(self, bits: u8) -> i32 {
+        match self {
+            ElementType::I8 => i32::from(bits as i8),
+            ElementType::U8 => i32::from(bits),
+        }
+    }
 }
 
 impl std::fmt::Display for ElementType {
@@ -100,10 +108,7 @@ impl Operand<'_> {
 
     /// The value of element (i, j), if there is one.
     pub fn get(&self, i: usize, j: usize) -> Option<i32> {
-        self.bits.get(i, j).map(|&bits| match self.element {
-            ElementType::I8 => i32::from(bits as i8),
-            ElementType::U8 => i32::from(bits),
-        })
+        self.bits.get(i, j).map(|&bits| self.element.value(bits))
     }
 }
 

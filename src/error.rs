@@ -51,6 +51,15 @@ pub enum Error {
         /// Rows and columns of the matrix.
         shape: (usize, usize),
     },
+    /// An index of a row that does not exist.
+    Index {
+        /// Its place in the list of indices.
+        position: usize,
+        /// The index.
+        got: u32,
+        /// How many rows there are.
+        rows: usize,
+    },
     /// `a` has not as many columns as `b` has rows.
     InnerDimension {
         /// Columns of `a`.
@@ -160,6 +169,9 @@ impl fmt::Display for Error {
                 "sub-matrix: was rows {}..{} and columns {}..{}, must be ascending and lie within {m}x{n}",
                 rows.0, rows.1, cols.0, cols.1
             ),
+            Error::Index { position, got, rows } => {
+                write!(f, "indices: value {position} was {got}, must be below {rows}, or that of padding")
+            }
             Error::InnerDimension { a_cols, b_rows } => {
                 write!(f, "b: has {b_rows} rows, must have as many as a has columns ({a_cols})")
             }

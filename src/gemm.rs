@@ -2,6 +2,7 @@
 
 use crate::driver;
 use crate::element::{Operand, Quantized};
+use crate::gather::Lhs;
 use crate::output::{Dequantize, Requantize};
 use crate::packed::PackedB;
 use crate::sink::{Bytes, Sink};
@@ -136,7 +137,7 @@ impl Rhs<'_> {
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Gemm<'a> {
-    pub(crate) a: Operand<'a>,
+    pub(crate) a: Lhs<'a>,
     pub(crate) b: Rhs<'a>,
     pub(crate) a_zero: ZeroPoint<'a>,
     pub(crate) b_zero: ZeroPoint<'a>,
@@ -145,8 +146,8 @@ pub struct Gemm<'a> {
 }
 
 impl<'a> Gemm<'a> {
-    /// The product of `a` (M×K) and `b` (K×N), without zero points or bias.
-    pub fn new(a: impl Into<Operand<'a>>, b: impl Into<Rhs<'a>>) -> Self {
+    /// The product of `a` (M×K, perhaps a [`Gather`](crate::Gather)) and `b` (K×N), without zero points or bias.
+    pub fn new(a: impl Into<Lhs<'a>>, b: impl Into<Rhs<'a>>) -> Self {
         let zero = ZeroPoint::PerTensor(0);
         Self { a: a.into(), b: b.into(), a_zero: zero, b_zero: zero, bias: None, dispatch: None }
     }
@@ -179,6 +180,7 @@ impl<'a> Gemm<'a> {
     ///
     /// # Errors
     /// [`Error::InnerDimension`], [`Error::OutputShape`] or [`Error::Length`] if shapes disagree,
+    /// [`Error::Range`] if padding of a [`Gather`](crate::Gather) is a zero point that is no element,
     /// and if B is not packed, [`Error::Memory`] if there is not enough to pack it and [`Error::Kernel`] if
     /// `QGEMM_ISA` is wrong. `c` is then left as it was.
     pub fn run_i32(&self, c: MatMut<'_, i32>) -> Result<(), Error> {
@@ -242,6 +244,8 @@ impl<'a> Gemm<'a> {
             return Err(Error::OutputShape { got: output, need: (m, n) });
         }
         self.a_zero.check("a_zero", m)?;
+        let (least, greatest) = self.a_zero.min_max();
+        self.a.check_zero(least, greatest)?;
         self.b_zero.check("b_zero", n)?;
         match self.bias {
             Some(bias) if bias.len() != n => {

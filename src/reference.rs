@@ -91,10 +91,10 @@ fn each(gemm: &Gemm<'_>, mut store: impl FnMut(usize, usize, i64)) {
         let column: Vec<i64> = (0..k).map(|l| b(l, j)).collect();
         let bias = gemm.bias.map_or(0, |bias| i64::from(bias[j]));
         for i in 0..m {
-            let zero = i64::from(gemm.a_zero.at(i));
+            let zero = gemm.a_zero.at(i);
             let sum = column.iter().enumerate().fold(bias, |sum, (l, b)| {
-                let a = i64::from(gemm.a.get(i, l).expect("the shapes were checked")) - zero;
-                sum.wrapping_add(a.wrapping_mul(*b))
+                let a = gemm.a.get(i, l, zero).expect("the shapes were checked");
+                sum.wrapping_add((i64::from(a) - i64::from(zero)).wrapping_mul(*b))
             });
             store(i, j, sum);
         }

@@ -15,12 +15,12 @@
 //! [`correct_wide`] does it in 64 instead.
 
 use crate::driver::{Call, Way};
-use crate::element::ElementType;
 use crate::gemm::ZeroPoint;
 use crate::plan::MAX_MC;
+use crate::strip;
 use crate::width::Width;
 use multiversion::multiversion;
-use qgemm_kernels::{MAX_NR, Outer, rows};
+use qgemm_kernels::{MAX_NR, Outer};
 use std::ops::Range;
 
 /// Values of one panel's columns.
@@ -46,15 +46,8 @@ impl RowTerms {
         let Self { zero, sum, narrow_zero, narrow_sum, added } = self;
         sum.clear();
         if way.row_sums {
-            let a = &call.gemm.a;
             let shift = way.shift.0 * call.k as i64;
-            sum.extend(block.clone().map(|i| {
-                let sum = match a.bits.row(i) {
-                    Some(row) => rows::sum(row, a.element == ElementType::I8),
-                    None => (0..call.k).filter_map(|k| a.get(i, k)).map(i64::from).sum(),
-                };
-                sum + shift
-            }));
+            sum.extend(block.clone().map(|i| strip::row_sum(call, i) + shift));
         }
         let zeros = block.clone().map(|i| i64::from(call.gemm.a_zero.at(i)) + way.shift.0);
         if call.width == Width::Wide {

@@ -41,7 +41,7 @@ pub(crate) fn check(gemm: &Gemm<'_>) -> Result<(), Error> {
         Rhs::Plain(b) => b.element,
     };
     let k = gemm.a.cols();
-    let a = distance(gemm.a.element.range(), &gemm.a_zero);
+    let a = distance(gemm.a.element_type().range(), &gemm.a_zero);
     let b = distance(b_element.range(), &gemm.b_zero);
     // k < 2^64 and the distances < 2^33, but their product may pass 2^127.
     let fits = (a * b).checked_mul(k as i128).is_some_and(|sum| sum + max_bias(gemm) < 1 << 63);
@@ -59,7 +59,7 @@ pub(crate) fn check(gemm: &Gemm<'_>) -> Result<(), Error> {
 /// Whether the exact sums of this product all fit i32.
 pub(crate) fn decide(gemm: &Gemm<'_>, b: &PackedB) -> Width {
     let k = gemm.a.cols() as i128;
-    let a = distance(gemm.a.element.range(), &gemm.a_zero);
+    let a = distance(gemm.a.element_type().range(), &gemm.a_zero);
     let room = i128::from(i32::MAX) - max_bias(gemm);
     let fits = |abs: u64, lo: i16, hi: i16, (z_lo, z_hi): (i32, i32)| {
         let far = distance((lo.into(), hi.into()), &ZeroPoint::Each(&[z_lo, z_hi]));

@@ -106,6 +106,8 @@ struct Path {
     one_shot: bool,
     /// Column-major A and C: gathered, and stored through a buffer.
     columns: bool,
+    /// Rows of A gathered, here in reverse order.
+    gathered: bool,
 }
 
 fn paths(shape: (usize, usize, usize), deep: (usize, usize, usize)) -> Vec<Path> {
@@ -121,6 +123,8 @@ fn paths(shape: (usize, usize, usize), deep: (usize, usize, usize)) -> Vec<Path>
         split,
         Path { other_type: true, wide: true, each: true, ..split },
         Path { columns: true, ..split },
+        Path { gathered: true, other_type: true, ..plain },
+        Path { gathered: true, ..split },
     ]
 }
 
@@ -128,6 +132,8 @@ fn paths(shape: (usize, usize, usize), deep: (usize, usize, usize)) -> Vec<Path>
 struct Product {
     path: Path,
     a: Vec<u8>,
+    /// The numbers of its rows, in reverse order.
+    reversed: Vec<u32>,
     a_zero: Vec<i32>,
     b: Vec<i8>,
     b_zero: Vec<i32>,
@@ -155,6 +161,7 @@ impl Product {
         Self {
             path,
             a: (0..m * k).map(|i| value(i + 7)).collect(),
+            reversed: (0..m as u32).rev().collect(),
             a_zero: (0..m as i32).map(|i| i.wrapping_add(far)).collect(),
             b_zero: (0..n as i32).collect(),
             b,
@@ -169,11 +176,15 @@ impl Product {
     }
 
     fn run(&self, output: Output, stores: &mut Stores) {
-        let Path { shape: (m, n, k), each, one_shot, columns, .. } = self.path;
+        let Path { shape: (m, n, k), each, one_shot, columns, gathered, .. } = self.path;
         let a = if columns { MatRef::col_major(&self.a, m, k) } else { MatRef::row_major(&self.a, m, k) };
+        let a = match gathered {
+            true => Gather::new(a.unwrap(), &self.reversed, 1).unwrap().into(),
+            false => Lhs::from(a.unwrap()),
+        };
         let b = MatRef::row_major(&self.b, k, n).unwrap();
         let b = if one_shot { Rhs::from(b) } else { Rhs::from(&self.packed) };
-        let gemm = Gemm::new(a.unwrap(), b).dispatch(&self.dispatch);
+        let gemm = Gemm::new(a, b).dispatch(&self.dispatch);
         let gemm = match each {
             true => gemm.a_zero(&self.a_zero).b_zero(&self.b_zero),
             false => gemm.a_zero(self.a_zero[0]).b_zero(3),

@@ -78,6 +78,7 @@ fn each_error_names_the_argument_its_value_and_what_it_must_be() {
         ("OutOfBounds", view.submatrix(0..2, 3..4).unwrap_err(), &["sub-matrix", "rows 0..2", "columns 3..4", "must", "2x3"]),
         #[allow(clippy::reversed_empty_ranges)]
         ("OutOfBounds", view.submatrix(2..1, 0..1).unwrap_err(), &["sub-matrix", "rows 2..1", "must be ascending", "2x3"]),
+        ("Index", Gather::new(view, &[1, 0, 2], 1).unwrap_err(), &["indices", "value 2 was 2", "must be below 2"]),
         ("InnerDimension", refused(Gemm::new(view, MatRef::row_major(&w, 2, 3).unwrap()), 3), &["b", "2 rows", "must", "(3)"]),
         ("OutputShape", refused(good, 2), &["output", "1x2", "must be 1x3"]),
         ("Length", refused(good.a_zero(&[1, 2]), 3), &["a_zero", "2 values", "must have 1"]),
@@ -136,11 +137,12 @@ fn each_error_names_the_argument_its_value_and_what_it_must_be() {
 }
 
 /// As `Error` declares them.
-const VARIANTS: [&str; 15] = [
+const VARIANTS: [&str; 16] = [
     "TooShort",
     "TooLarge",
     "Overlap",
     "OutOfBounds",
+    "Index",
     "InnerDimension",
     "OutputShape",
     "Length",

@@ -7,6 +7,7 @@
 mod digest;
 mod epilogue;
 mod errors;
+mod gather;
 mod golden;
 mod isa;
 mod products;
