@@ -5,7 +5,7 @@
 #   runner.sh PROGRAM [ARGUMENT...]
 #
 # EMU_MODEL: the Bochs CPU model (tigerlake). EMU_TIMEOUT: seconds (600). Variables whose names start with
-# QGEMM_ are passed on. The file system holds the program, /proc and an empty /tmp; memory is 512 MiB.
+# QGEMM_ are passed on. The file system holds the program, /proc, /dev and an empty /tmp; memory is 512 MiB.
 set -euo pipefail
 program=$(realpath "$1")
 shift
@@ -37,7 +37,7 @@ fi
 
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
-mkdir -p "$tmp/root/proc" "$tmp/root/tmp" "$tmp/iso"
+mkdir -p "$tmp/root/proc" "$tmp/root/tmp" "$tmp/root/dev" "$tmp/iso"
 cp "$program" "$tmp/root/program"
 strip --strip-debug "$tmp/root/program"
 gcc -static -Os -s -o "$tmp/root/init" "$here/init.c"
