@@ -88,7 +88,7 @@ pub use matrix::{MatMut, MatRef};
 pub use output::{Dequantize, Requantize, Scale};
 pub use packed::PackedB;
 pub use qgemm_kernels::{Caches, Features, Isa, Kernel};
-pub use quant::{QuantParams, dequantize, dynamic_quantize_linear, fold_bias, quantize};
+pub use quant::{QuantParams, dequantize, dynamic_quantize_linear, fold_bias, quantize, requantize_scale};
 pub use scratch::release_thread_memory;
 
 /// The README's example is tested like all others.

@@ -199,6 +199,20 @@ pub fn fold_bias<T: Quantized>(
     Ok(())
 }
 
+/// The scale of a [`Requantize`](crate::Requantize) from those of A, B and the output, with the roundings of
+/// ONNX Runtime and XNNPACK: `f32(f32(a_scale · b_scale) / y_scale)`.
+///
+/// Another order of the three, or f64, gives another f32 at times, and that another output.
+///
+/// ```
+/// let (a, b, y) = (0.1, 0.7, 0.3);
+/// assert_eq!(qgemm::requantize_scale(a, b, y), 0.233_333_32);
+/// assert_eq!(a * (b / y), 0.233_333_33);
+/// ```
+pub fn requantize_scale(a_scale: f32, b_scale: f32, y_scale: f32) -> f32 {
+    a_scale * b_scale / y_scale
+}
+
 /// ONNX DynamicQuantizeLinear: `x` to u8 over its own range, widened to hold 0. All in f32:
 /// `scale = (max - min) / 255`, `zero_point = saturate(round_half_even(-min / scale))`. Where all
 /// values are 0 (or there are none) the scale is 1 and the zero point 0.

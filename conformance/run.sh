@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Compares qgemm byte for byte with ONNX Runtime, the ONNX reference evaluator and LiteRT, then checks that
+# one wrong bit would be noticed. Options are those of check.py (--cases N, --only NAME, --seed S, ...).
+# Python packages go into target/conformance/venv, or the folder that QGEMM_CONFORMANCE_VENV names.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+work=target/conformance
+venv=${QGEMM_CONFORMANCE_VENV-$work/venv}
+mkdir -p $work
+
+if ! cmp -s conformance/requirements.txt "$venv/installed.txt"; then
+  python3 -m venv --clear "$venv"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check -r conformance/requirements.txt
+  cp conformance/requirements.txt "$venv/installed.txt"
+fi
+
+cargo build --release -p qgemm-conformance
+check() {
+  PYTHONDONTWRITEBYTECODE=1 "$venv/bin/python" conformance/check.py \
+    --driver "${CARGO_TARGET_DIR-target}/release/qgemm-conformance" --failures $work/failures "$@"
+}
+grep -m1 '^model name' /proc/cpuinfo || true
+check --table $work/table.md "$@"
+check --perturb "$@" --cases 5
