@@ -27,7 +27,7 @@ use std::sync::OnceLock;
 
 /// Multiply-adds that are worth another thread: about 2 µs of work, the time it takes to wake one.
 #[cfg(feature = "rayon")]
-const GRAIN: usize = 1 << 19;
+pub(crate) const GRAIN: usize = 1 << 19;
 
 /// What all blocks of a product share.
 pub(crate) struct Call<'a> {
@@ -74,26 +74,31 @@ impl Way {
     }
 }
 
-/// Computes a product whose arguments were checked.
-pub(crate) fn run(gemm: &Gemm<'_>, sink: Sink<'_, '_>) -> Result<(), Error> {
+/// The kernels that a B which comes as it is may be packed for.
+pub(crate) fn dispatch<'a>(gemm: &Gemm<'a>) -> Result<&'a Dispatch, Error> {
+    match gemm.dispatch {
+        Some(dispatch) => Ok(dispatch),
+        None => Dispatch::auto(),
+    }
+}
+
+/// Computes a product whose arguments were checked, on that many threads of the pool at most.
+pub(crate) fn run(gemm: &Gemm<'_>, sink: Sink<'_, '_>, threads: usize) -> Result<(), Error> {
     let (m, n, _) = gemm.shape();
     if m == 0 || n == 0 {
         return Ok(());
     }
     match gemm.b {
-        Rhs::Packed(b) => multiply(gemm, b, sink),
+        Rhs::Packed(b) => multiply(gemm, b, sink, threads),
         Rhs::Plain(b) => {
-            let dispatch = match gemm.dispatch {
-                Some(dispatch) => dispatch,
-                None => Dispatch::auto()?,
-            };
+            let dispatch = dispatch(gemm)?;
             let activations = gemm.a.element_type();
             return scratch::with_packed(|slot| {
                 match slot {
                     Some(packed) => packed.refill(dispatch, b, activations)?,
                     None => *slot = Some(Box::new(PackedB::pack_with(dispatch, b, activations)?)),
                 }
-                multiply(gemm, slot.as_ref().expect("filled above"), sink);
+                multiply(gemm, slot.as_ref().expect("filled above"), sink, threads);
                 Ok(())
             });
         }
@@ -101,7 +106,7 @@ pub(crate) fn run(gemm: &Gemm<'_>, sink: Sink<'_, '_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn multiply(gemm: &Gemm<'_>, b: &PackedB, sink: Sink<'_, '_>) {
+fn multiply(gemm: &Gemm<'_>, b: &PackedB, sink: Sink<'_, '_>, threads: usize) {
     static CACHES: OnceLock<Caches> = OnceLock::new();
     let caches = *CACHES.get_or_init(Caches::detect);
     let (m, _, k) = gemm.shape();
@@ -121,21 +126,21 @@ fn multiply(gemm: &Gemm<'_>, b: &PackedB, sink: Sink<'_, '_>) {
         width: if let Sink::I32 { .. } = sink { Width::Narrow } else { width::decide(gemm, b) },
         k,
     };
-    spread(&call, 0..m, 0..b.panels().len(), sink);
+    spread(&call, 0..m, 0..b.panels().len(), sink, threads);
 }
 
 #[cfg(not(feature = "rayon"))]
-fn spread(call: &Call<'_>, rows: Range<usize>, panels: Range<usize>, sink: Sink<'_, '_>) {
+fn spread(call: &Call<'_>, rows: Range<usize>, panels: Range<usize>, sink: Sink<'_, '_>, _threads: usize) {
     scratch::with(|scratch| band::region(call, rows, panels, sink, scratch));
 }
 
 /// Shares a region among the threads of the current rayon pool, as far as they are worth waking.
 #[cfg(feature = "rayon")]
-fn spread(call: &Call<'_>, rows: Range<usize>, panels: Range<usize>, sink: Sink<'_, '_>) {
+fn spread(call: &Call<'_>, rows: Range<usize>, panels: Range<usize>, sink: Sink<'_, '_>, threads: usize) {
     let work = rows.len().saturating_mul(call.b.n()).saturating_mul(call.k);
     let parts = match work / GRAIN {
         0 | 1 => 1,
-        worth => worth.min(rayon::current_num_threads()),
+        worth => worth.min(threads).min(rayon::current_num_threads()),
     };
     split(call, rows, panels, sink, parts);
 }

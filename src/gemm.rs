@@ -1,13 +1,10 @@
 //! The entry point: what to multiply, checked once, then handed to the driver.
 
-use crate::driver;
 use crate::element::{Operand, Quantized};
 use crate::gather::Lhs;
 use crate::output::{Dequantize, Requantize};
 use crate::packed::PackedB;
-use crate::sink::{Bytes, Sink};
-use crate::width;
-use crate::{Dispatch, Error, MatMut};
+use crate::{Dispatch, Error, MatMut, Task};
 
 /// One zero point for a matrix, or one per row of A (per column of B). Any i32.
 ///
@@ -184,8 +181,7 @@ impl<'a> Gemm<'a> {
     /// and if B is not packed, [`Error::Memory`] if there is not enough to pack it and [`Error::Kernel`] if
     /// `QGEMM_ISA` is wrong. `c` is then left as it was.
     pub fn run_i32(&self, c: MatMut<'_, i32>) -> Result<(), Error> {
-        self.check((c.rows(), c.cols()))?;
-        driver::run(self, Sink::I32 { c: c.block, accumulate: false })
+        Task::i32(*self, c)?.run()
     }
 
     /// Adds `acc` to what `c` holds, modulo 2^32.
@@ -193,8 +189,7 @@ impl<'a> Gemm<'a> {
     /// # Errors
     /// As [`run_i32`](Self::run_i32).
     pub fn accumulate_i32(&self, c: MatMut<'_, i32>) -> Result<(), Error> {
-        self.check((c.rows(), c.cols()))?;
-        driver::run(self, Sink::I32 { c: c.block, accumulate: true })
+        Task::accumulate_i32(*self, c)?.run()
     }
 
     /// Stores 8-bit values, requantized from the exact sums.
@@ -208,12 +203,7 @@ impl<'a> Gemm<'a> {
         c: MatMut<'_, T>,
         output: &Requantize<'_>,
     ) -> Result<(), Error> {
-        self.check((c.rows(), c.cols()))?;
-        width::check(self)?;
-        output.scale.check_columns(c.cols())?;
-        let (lo, hi) = output.range(T::TYPE.range())?;
-        let output = Bytes { scale: output.scale, zero_point: output.zero_point, lo, hi };
-        driver::run(self, Sink::Bytes { c: c.block.into_bits(), output })
+        Task::requantized(*self, c, output)?.run()
     }
 
     /// Stores f32 values, scaled from the exact sums.
@@ -222,10 +212,7 @@ impl<'a> Gemm<'a> {
     /// As [`run_i32`](Self::run_i32); also [`Error::Length`] if the number of scales or of bias values
     /// is not N, and [`Error::ZeroPoint`] if the exact sum could reach 2^63.
     pub fn run_f32(&self, c: MatMut<'_, f32>, output: &Dequantize<'_>) -> Result<(), Error> {
-        self.check((c.rows(), c.cols()))?;
-        width::check(self)?;
-        output.check_columns(c.cols())?;
-        driver::run(self, Sink::F32 { c: c.block, output: *output })
+        Task::f32(*self, c, output)?.run()
     }
 
     /// M, N and K.

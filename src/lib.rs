@@ -60,6 +60,7 @@
 #![forbid(unsafe_code)]
 
 mod band;
+mod batch;
 mod dispatch;
 mod driver;
 mod element;
@@ -79,6 +80,7 @@ mod strip;
 mod terms;
 mod width;
 
+pub use batch::{Task, run_batch};
 pub use dispatch::Dispatch;
 pub use element::{ElementType, Operand, Quantized};
 pub use error::Error;

@@ -81,7 +81,14 @@ impl PackedB {
         activations: ElementType,
     ) -> Result<Self, Error> {
         let b = b.into();
-        let mut packed = Self {
+        let mut packed = Self::empty(dispatch, &b, activations);
+        packed.refill(dispatch, b, activations)?;
+        Ok(packed)
+    }
+
+    /// Nothing yet of such a matrix.
+    pub(crate) fn empty(dispatch: &Dispatch, b: &Operand<'_>, activations: ElementType) -> Self {
+        Self {
             kernel: dispatch.choose(b.cols()),
             k: 0,
             n: 0,
@@ -90,9 +97,32 @@ impl PackedB {
             panels: Vec::new(),
             lines: Vec::new(),
             columns: Columns::default(),
-        };
-        packed.refill(dispatch, b, activations)?;
-        Ok(packed)
+        }
+    }
+
+    /// Takes the memory that packing `b` needs at most, so that [`refill`](Self::refill) with it will not
+    /// fail. What was packed is forgotten.
+    pub(crate) fn make_room(
+        &mut self,
+        dispatch: &Dispatch,
+        b: &Operand<'_>,
+        activations: ElementType,
+    ) -> Result<(), Error> {
+        let (purpose, n) = ("packed b", b.cols());
+        let too_large = Error::Memory { purpose, bytes: usize::MAX };
+        let kernel = dispatch.choose(n);
+        let panels = n.div_ceil(kernel.nr);
+        let padded = panels.checked_mul(kernel.nr).ok_or(too_large.clone())?;
+        // Panels that are proven to allow another kernel take no more.
+        let stored = variant_for(kernel.table_row(), activations, b.element).b;
+        let bytes = kernel.panel_bytes(b.rows(), stored).and_then(|bytes| bytes.checked_mul(panels));
+        let bytes = bytes.ok_or(too_large)?;
+        (self.k, self.n) = (0, 0);
+        make_room(&mut self.panels, panels, purpose)?;
+        make_room(&mut self.lines, bytes.div_ceil(64), purpose)?;
+        make_room(&mut self.columns.stored_sum, padded, purpose)?;
+        make_room(&mut self.columns.abs_sum, padded, purpose)?;
+        make_room(&mut self.columns.min_max, padded, purpose)
     }
 
     /// Packs another matrix into the memory that this one has.
@@ -279,6 +309,12 @@ fn resize<T: Copy>(v: &mut Vec<T>, len: usize, value: T, purpose: &'static str) 
     reserve(v, len, purpose)?;
     v.resize(len, value);
     Ok(())
+}
+
+/// Empties a vector and makes room for `len` values.
+fn make_room<T>(v: &mut Vec<T>, len: usize, purpose: &'static str) -> Result<(), Error> {
+    v.clear();
+    reserve(v, len, purpose)
 }
 
 /// Makes room for `len` values in an empty vector.

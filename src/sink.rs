@@ -20,6 +20,15 @@ pub(crate) enum Sink<'c, 'o> {
 }
 
 impl<'c, 'o> Sink<'c, 'o> {
+    /// The same for a shorter time.
+    pub(crate) fn reborrow(&mut self) -> Sink<'_, 'o> {
+        match self {
+            Sink::I32 { c, accumulate } => Sink::I32 { c: c.reborrow(), accumulate: *accumulate },
+            Sink::Bytes { c, output } => Sink::Bytes { c: c.reborrow(), output: *output },
+            Sink::F32 { c, output } => Sink::F32 { c: c.reborrow(), output: *output },
+        }
+    }
+
     /// The rows before `at`, and those from it on.
     #[cfg(feature = "rayon")]
     pub(crate) fn split_rows(self, at: usize) -> (Self, Self) {

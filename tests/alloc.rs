@@ -271,6 +271,49 @@ fn after_the_first_call_a_thread_allocates_nothing() {
     assert!(first_calls > 0, "first calls take memory: the count does not see it");
 }
 
+#[test]
+fn after_the_first_call_a_batch_on_one_thread_allocates_nothing() {
+    let _turn = turn();
+    let mut first_calls = 0;
+    for kernel in kernels() {
+        // Of several shapes, packed and not, the largest neither first nor last.
+        let shapes = [(9, 17, 30), (33, 70, 40), (1, 130, 50), (0, 3, 5)];
+        let one_shots = [true, true, false, true];
+        let paths = shapes.into_iter().zip(one_shots);
+        let products: Vec<_> = paths
+            .map(|(shape, one_shot)| Product::new(kernel, Path { shape, one_shot, ..Path::default() }))
+            .collect();
+        let work = || {
+            let mut stores: Vec<_> = products.iter().map(Product::stores).collect();
+            let mut tasks: Vec<_> = products
+                .iter()
+                .zip(&mut stores)
+                .map(|(product, stores)| {
+                    let (m, n, k) = product.path.shape;
+                    let a = MatRef::row_major(&product.a, m, k).unwrap();
+                    let b = MatRef::row_major(&product.b, k, n).unwrap();
+                    let b = if product.path.one_shot { Rhs::from(b) } else { Rhs::from(&product.packed) };
+                    let gemm = Gemm::new(a, b).a_zero(3).dispatch(&product.dispatch);
+                    Task::i32(gemm, MatMut::row_major(&mut stores.sums, m, n).unwrap()).unwrap()
+                })
+                .collect();
+            ENLISTED.set(Some(0));
+            let first = allocations(|| run_batch(&mut tasks).unwrap());
+            let again = allocations(|| (0..3).for_each(|_| run_batch(&mut tasks).unwrap()));
+            ENLISTED.set(None);
+            (first, again)
+        };
+        // A pool of one thread, or a thread without one; in any case a new one.
+        #[cfg(feature = "rayon")]
+        let (first, again) = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap().install(work);
+        #[cfg(not(feature = "rayon"))]
+        let (first, again) = std::thread::scope(|scope| scope.spawn(work).join().unwrap());
+        assert_eq!(again, [0, 0], "{}", kernel.name);
+        first_calls += first[0];
+    }
+    assert!(first_calls > 0, "first calls take memory: the count does not see it");
+}
+
 #[cfg(feature = "rayon")]
 mod pool {
     use super::*;

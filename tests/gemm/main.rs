@@ -4,6 +4,7 @@
 //! `spec`, which shares nothing with the library and computes in integers. `QGEMM_TEST_SCALE` (percent)
 //! scales the number of cases.
 
+mod batch;
 mod digest;
 mod epilogue;
 mod errors;

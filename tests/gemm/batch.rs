@@ -1,0 +1,247 @@
+//! Batches: each task's output is that of its product alone, whatever else runs, on any number of threads.
+
+use crate::support::{Fill, Layout, Matrix, Random, config, each_kernel, each_kernel_or_best, scale};
+use proptest::prelude::*;
+use qgemm::*;
+
+/// One product of a batch, with its operands.
+struct Operands {
+    a: Matrix<u8>,
+    b: Matrix<i8>,
+    packed: Option<PackedB>,
+    a_zero: Vec<i32>,
+    bias: Vec<i32>,
+    output: usize,
+}
+
+/// Where it is stored: one of them is.
+#[derive(Clone)]
+struct Stored {
+    sums: Matrix<i32>,
+    bytes: Matrix<i8>,
+    reals: Matrix<f32>,
+}
+
+impl Operands {
+    fn new((m, k, n): (usize, usize, usize), dispatch: &Dispatch, random: &mut Random) -> Self {
+        let layouts = [Layout::ROWS, Layout::COLS, Layout::INNER, Layout::LOOSE];
+        let mut layout = || layouts[random.below(4)];
+        let (of_a, of_b) = (layout(), layout());
+        let b = Matrix::filled(k, n, of_b, Fill::Mixed, random.next());
+        let packed = match random.below(3) {
+            0 => None,
+            1 => Some(PackedB::pack_with(dispatch, b.view(), ElementType::I8).unwrap()),
+            _ => Some(PackedB::pack_with(dispatch, b.view(), ElementType::U8).unwrap()),
+        };
+        Self {
+            a: Matrix::filled(m, k, of_a, Fill::Random, random.next()),
+            b,
+            packed,
+            a_zero: (0..m).map(|_| random.below(400) as i32 - 100).collect(),
+            bias: (0..n).map(|_| random.next() as i32 >> 12).collect(),
+            output: random.below(4),
+        }
+    }
+
+    fn gemm<'a>(&'a self, dispatch: &'a Dispatch) -> Gemm<'a> {
+        let b = self.packed.as_ref().map_or(Rhs::from(self.b.view()), Rhs::from);
+        Gemm::new(self.a.view(), b).a_zero(&self.a_zero).b_zero(-2).bias(&self.bias).dispatch(dispatch)
+    }
+
+    fn stored(&self) -> Stored {
+        let (m, n) = (self.a.rows, self.b.cols);
+        Stored {
+            sums: Matrix::random(m, n, Layout::INNER, 1),
+            bytes: Matrix::random(m, n, Layout::INNER, 2),
+            reals: Matrix::random(m, n, Layout::COLS, 3),
+        }
+    }
+
+    /// What the reference stores.
+    fn expected(&self, dispatch: &Dispatch) -> Stored {
+        let (gemm, mut c) = (self.gemm(dispatch), self.stored());
+        match self.output {
+            0 => c.sums.with_mut(|c| reference::run_i32(&gemm, c)),
+            1 => c.sums.with_mut(|c| reference::accumulate_i32(&gemm, c)),
+            2 => c.bytes.with_mut(|c| reference::run_requantized(&gemm, c, &bytes())),
+            _ => c.reals.with_mut(|c| reference::run_f32(&gemm, c, &Dequantize::new(0.1).unwrap())),
+        }
+        .unwrap();
+        c
+    }
+
+    /// Calls `f` with the task.
+    fn with_task(&self, dispatch: &Dispatch, c: &mut Stored, f: &mut dyn FnMut(Task<'_, '_>)) {
+        let gemm = self.gemm(dispatch);
+        match self.output {
+            0 => c.sums.with_mut(|c| f(Task::i32(gemm, c).unwrap())),
+            1 => c.sums.with_mut(|c| f(Task::accumulate_i32(gemm, c).unwrap())),
+            2 => c.bytes.with_mut(|c| f(Task::requantized(gemm, c, &bytes()).unwrap())),
+            _ => c.reals.with_mut(|c| f(Task::f32(gemm, c, &Dequantize::new(0.1).unwrap()).unwrap())),
+        }
+    }
+}
+
+fn bytes() -> Requantize<'static> {
+    Requantize::new(1e-3, 5).unwrap()
+}
+
+/// Runs `f` with the tasks of all operands at once.
+fn with_tasks(
+    dispatch: &Dispatch,
+    operands: &[Operands],
+    stored: &mut [Stored],
+    tasks: Vec<Task<'_, '_>>,
+    f: &mut dyn FnMut(Vec<Task<'_, '_>>),
+) {
+    let Some(((first, rest), (c, others))) = operands.split_first().zip(stored.split_first_mut()) else {
+        return f(tasks);
+    };
+    // A task borrows what its closure lends: the ones before it are handed down.
+    let mut tasks = Some(tasks);
+    first.with_task(dispatch, c, &mut |task| {
+        let mut tasks: Vec<Task<'_, '_>> = tasks.take().expect("called once").into_iter().collect();
+        tasks.push(task);
+        with_tasks(dispatch, rest, others, tasks, f);
+    });
+}
+
+/// Runs the batch and compares every element, gaps included.
+#[track_caller]
+fn check(dispatch: &Dispatch, operands: &[Operands], want: &[Stored], what: &str) {
+    let mut got: Vec<_> = operands.iter().map(Operands::stored).collect();
+    with_tasks(dispatch, operands, &mut got, Vec::new(), &mut |mut tasks| run_batch(&mut tasks).unwrap());
+    for (i, (got, want)) in got.iter().zip(want).enumerate() {
+        got.sums.assert_same(&want.sums, &format!("{what}, task {i}"));
+        got.bytes.assert_same(&want.bytes, &format!("{what}, task {i}"));
+        got.reals.assert_same(&want.reals, &format!("{what}, task {i}"));
+    }
+}
+
+#[cfg(feature = "rayon")]
+fn on_threads(f: &(dyn Fn(usize) + Sync)) {
+    for threads in [1, 2, 4] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| f(threads));
+    }
+}
+
+#[cfg(not(feature = "rayon"))]
+fn on_threads(f: &(dyn Fn(usize) + Sync)) {
+    f(1);
+}
+
+fn shape() -> impl Strategy<Value = (usize, usize, usize)> {
+    // Some are worth several threads, some are nothing.
+    prop_oneof![
+        4 => (0..20usize, 0..40usize, 0..40usize),
+        2 => (1..4usize, 1..200usize, 1..200usize),
+        1 => (30..90usize, 60..130usize, 60..160usize),
+    ]
+}
+
+proptest! {
+    #![proptest_config(config(60))]
+
+    #[test]
+    fn every_task_of_a_batch_is_its_product_alone(
+        shapes in prop::collection::vec(shape(), 0..12),
+        kernel in 0..64usize,
+        seed in any::<u64>(),
+    ) {
+        let kernels = each_kernel();
+        let (kernel, dispatch) = &kernels[kernel % kernels.len()];
+        let mut random = Random(seed);
+        let operands: Vec<_> = shapes.iter().map(|&shape| Operands::new(shape, dispatch, &mut random)).collect();
+        let want: Vec<_> = operands.iter().map(|operands| operands.expected(dispatch)).collect();
+        on_threads(&|threads| check(dispatch, &operands, &want, &format!("{}, {threads} threads", kernel.name)));
+    }
+}
+
+#[test]
+fn batches_even_and_uneven_are_right_on_every_kernel() {
+    // As attention has them; one task only; a large one among small ones, in each place; only empty ones.
+    let mut lists = vec![
+        vec![(64, 64, 96); 12],
+        vec![(257, 130, 129)],
+        vec![(200, 130, 129), (3, 4, 5), (1, 300, 7), (8, 8, 8)],
+        vec![(3, 4, 5), (1, 300, 7), (200, 130, 129), (8, 8, 8)],
+        vec![(3, 4, 5), (1, 300, 7), (8, 8, 8), (200, 130, 129)],
+        vec![(0, 9, 9), (9, 0, 9), (9, 9, 0), (0, 0, 0)],
+    ];
+    if scale() < 10 {
+        lists.drain(..2);
+    }
+    for (kernel, dispatch) in each_kernel_or_best() {
+        for shapes in &lists {
+            let mut random = Random(shapes.len() as u64);
+            let operands: Vec<_> =
+                shapes.iter().map(|&shape| Operands::new(shape, &dispatch, &mut random)).collect();
+            let want: Vec<_> = operands.iter().map(|operands| operands.expected(&dispatch)).collect();
+            on_threads(&|threads| {
+                check(&dispatch, &operands, &want, &format!("{} {threads} {shapes:?}", kernel.name));
+            });
+        }
+    }
+}
+
+#[test]
+fn a_batch_of_nothing_is_nothing() {
+    assert_eq!(run_batch(&mut []), Ok(()));
+}
+
+#[test]
+fn tasks_run_again_on_what_the_operands_then_hold() {
+    let (a, b) = ([1u8, 2], [3i8, 4]);
+    let mut c = [10i32];
+    let gemm = Gemm::new(MatRef::row_major(&a, 1, 2).unwrap(), MatRef::row_major(&b, 2, 1).unwrap());
+    let mut tasks = [Task::accumulate_i32(gemm, MatMut::row_major(&mut c, 1, 1).unwrap()).unwrap()];
+    run_batch(&mut tasks).unwrap();
+    run_batch(&mut tasks).unwrap();
+    tasks[0].run().unwrap();
+    assert!(format!("{tasks:?}").contains("Gemm"));
+    assert_eq!(c, [43]);
+}
+
+#[test]
+fn what_is_wrong_is_refused_when_a_task_is_made() {
+    let (a, b) = ([1u8, 2], [3i8, 4]);
+    let gemm = Gemm::new(MatRef::row_major(&a, 1, 2).unwrap(), MatRef::row_major(&b, 2, 1).unwrap());
+    fn view<T>(c: &mut [T]) -> MatMut<'_, T> {
+        MatMut::row_major(c, 1, 1).unwrap()
+    }
+    let wrong = gemm.bias(&[1, 2]);
+    let (bytes, reals) = (Requantize::new(1.0, 0).unwrap(), Dequantize::new(1.0).unwrap());
+    let length = Error::Length { argument: "bias", got: 2, need: 1 };
+    assert_eq!(Task::i32(wrong, view(&mut [0])).unwrap_err(), length);
+    assert_eq!(Task::accumulate_i32(wrong, view(&mut [0])).unwrap_err(), length);
+    assert_eq!(Task::requantized(wrong, view(&mut [0i8]), &bytes).unwrap_err(), length);
+    assert_eq!(Task::f32(wrong, view(&mut [0.0]), &reals).unwrap_err(), length);
+    let outside = bytes.clamp(256, 300).unwrap();
+    assert!(matches!(Task::requantized(gemm, view(&mut [0u8]), &outside), Err(Error::Clamp { .. })));
+}
+
+/// A B that no memory holds, after products that could run: none does.
+#[test]
+fn nothing_is_written_where_a_task_cannot_run() {
+    let (a, b) = ([1u8, 2], [3i8, 4]);
+    let (mut c, mut d) = ([7i32], [8i32]);
+    let good = Gemm::new(MatRef::row_major(&a, 1, 2).unwrap(), MatRef::row_major(&b, 2, 1).unwrap());
+    let endless_a = MatRef::new(&a, 1, 1 << 52, 0, 0).unwrap();
+    let endless = Gemm::new(endless_a, MatRef::new(&b, 1 << 52, 1, 0, 0).unwrap());
+    on_threads(&|_| {
+        let (mut c, mut d) = ([7i32], [8i32]);
+        let mut tasks = [
+            Task::i32(good, MatMut::row_major(&mut c, 1, 1).unwrap()).unwrap(),
+            Task::i32(endless, MatMut::row_major(&mut d, 1, 1).unwrap()).unwrap(),
+        ];
+        assert!(matches!(run_batch(&mut tasks), Err(Error::Memory { purpose: "packed b", .. })));
+        assert_eq!((c, d), ([7], [8]));
+    });
+    let mut tasks = [
+        Task::i32(good, MatMut::row_major(&mut c, 1, 1).unwrap()).unwrap(),
+        Task::i32(good, MatMut::row_major(&mut d, 1, 1).unwrap()).unwrap(),
+    ];
+    run_batch(&mut tasks).unwrap();
+    assert_eq!((c, d), ([11], [11]));
+}
