@@ -4,7 +4,8 @@ use crate::driver::{Call, Way};
 use crate::epilogue::{self, Stage};
 use crate::packed::Panel;
 use crate::scratch::Scratch;
-use crate::sink::Sink;
+use crate::sink::{Part, Sink};
+use crate::store;
 use crate::strip::Strip;
 use crate::terms::{self, Added, ColumnTerms, NOTHING, RowTerms};
 use crate::width::Width;
@@ -92,7 +93,7 @@ impl Band<'_> {
             let columns = self.columns(jr);
             let added = terms.added(call, self.way, columns.range.clone(), self.terms);
             let b = PanelRows { panel, bytes: call.b.panel_rows(panel, 0..call.k) };
-            let all = self.part(0..self.rows.len(), &columns);
+            let all = &self.part(0..self.rows.len(), &columns);
             let stage = Stage::new(sink, columns.range.clone());
             if epilogue::with_output(sink, &stage, all, panel.kernel.fused, |output| {
                 self.multiply(0..self.rows.len(), a, b, added, output);
@@ -103,7 +104,7 @@ impl Band<'_> {
             for ir in self.tiles() {
                 let c = &mut tile(&mut sums, ir.len(), columns.range.len(), nr);
                 self.multiply(ir.clone(), a, b, added, Output::Sums { c, accumulate: false });
-                epilogue::store(&sums, nr, &stage, sink, self.part(ir, &columns));
+                store::store(&sums, nr, &stage, sink, &self.part(ir, &columns));
             }
         }
     }
@@ -143,7 +144,7 @@ impl Band<'_> {
             let columns = self.columns(jr);
             if self.direct(sink, &columns).is_none() {
                 let stage = Stage::new(sink, columns.range.clone());
-                epilogue::store(sums, nr, &stage, sink, self.part(0..m, &columns));
+                store::store(sums, nr, &stage, sink, &self.part(0..m, &columns));
             }
         }
     }
@@ -180,7 +181,7 @@ impl Band<'_> {
             let columns = self.columns(jr);
             terms::correct_wide(call, self.way, columns.range.clone(), self.terms, sums, nr);
             let stage = Stage::new(sink, columns.range.clone());
-            epilogue::store_wide(sums, nr, &stage, sink, self.part(0..m, &columns));
+            store::store_wide(sums, nr, &stage, sink, &self.part(0..m, &columns));
         }
     }
 
@@ -221,9 +222,14 @@ impl Band<'_> {
         }
     }
 
-    /// Where some rows of the band and some columns lie in the sink: row, column, rows, columns.
-    fn part(&self, rows: Range<usize>, columns: &Columns) -> [usize; 4] {
-        [self.top + rows.start, columns.left, rows.len(), columns.range.len()]
+    /// Where some rows of the band and some columns lie.
+    fn part(&self, rows: Range<usize>, columns: &Columns) -> Part {
+        Part {
+            rows: self.rows.start + rows.start..self.rows.start + rows.end,
+            columns: columns.range.clone(),
+            top: self.top + rows.start,
+            left: columns.left,
+        }
     }
 
     /// The panels of the range that this band is for.

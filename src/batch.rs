@@ -55,7 +55,7 @@ impl<'a, 'c> Task<'a, 'c> {
     ) -> Result<Self, Error> {
         gemm.check((c.rows(), c.cols()))?;
         width::check(&gemm)?;
-        output.scale.check_columns(c.cols())?;
+        output.scale.check_shape(c.rows(), c.cols())?;
         let (lo, hi) = output.range(T::TYPE.range())?;
         let output = Bytes { scale: output.scale, zero_point: output.zero_point, lo, hi };
         Ok(Self::new(gemm, Sink::Bytes { c: c.block.into_bits(), output }))
@@ -68,7 +68,7 @@ impl<'a, 'c> Task<'a, 'c> {
     pub fn f32(gemm: Gemm<'a>, c: MatMut<'c, f32>, output: &Dequantize<'a>) -> Result<Self, Error> {
         gemm.check((c.rows(), c.cols()))?;
         width::check(&gemm)?;
-        output.check_columns(c.cols())?;
+        output.check_shape(c.rows(), c.cols())?;
         Ok(Self::new(gemm, Sink::F32 { c: c.block, output: *output }))
     }
 

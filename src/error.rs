@@ -85,6 +85,15 @@ pub enum Error {
         /// Whether zero is refused too.
         positive: bool,
     },
+    /// The scale of a row times that of a column is not finite.
+    ScaleProduct {
+        /// The row.
+        row: usize,
+        /// The column.
+        column: usize,
+        /// Their scales.
+        got: (f32, f32),
+    },
     /// An integer argument is outside its range.
     Range {
         /// The argument's name.
@@ -102,6 +111,11 @@ pub enum Error {
         got: (i32, i32),
         /// The range of the output type, if that is what it misses.
         output: Option<(i32, i32)>,
+    },
+    /// A clamp of an f32 output with `lo > hi` or a limit that is not a number.
+    RealClamp {
+        /// Lower and upper end.
+        got: (f32, f32),
     },
     /// A range of real numbers that is inverted, empty or not finite.
     RealRange {
@@ -182,6 +196,9 @@ impl fmt::Display for Error {
                 let must = if *positive { "positive" } else { "not negative" };
                 write!(f, "{argument}: value {index} was {got}, must be finite and {must}")
             }
+            Error::ScaleProduct { row, column, got: (x, y) } => {
+                write!(f, "scale: row {row} times column {column} was {x:e} times {y:e}, must be finite")
+            }
             Error::Range { argument, got, min, max } => {
                 write!(f, "{argument}: was {got}, must be in {min}..={max}")
             }
@@ -190,6 +207,9 @@ impl fmt::Display for Error {
             }
             Error::Clamp { got: (lo, hi), output: Some((min, max)) } => {
                 write!(f, "clamp: was {lo},{hi}, must leave some of the output type's {min}..={max}")
+            }
+            Error::RealClamp { got: (lo, hi) } => {
+                write!(f, "clamp: was {lo},{hi}, must be numbers and not inverted")
             }
             Error::RealRange { got: (lo, hi) } => {
                 write!(f, "range: was {lo},{hi}, must be finite, not empty, and ascending")

@@ -195,8 +195,8 @@ impl<'a> Gemm<'a> {
     /// Stores 8-bit values, requantized from the exact sums.
     ///
     /// # Errors
-    /// As [`run_i32`](Self::run_i32); also [`Error::Length`] if the number of scales is not N,
-    /// [`Error::Clamp`] if the clamp excludes all of `T`, and [`Error::ZeroPoint`] if the exact sum
+    /// As [`run_i32`](Self::run_i32); also [`Error::Length`] if the number of scales is not that of the
+    /// rows or columns, [`Error::Clamp`] if the clamp excludes all of `T`, and [`Error::ZeroPoint`] if the exact sum
     /// could reach 2^63.
     pub fn run_requantized<T: Quantized>(
         &self,
@@ -209,8 +209,8 @@ impl<'a> Gemm<'a> {
     /// Stores f32 values, scaled from the exact sums.
     ///
     /// # Errors
-    /// As [`run_i32`](Self::run_i32); also [`Error::Length`] if the number of scales or of bias values
-    /// is not N, and [`Error::ZeroPoint`] if the exact sum could reach 2^63.
+    /// As [`run_i32`](Self::run_i32); also [`Error::Length`] if the number of scales is not that of the
+    /// rows or columns or that of bias values not N, and [`Error::ZeroPoint`] if the exact sum could reach 2^63.
     pub fn run_f32(&self, c: MatMut<'_, f32>, output: &Dequantize<'_>) -> Result<(), Error> {
         Task::f32(*self, c, output)?.run()
     }

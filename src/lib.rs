@@ -74,8 +74,10 @@ mod packed;
 mod plan;
 mod quant;
 pub mod reference;
+mod scale;
 mod scratch;
 mod sink;
+mod store;
 mod strip;
 mod terms;
 mod width;
@@ -87,10 +89,11 @@ pub use error::Error;
 pub use gather::{Gather, Lhs};
 pub use gemm::{Gemm, Rhs, ZeroPoint};
 pub use matrix::{MatMut, MatRef};
-pub use output::{Dequantize, Requantize, Scale};
+pub use output::{Dequantize, Requantize};
 pub use packed::PackedB;
 pub use qgemm_kernels::{Caches, Features, Isa, Kernel};
 pub use quant::{QuantParams, dequantize, dynamic_quantize_linear, fold_bias, quantize, requantize_scale};
+pub use scale::Scale;
 pub use scratch::release_thread_memory;
 
 /// The README's example is tested like all others.

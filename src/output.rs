@@ -1,71 +1,6 @@
 //! The output stage as plain data: how an exact sum becomes the value that is stored.
 
-use crate::Error;
-
-/// Scales of the columns of the output: one for all, or one per column.
-///
-/// Made by `into()` from an `f32` or an `&[f32]`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Scale<'a> {
-    /// The same for every column.
-    PerTensor(f32),
-    /// One per column.
-    PerColumn(&'a [f32]),
-}
-
-impl From<f32> for Scale<'_> {
-    fn from(scale: f32) -> Self {
-        Scale::PerTensor(scale)
-    }
-}
-
-impl<'a> From<&'a [f32]> for Scale<'a> {
-    fn from(scales: &'a [f32]) -> Self {
-        Scale::PerColumn(scales)
-    }
-}
-
-impl<'a> From<&'a Vec<f32>> for Scale<'a> {
-    fn from(scales: &'a Vec<f32>) -> Self {
-        Scale::PerColumn(scales)
-    }
-}
-
-impl<'a, const N: usize> From<&'a [f32; N]> for Scale<'a> {
-    fn from(scales: &'a [f32; N]) -> Self {
-        Scale::PerColumn(scales)
-    }
-}
-
-impl Scale<'_> {
-    /// The scale of column `j`, which must exist.
-    pub(crate) fn at(&self, j: usize) -> f32 {
-        match self {
-            Scale::PerTensor(scale) => *scale,
-            Scale::PerColumn(scales) => scales[j],
-        }
-    }
-
-    fn check(&self) -> Result<(), Error> {
-        let one = match self {
-            Scale::PerTensor(scale) => &[*scale][..],
-            Scale::PerColumn(scales) => scales,
-        };
-        match one.iter().position(|s| !(s.is_finite() && *s >= 0.0)) {
-            None => Ok(()),
-            Some(index) => Err(Error::Scale { argument: "scale", index, got: one[index], positive: false }),
-        }
-    }
-
-    pub(crate) fn check_columns(&self, n: usize) -> Result<(), Error> {
-        match self {
-            Scale::PerColumn(scales) if scales.len() != n => {
-                Err(Error::Length { argument: "scale", got: scales.len(), need: n })
-            }
-            _ => Ok(()),
-        }
-    }
-}
+use crate::{Error, Scale};
 
 /// The greatest magnitude of an output zero point: up to it every step is exact in f32.
 const MAX_ZERO_POINT: i32 = 1 << 21;
@@ -83,12 +18,11 @@ pub struct Requantize<'a> {
 }
 
 impl<'a> Requantize<'a> {
-    /// With one scale, or one per column (`scale_a · scale_b / scale_out`), and the zero point of the
-    /// output.
+    /// With a [`Scale`] (`scale_a · scale_b / scale_out`) and the zero point of the output.
     ///
     /// # Errors
-    /// [`Error::Scale`] if a scale is negative or not finite, [`Error::Range`] if the zero point is
-    /// beyond ±2^21.
+    /// [`Error::Scale`] if a scale is negative or not finite, [`Error::ScaleProduct`] if the product of a
+    /// row's and a column's is not finite, [`Error::Range`] if the zero point is beyond ±2^21.
     pub fn new(scale: impl Into<Scale<'a>>, zero_point: i32) -> Result<Self, Error> {
         let scale = scale.into();
         scale.check()?;
@@ -121,34 +55,49 @@ impl<'a> Requantize<'a> {
     }
 }
 
-/// From the exact sum to f32: `f32(acc + bias) · scale + bias_f32`, the conversion, the product and
-/// the sum each rounded to nearest even.
+/// From the exact sum to f32: `clamp(f32(acc + bias) · scale + bias_f32, lo, hi)`, the conversion, the
+/// product and the sum each rounded to nearest even.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Dequantize<'a> {
     pub(crate) scale: Scale<'a>,
     pub(crate) bias: Option<&'a [f32]>,
+    pub(crate) clamp: (f32, f32),
 }
 
 impl<'a> Dequantize<'a> {
-    /// With one scale, or one per column (`scale_a · scale_b`).
+    /// With a [`Scale`] (`scale_a · scale_b`).
     ///
     /// # Errors
-    /// [`Error::Scale`] if a scale is negative or not finite.
+    /// [`Error::Scale`] if a scale is negative or not finite, [`Error::ScaleProduct`] if the product of a
+    /// row's and a column's is not finite.
     pub fn new(scale: impl Into<Scale<'a>>) -> Result<Self, Error> {
         let scale = scale.into();
         scale.check()?;
-        Ok(Self { scale, bias: None })
+        Ok(Self { scale, bias: None, clamp: (f32::NEG_INFINITY, f32::INFINITY) })
     }
 
-    /// Adds a bias, one value per column, after scaling. Its values are the caller's affair: what is
-    /// not finite there is not finite in the output.
+    /// Adds a bias, one value per column, after scaling; an integer bias of the product (see
+    /// [`Gemm::bias`](crate::Gemm::bias)) is added before. Its values are the caller's affair: what is not
+    /// finite there is not finite in the output.
     #[must_use]
     pub fn bias(self, bias: &'a [f32]) -> Self {
         Self { bias: Some(bias), ..self }
     }
 
-    pub(crate) fn check_columns(&self, n: usize) -> Result<(), Error> {
-        self.scale.check_columns(n)?;
+    /// Limits the output to [lo, hi], which may be infinite (ReLU is `clamp(0.0, f32::INFINITY)`). A NaN,
+    /// which only the bias can bring, stays NaN; a zero keeps its sign.
+    ///
+    /// # Errors
+    /// [`Error::RealClamp`] if a limit is NaN, or `lo > hi`.
+    pub fn clamp(self, lo: f32, hi: f32) -> Result<Self, Error> {
+        if lo <= hi {
+            return Ok(Self { clamp: (lo, hi), ..self });
+        }
+        Err(Error::RealClamp { got: (lo, hi) })
+    }
+
+    pub(crate) fn check_shape(&self, m: usize, n: usize) -> Result<(), Error> {
+        self.scale.check_shape(m, n)?;
         match self.bias {
             Some(bias) if bias.len() != n => {
                 Err(Error::Length { argument: "bias", got: bias.len(), need: n })

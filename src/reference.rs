@@ -42,11 +42,11 @@ pub fn run_requantized<T: Quantized>(
 ) -> Result<(), Error> {
     gemm.check((c.rows(), c.cols()))?;
     width::check(gemm)?;
-    output.scale.check_columns(c.cols())?;
+    output.scale.check_shape(c.rows(), c.cols())?;
     let (lo, hi) = output.range(T::TYPE.range())?;
     each(gemm, |i, j, acc| {
         // Wide enough for any f32 product: what is beyond i64 saturates far outside lo..=hi.
-        let rounded = (acc as f32 * output.scale.at(j)).round_ties_even() as i64;
+        let rounded = (acc as f32 * output.scale.at(i, j)).round_ties_even() as i64;
         let y = rounded.saturating_add(i64::from(output.zero_point)).clamp(lo.into(), hi.into());
         *element(&mut c, i, j) = T::from_bits(y as u8);
     });
@@ -60,10 +60,18 @@ pub fn run_requantized<T: Quantized>(
 pub fn run_f32(gemm: &Gemm<'_>, mut c: MatMut<'_, f32>, output: &Dequantize<'_>) -> Result<(), Error> {
     gemm.check((c.rows(), c.cols()))?;
     width::check(gemm)?;
-    output.check_columns(c.cols())?;
+    output.check_shape(c.rows(), c.cols())?;
     each(gemm, |i, j, acc| {
-        let product = acc as f32 * output.scale.at(j);
-        *element(&mut c, i, j) = output.bias.map_or(product, |bias| product + bias[j]);
+        let product = acc as f32 * output.scale.at(i, j);
+        let y = output.bias.map_or(product, |bias| product + bias[j]);
+        let (lo, hi) = output.clamp;
+        *element(&mut c, i, j) = if y < lo {
+            lo
+        } else if y > hi {
+            hi
+        } else {
+            y
+        };
     });
     Ok(())
 }

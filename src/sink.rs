@@ -1,7 +1,9 @@
 //! Where a product goes: an output block, and what its values are made with.
 
-use crate::output::{Dequantize, Scale};
+use crate::output::Dequantize;
+use crate::scale::Scale;
 use qgemm_kernels::block::BlockMut;
+use std::ops::Range;
 
 /// The output stage of 8-bit results; `lo..=hi` lies within the output type.
 #[derive(Clone, Copy)]
@@ -17,6 +19,23 @@ pub(crate) enum Sink<'c, 'o> {
     I32 { c: BlockMut<'c, i32>, accumulate: bool },
     Bytes { c: BlockMut<'c, u8>, output: Bytes<'o> },
     F32 { c: BlockMut<'c, f32>, output: Dequantize<'o> },
+}
+
+/// A part of the output: where it lies in the whole matrix, and where in a sink.
+pub(crate) struct Part {
+    pub(crate) rows: Range<usize>,
+    pub(crate) columns: Range<usize>,
+    /// The first row, as one of the sink.
+    pub(crate) top: usize,
+    /// The first column, as one of the sink.
+    pub(crate) left: usize,
+}
+
+impl Part {
+    /// Its elements, of a sink's block.
+    pub(crate) fn of<'b, T>(&self, block: &'b mut BlockMut<'_, T>) -> BlockMut<'b, T> {
+        block.part(self.top, self.left, self.rows.len(), self.columns.len())
+    }
 }
 
 impl<'c, 'o> Sink<'c, 'o> {

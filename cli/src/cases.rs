@@ -35,14 +35,16 @@ pub enum Zero {
 pub enum Output {
     Sums { accumulate: bool },
     Bytes { element: ElementType, scale: Factor, zero: i32, clamp: Option<(i32, i32)> },
-    Floats { scale: Factor, bias: Option<Vec<f32>> },
+    Floats { scale: Factor, bias: Option<Vec<f32>>, clamp: Option<(f32, f32)> },
 }
 
-/// A scale, or one per column.
+/// A scale, or one per column, per row, or per row and column.
 #[derive(Debug)]
 pub enum Factor {
     One(f32),
-    Each(Vec<f32>),
+    Columns(Vec<f32>),
+    Rows(Vec<f32>),
+    Both(Vec<f32>, Vec<f32>),
 }
 
 /// A product with everything that can be said about it.
@@ -74,7 +76,7 @@ impl Case {
         let (m, k, n) = shape(rng);
         let [a_type, b_type] = [(); 2].map(|()| element(rng));
         let other = if a_type == I8 { U8 } else { I8 };
-        let output = output(rng, a_type, (k, n));
+        let output = output(rng, a_type, (m, k, n));
         // Where the exact sum is needed it has to stay below 2^63.
         let far = matches!(output, Output::Sums { .. });
         Self {
@@ -214,13 +216,17 @@ fn bias(rng: &mut Random, n: usize) -> Vec<i32> {
     (0..n).map(|_| rng.random_range(-most..=most)).collect()
 }
 
-fn output(rng: &mut Random, a: ElementType, (k, n): (usize, usize)) -> Output {
+fn output(rng: &mut Random, a: ElementType, shape: (usize, usize, usize)) -> Output {
+    let n = shape.2;
     match rng.random_range(0..8) {
         0..2 => Output::Sums { accumulate: false },
         2 => Output::Sums { accumulate: true },
         3 => Output::Floats {
-            scale: factor(rng, k, n),
+            scale: factor(rng, shape),
             bias: rng.random_bool(0.5).then(|| (0..n).map(|_| rng.random_range(-1e6..1e6)).collect()),
+            clamp: rng
+                .random_bool(0.3)
+                .then(|| (rng.random_range(-1e3..0.0), rng.random_range(0.0..f32::MAX))),
         },
         _ => {
             // Mostly the type of the activations, as in a network.
@@ -240,17 +246,17 @@ fn output(rng: &mut Random, a: ElementType, (k, n): (usize, usize)) -> Output {
                     _ => (x.min(y), x.max(y)),
                 }
             });
-            Output::Bytes { element, scale: factor(rng, k, n), zero, clamp }
+            Output::Bytes { element, scale: factor(rng, shape), zero, clamp }
         }
     }
 }
 
 /// Scales about that which spreads sums of K products over 8 bits; powers of two, which make ties; and
 /// extreme ones.
-fn factor(rng: &mut Random, k: usize, n: usize) -> Factor {
+fn factor(rng: &mut Random, (m, k, n): (usize, usize, usize)) -> Factor {
     let usual = 1.0 / (50.0 * ((k + 1) as f32).sqrt());
     let kind = rng.random_range(0..12);
-    let mut one = || match kind {
+    let one = |rng: &mut Random| match kind {
         0..7 => usual * rng.random_range(0.01..2.0f32),
         7 => 0.5f32.powi(rng.random_range(0..16)),
         8 => rng.random_range(1e-9..1e-6),
@@ -258,7 +264,14 @@ fn factor(rng: &mut Random, k: usize, n: usize) -> Factor {
         10 => f32::from_bits(rng.random_range(0..=f32::MAX.to_bits())),
         _ => 1.0,
     };
-    if n > 0 && kind % 2 == 0 { Factor::Each((0..n).map(|_| one()).collect()) } else { Factor::One(one()) }
+    let some = |rng: &mut Random, len| -> Vec<f32> { (0..len).map(|_| one(rng)).collect() };
+    match rng.random_range(0..6) {
+        0..3 => Factor::Columns(some(rng, n)),
+        3 => Factor::Rows(some(rng, m)),
+        // At most 1, so that every product is finite.
+        4 => Factor::Both(some(rng, m), (0..n).map(|_| rng.random_range(0.0..1.0)).collect()),
+        _ => Factor::One(one(rng)),
+    }
 }
 
 impl std::fmt::Display for Case {
@@ -285,9 +298,10 @@ impl std::fmt::Display for Case {
                 let clamp = clamp.map_or("no clamp".into(), |(lo, hi)| format!("clamp {lo},{hi}"));
                 write!(f, "  output   {element}, scale {scale}, zero point {zero}, {clamp}")
             }
-            Output::Floats { scale, bias } => {
+            Output::Floats { scale, bias, clamp } => {
                 let bias = bias.as_deref().map_or("none".into(), brief);
-                write!(f, "  output   f32, scale {scale}, bias {bias}")
+                let clamp = clamp.map_or("no clamp".into(), |(lo, hi)| format!("clamp {lo},{hi}"));
+                write!(f, "  output   f32, scale {scale}, bias {bias}, {clamp}")
             }
         }
     }
@@ -312,7 +326,11 @@ impl std::fmt::Display for Factor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Factor::One(scale) => write!(f, "{scale:e}"),
-            Factor::Each(scales) => f.write_str(&brief(scales)),
+            Factor::Columns(scales) => write!(f, "per column {}", brief(scales)),
+            Factor::Rows(scales) => write!(f, "per row {}", brief(scales)),
+            Factor::Both(rows, columns) => {
+                write!(f, "per row {} times per column {}", brief(rows), brief(columns))
+            }
         }
     }
 }

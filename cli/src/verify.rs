@@ -173,7 +173,9 @@ impl Factor {
     fn as_argument(&self) -> Scale<'_> {
         match self {
             Factor::One(scale) => Scale::PerTensor(*scale),
-            Factor::Each(scales) => Scale::PerColumn(scales),
+            Factor::Columns(scales) => Scale::PerColumn(scales),
+            Factor::Rows(scales) => Scale::PerRow(scales),
+            Factor::Both(rows, columns) => Scale::RowsByColumns { rows, columns },
         }
     }
 }
@@ -240,10 +242,13 @@ impl Case {
                     Outcome::Unsigned(c)
                 }
             }
-            Output::Floats { scale, bias } => {
+            Output::Floats { scale, bias, clamp } => {
                 let mut output = Dequantize::new(scale.as_argument())?;
                 if let Some(bias) = bias {
                     output = output.bias(bias);
+                }
+                if let Some((lo, hi)) = *clamp {
+                    output = output.clamp(lo, hi)?;
                 }
                 let mut c: Vec<f32> = (0..len).map(|i| f32::from_bits(before(i) as u32)).collect();
                 let view = MatMut::new(&mut c, m, n, row_stride, col_stride)?;

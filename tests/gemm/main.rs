@@ -13,6 +13,7 @@ mod golden;
 mod isa;
 mod products;
 mod proven;
+mod scales;
 mod shapes;
 mod spec;
 mod support;
