@@ -117,6 +117,15 @@ pub enum Error {
         /// Lower and upper end.
         got: (f32, f32),
     },
+    /// A real number to be quantized that is infinite or not a number.
+    NotFinite {
+        /// Its row.
+        row: usize,
+        /// Its column.
+        column: usize,
+        /// The number.
+        got: f32,
+    },
     /// A range of real numbers that is inverted, empty or not finite.
     RealRange {
         /// Lower and upper end.
@@ -210,6 +219,9 @@ impl fmt::Display for Error {
             }
             Error::RealClamp { got: (lo, hi) } => {
                 write!(f, "clamp: was {lo},{hi}, must be numbers and not inverted")
+            }
+            Error::NotFinite { row, column, got } => {
+                write!(f, "a: element ({row}, {column}) was {got}, must be finite")
             }
             Error::RealRange { got: (lo, hi) } => {
                 write!(f, "range: was {lo},{hi}, must be finite, not empty, and ascending")

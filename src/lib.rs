@@ -55,14 +55,15 @@
 //!
 //! A thread keeps its scratch between calls: after the first call of a size nothing is allocated on one
 //! thread or on a pool's threads. Scratch takes at most about twice the second-level cache (1 to 4 MiB)
-//! per thread. A B that is not packed ahead is packed into memory that the thread keeps as well;
-//! [`release_thread_memory`] frees both.
+//! per thread. A B that is not packed ahead is packed into memory that the thread keeps as well, and an A
+//! that is quantized by the call ([`DynamicGemm`]) lies in such memory; [`release_thread_memory`] frees all.
 #![forbid(unsafe_code)]
 
 mod band;
 mod batch;
 mod dispatch;
 mod driver;
+mod dynamic;
 mod element;
 mod epilogue;
 mod error;
@@ -73,6 +74,7 @@ mod output;
 mod packed;
 mod plan;
 mod quant;
+mod real;
 pub mod reference;
 mod scale;
 mod scratch;
@@ -84,6 +86,7 @@ mod width;
 
 pub use batch::{Task, run_batch};
 pub use dispatch::Dispatch;
+pub use dynamic::DynamicGemm;
 pub use element::{ElementType, Operand, Quantized};
 pub use error::Error;
 pub use gather::{Gather, Lhs};

@@ -2,6 +2,7 @@
 
 use crate::Error;
 use crate::element::Quantized;
+use crate::real::{self, Scheme, Span};
 
 /// The affine map of a quantized tensor: `real = scale * (q - zero_point)`.
 ///
@@ -50,7 +51,8 @@ impl QuantParams {
     /// # Errors
     /// As [`QuantParams::from_range`]; a value that is not finite makes the range so.
     pub fn from_data(data: &[f32], qmin: i32, qmax: i32) -> Result<Self, Error> {
-        let (mut lo, mut hi) = min_max(data)?;
+        let span = span(data)?;
+        let (mut lo, mut hi) = (span.lo(), span.hi());
         check_q_range(qmin, qmax)?;
         if lo == hi {
             (lo, hi) = (lo.min(0.0), hi.max(0.0));
@@ -77,36 +79,17 @@ fn check_q_range(qmin: i32, qmax: i32) -> Result<(), Error> {
     Err(Error::Range { argument: "qmax", got: i64::from(qmax), min, max })
 }
 
-/// The least and the greatest value; (0, 0) of no values.
-fn min_max(data: &[f32]) -> Result<(f32, f32), Error> {
-    let Some(&first) = data.first() else { return Ok((0.0, 0.0)) };
-    let (lo, hi, finite) = min_max_loop(data, first);
-    if finite {
-        return Ok((lo, hi));
+/// The span of some values, which are finite; that of 0 for none.
+fn span(data: &[f32]) -> Result<Span, Error> {
+    if data.is_empty() {
+        return Ok(Span::ZERO);
+    }
+    let span = real::span(data);
+    if span.is_finite() {
+        return Ok(span);
     }
     let wrong = f64::from(*data.iter().find(|x| !x.is_finite()).unwrap_or(&f32::NAN));
     Err(Error::RealRange { got: (wrong, wrong) })
-}
-
-/// Also whether all are finite.
-#[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
-fn min_max_loop(data: &[f32], first: f32) -> (f32, f32, bool) {
-    const LANES: usize = 32;
-    let (mut lo, mut hi, mut far) = ([first; LANES], [first; LANES], [0u32; LANES]);
-    let (parts, rest) = data.as_chunks::<LANES>();
-    for part in parts {
-        for l in 0..LANES {
-            let x = part[l];
-            lo[l] = if x < lo[l] { x } else { lo[l] };
-            hi[l] = if x > hi[l] { x } else { hi[l] };
-            // Of magnitudes the bits are in order, those of infinity and NaN the last.
-            far[l] = far[l].max(x.abs().to_bits());
-        }
-    }
-    let lo = lo.iter().chain(rest).fold(first, |a, &b| a.min(b));
-    let hi = hi.iter().chain(rest).fold(first, |a, &b| a.max(b));
-    let finite = far.iter().all(|&far| far < f32::INFINITY.to_bits());
-    (lo, hi, finite && rest.iter().all(|x| x.is_finite()))
 }
 
 /// `out = saturate(round_half_even(x / scale) + zero_point)`. Infinities saturate, NaN becomes the
@@ -117,34 +100,8 @@ fn min_max_loop(data: &[f32], first: f32) -> (f32, f32, bool) {
 pub fn quantize<T: Quantized>(x: &[f32], params: QuantParams, out: &mut [T]) -> Result<(), Error> {
     params.check()?;
     same_length(x.len(), out.len())?;
-    quantize_loop(x, params, T::TYPE.range(), bytemuck::cast_slice_mut(out));
+    real::quantize(x, params, T::TYPE.range(), bytemuck::cast_slice_mut(out));
     Ok(())
-}
-
-/// Adding this to an f64 of magnitude at most 2^51 rounds it to an integer, half to even.
-const ROUND: f64 = 1.5 * (1u64 << 52) as f64;
-
-#[multiversion::multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
-fn quantize_loop(x: &[f32], params: QuantParams, (qmin, qmax): (i32, i32), out: &mut [u8]) {
-    let zero = f64::from(params.zero_point);
-    // Both differences are exact, and clamping to integers before rounding is clamping after it.
-    let (lo, hi) = (f64::from(qmin) - zero, f64::from(qmax) - zero);
-    let nan = 0.0f64.max(lo).min(hi);
-    for (&x, out) in x.iter().zip(out) {
-        let steps = f64::from(x / params.scale);
-        let steps = if steps.is_nan() {
-            nan
-        } else if steps < lo {
-            lo
-        } else if steps > hi {
-            hi
-        } else {
-            steps
-        };
-        // The low bits of the sum are those of the rounded integer, modulo any power of two up to 2^51.
-        let rounded = (steps + ROUND).to_bits() as u8;
-        *out = rounded.wrapping_add(params.zero_point as u8);
-    }
 }
 
 /// `out = f32(q - zero_point) * scale`, the difference exact, each of the two steps rounded to
@@ -222,17 +179,11 @@ pub fn requantize_scale(a_scale: f32, b_scale: f32, y_scale: f32) -> f32 {
 /// is not finite.
 pub fn dynamic_quantize_linear(x: &[f32], out: &mut [u8]) -> Result<QuantParams, Error> {
     same_length(x.len(), out.len())?;
-    let (lo, hi) = min_max(x)?;
-    let (lo, hi) = (lo.min(0.0), hi.max(0.0));
-    let mut scale = (hi - lo) / 255.0;
-    if !scale.is_finite() {
-        return Err(Error::RealRange { got: (f64::from(lo), f64::from(hi)) });
+    let span = span(x)?.join(Span::ZERO);
+    let params = Scheme::Asymmetric.params(span);
+    if !params.scale.is_finite() {
+        return Err(Error::RealRange { got: (span.lo().into(), span.hi().into()) });
     }
-    if scale == 0.0 {
-        scale = 1.0;
-    }
-    let zero_point = (-lo / scale).round_ties_even().clamp(0.0, 255.0) as i32;
-    let params = QuantParams { scale, zero_point };
     quantize(x, params, out)?;
     Ok(params)
 }
@@ -261,7 +212,11 @@ mod tests {
         let specials = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0, -0.0, f32::MAX, f32::MIN_POSITIVE];
         let mut x: Vec<f32> = specials.to_vec();
         x.extend((-2000..2000).map(|i| i as f32 * 0.25));
-        for zero_point in [0, 5, -190, 127, -128, 300, i32::MIN, i32::MAX, 1 << 25] {
+        // Also about the bound up to which f32 serves, from either side.
+        let (max, min) = (1 << 22, -(1 << 22));
+        let bounds = [max - 128, max - 127, max, max + 1, min + 127, min + 255, min + 256, min - 1];
+        for zero_point in [0, 5, -190, 127, -128, 300, i32::MIN, i32::MAX, 1 << 25].into_iter().chain(bounds)
+        {
             for scale in [0.5, 1.0, 0.157_480_32, f32::MIN_POSITIVE, 1e30] {
                 let p = QuantParams { scale, zero_point };
                 let (mut i, mut u) = (vec![0i8; x.len()], vec![0u8; x.len()]);

@@ -3,10 +3,13 @@
 //! Same arguments and same errors as the methods of [`Gemm`], none of its machinery: every sum is an
 //! i64, one product at a time, and rounding is the standard library's.
 
-use crate::element::Quantized;
+use crate::dynamic::DynamicGemm;
+use crate::element::{Operand, Quantized};
 use crate::gemm::Rhs;
 use crate::output::{Dequantize, Requantize};
-use crate::{Error, Gemm, MatMut, width};
+use crate::real::Scheme;
+use crate::{Error, Gemm, MatMut, MatRef, QuantParams, Scale, width};
+use std::ops::Range;
 
 /// [`Gemm::run_i32`].
 ///
@@ -74,6 +77,74 @@ pub fn run_f32(gemm: &Gemm<'_>, mut c: MatMut<'_, f32>, output: &Dequantize<'_>)
         };
     });
     Ok(())
+}
+
+/// [`DynamicGemm::run_f32`].
+///
+/// # Errors
+/// As the method's.
+pub fn run_dynamic_f32(
+    gemm: &DynamicGemm<'_>,
+    c: MatMut<'_, f32>,
+    output: &Dequantize<'_>,
+) -> Result<(), Error> {
+    gemm.check((c.rows(), c.cols()), output)?;
+    let (m, k) = (gemm.a.rows(), gemm.a.cols());
+    let params: Vec<QuantParams> = match gemm.per_tensor {
+        true => vec![dynamic_params(gemm, 0..m)?; m],
+        false => (0..m).map(|i| dynamic_params(gemm, i..i + 1)).collect::<Result<_, _>>()?,
+    };
+    let (qmin, qmax) = if gemm.scheme == Scheme::Symmetric { (-127, 127) } else { (0, 255) };
+    let quantized = (0..m).flat_map(|i| (0..k).map(move |l| (i, l))).map(|(i, l)| {
+        let steps = (real(gemm, i, l) / params[i].scale).round_ties_even() as i64;
+        (steps + i64::from(params[i].zero_point)).clamp(qmin, qmax) as u8
+    });
+    let quantized: Vec<u8> = quantized.collect();
+    let zeros: Vec<i32> = params.iter().map(|params| params.zero_point).collect();
+    let rows = params.iter().enumerate().map(|(i, params)| match output.scale {
+        Scale::PerTensor(b) => params.scale * b,
+        Scale::PerRow(rows) | Scale::RowsByColumns { rows, .. } => params.scale * rows[i],
+        Scale::PerColumn(_) => params.scale,
+    });
+    let rows: Vec<f32> = rows.collect();
+    let scale = match output.scale {
+        Scale::PerTensor(_) | Scale::PerRow(_) => Scale::PerRow(&rows),
+        Scale::PerColumn(columns) | Scale::RowsByColumns { columns, .. } => {
+            Scale::RowsByColumns { rows: &rows, columns }
+        }
+    };
+    scale.check()?;
+    let a = Operand { bits: MatRef::row_major(&quantized, m, k)?, element: gemm.scheme.element() };
+    run_f32(&gemm.with(a, &zeros), c, &Dequantize { scale, ..*output })
+}
+
+fn real(gemm: &DynamicGemm<'_>, i: usize, l: usize) -> f32 {
+    *gemm.a.get(i, l).expect("the shapes were checked")
+}
+
+/// From the values of some rows, taken together.
+fn dynamic_params(gemm: &DynamicGemm<'_>, rows: Range<usize>) -> Result<QuantParams, Error> {
+    let (mut lo, mut hi) = (0f32, 0f32);
+    for (row, column) in rows.flat_map(|i| (0..gemm.a.cols()).map(move |l| (i, l))) {
+        let got = real(gemm, row, column);
+        if !got.is_finite() {
+            return Err(Error::NotFinite { row, column, got });
+        }
+        (lo, hi) = (lo.min(got), hi.max(got));
+    }
+    let scale = match gemm.scheme {
+        Scheme::Symmetric => hi.max(-lo) / 127.0,
+        Scheme::Asymmetric => (hi - lo) / 255.0,
+    };
+    match (scale, gemm.scheme) {
+        (f32::INFINITY, _) => Err(Error::RealRange { got: (lo.into(), hi.into()) }),
+        (0.0, _) => Ok(QuantParams { scale: 1.0, zero_point: 0 }),
+        (_, Scheme::Symmetric) => Ok(QuantParams { scale, zero_point: 0 }),
+        (_, Scheme::Asymmetric) => {
+            let zero_point = (-lo / scale).round_ties_even().clamp(0.0, 255.0) as i32;
+            Ok(QuantParams { scale, zero_point })
+        }
+    }
 }
 
 fn element<'m, T>(c: &'m mut MatMut<'_, T>, i: usize, j: usize) -> &'m mut T {

@@ -3,6 +3,7 @@
 //! Each buffer is taken out of its thread's slot while in use: a task that rayon runs on this thread
 //! meanwhile finds the slot empty and makes its own.
 
+use crate::dynamic::Quantized;
 use crate::packed::PackedB;
 use crate::terms::RowTerms;
 use qgemm_kernels::pack::Line;
@@ -24,6 +25,7 @@ pub(crate) struct Scratch {
 
 thread_local! {
     static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
+    static QUANTIZED: Cell<Option<Box<Quantized>>> = const { Cell::new(None) };
     static PACKED: Cell<Option<Box<PackedB>>> = const { Cell::new(None) };
 }
 
@@ -50,11 +52,17 @@ pub(crate) fn with_packed<R>(f: impl FnOnce(&mut Option<Box<PackedB>>) -> R) -> 
     borrow(&PACKED, f)
 }
 
-/// Frees the memory that the calling thread keeps for later calls: buffers of bounded size, and the
-/// largest B that this thread packed for a one-shot product.
+/// Calls `f` with this thread's room for activations that are quantized by the call.
+pub(crate) fn with_quantized<R>(f: impl FnOnce(&mut Quantized) -> R) -> R {
+    borrow(&QUANTIZED, |quantized| f(quantized.get_or_insert_default()))
+}
+
+/// Frees the memory that the calling thread keeps for later calls: buffers of bounded size, the
+/// largest B that this thread packed for a one-shot product, and the largest A that it quantized.
 pub fn release_thread_memory() {
     borrow(&SCRATCH, |slot| *slot = None);
     borrow(&PACKED, |slot| *slot = None);
+    borrow(&QUANTIZED, |slot| *slot = None);
 }
 
 #[cfg(test)]

@@ -314,6 +314,43 @@ fn after_the_first_call_a_batch_on_one_thread_allocates_nothing() {
     assert!(first_calls > 0, "first calls take memory: the count does not see it");
 }
 
+#[test]
+fn after_the_first_call_a_dynamic_product_allocates_nothing() {
+    let _turn = turn();
+    for kernel in kernels() {
+        for one_shot in [false, true] {
+            let product = Product::new(kernel, Path { shape: (33, 70, 40), one_shot, ..Path::default() });
+            let real = |(i, &byte): (usize, &u8)| f32::from(byte) - i as f32 / 7.0;
+            let real: Vec<f32> = product.a.iter().enumerate().map(real).collect();
+            let columns = vec![0.1; 70];
+            let run = |stores: &mut Stores| {
+                let a = MatRef::row_major(&real, 33, 40).unwrap();
+                let b = MatRef::row_major(&product.b, 40, 70).unwrap();
+                let b = if one_shot { Rhs::from(b) } else { Rhs::from(&product.packed) };
+                let gemm = DynamicGemm::new(a, b).dispatch(&product.dispatch);
+                let output = Dequantize::new(&columns).unwrap();
+                for gemm in [gemm, gemm.asymmetric(), gemm.per_tensor(), gemm.asymmetric().per_tensor()] {
+                    let c = MatMut::row_major(&mut stores.reals, 33, 70).unwrap();
+                    gemm.run_f32(c, &output).unwrap();
+                }
+            };
+            std::thread::scope(|scope| {
+                let counted = scope.spawn(|| {
+                    let mut stores = product.stores();
+                    ENLISTED.set(Some(0));
+                    let first = allocations(|| run(&mut stores));
+                    let again = allocations(|| (0..3).for_each(|_| run(&mut stores)));
+                    ENLISTED.set(None);
+                    (first, again)
+                });
+                let (first, again) = counted.join().unwrap();
+                assert!(first[0] > 0, "a first call takes memory: the count does not see it");
+                assert_eq!(again, [0, 0], "{} {one_shot}", kernel.name);
+            });
+        }
+    }
+}
+
 #[cfg(feature = "rayon")]
 mod pool {
     use super::*;

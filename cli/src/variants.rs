@@ -5,10 +5,7 @@ use crate::shapes::Shape;
 use crate::timing::best_time;
 use anyhow::Result;
 use qgemm::ElementType::{self, I8, U8};
-use qgemm::{
-    Dequantize, Dispatch, Error, Gemm, MatMut, MatRef, PackedB, Quantized, Requantize,
-    dynamic_quantize_linear,
-};
+use qgemm::{Dequantize, Dispatch, DynamicGemm, Error, Gemm, MatMut, MatRef, PackedB, Quantized, Requantize};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, RngExt, SeedableRng};
 
@@ -23,7 +20,8 @@ pub enum Work {
     Bytes,
     /// The packing of B alone.
     Pack,
-    /// f32 in, quantized per call on their range, f32 out, with a scale per column.
+    /// f32 in, each row quantized by the call (symmetrically to i8, or with a zero point to u8), f32 out, with
+    /// a scale per column.
     Floats,
 }
 
@@ -37,7 +35,7 @@ pub struct Variant {
     pub default: bool,
 }
 
-pub const VARIANTS: [Variant; 8] = [
+pub const VARIANTS: [Variant; 9] = [
     Variant { name: "u8s8s32", work: Work::Sums, a: U8, default: true },
     Variant { name: "s8s8s32", work: Work::Sums, a: I8, default: true },
     Variant { name: "u8s8u8_zp", work: Work::Bytes, a: U8, default: true },
@@ -45,7 +43,8 @@ pub const VARIANTS: [Variant; 8] = [
     Variant { name: "u8s8s32_dynb", work: Work::SumsOfPlainB, a: U8, default: false },
     Variant { name: "s8s8s32_dynb", work: Work::SumsOfPlainB, a: I8, default: false },
     Variant { name: "pack", work: Work::Pack, a: U8, default: false },
-    Variant { name: "f32_dynamic", work: Work::Floats, a: U8, default: false },
+    Variant { name: "f32_dynamic", work: Work::Floats, a: I8, default: false },
+    Variant { name: "f32_dynamic_zp", work: Work::Floats, a: U8, default: false },
 ];
 
 /// The matrices of a shape.
@@ -133,17 +132,32 @@ impl Variant {
     /// What the result has to be, before the output stage, whatever the kernel.
     pub fn expected(&self, operands: &Operands) -> Expected {
         let zero = if self.work == Work::Bytes { zero_points(self.a).0 } else { 0 };
+        let k = operands.shape.k;
+        fn less<T: Quantized>(row: &[T], zero: i32) -> Vec<i64> {
+            row.iter().map(|a| i64::from(a.to_i32() - zero)).collect()
+        }
         match (self.work, self.a) {
             (Work::Pack, _) => Expected { rows: Vec::new(), sums: Vec::new() },
-            (Work::Floats, _) => {
-                let (scale, zero) = dynamic_parameters(&operands.floats);
-                let quantize = |x: &f32| ((x / scale).round_ties_even() as i32 + zero).clamp(0, 255) as u8;
-                let a: Vec<u8> = operands.floats.iter().map(quantize).collect();
-                expected(operands, &a, zero)
-            }
-            (_, U8) => expected(operands, &operands.unsigned, zero),
-            (_, I8) => expected(operands, &operands.signed, zero),
+            (Work::Floats, _) => expected(operands, |i| self.quantized(&operands.floats[i * k..][..k])),
+            (_, U8) => expected(operands, |i| less(&operands.unsigned[i * k..][..k], zero)),
+            (_, I8) => expected(operands, |i| less(&operands.signed[i * k..][..k], zero)),
         }
+    }
+
+    /// What a row of floats becomes, less its zero point.
+    fn quantized(&self, row: &[f32]) -> Vec<i64> {
+        let (scale, zero) = self.parameters(row);
+        let (lo, hi) = if self.a == I8 { (-127, 127) } else { (0, 255) };
+        let steps = row.iter().map(|x| (x / scale).round_ties_even() as i64 + zero);
+        steps.map(|q| q.clamp(lo, hi) - zero).collect()
+    }
+
+    /// Scale and zero point of a row of floats, as their definition has them.
+    fn parameters(&self, row: &[f32]) -> (f32, i64) {
+        let (lo, hi) = row.iter().fold((0.0f32, 0.0f32), |(lo, hi), &x| (lo.min(x), hi.max(x)));
+        let scale = if self.a == I8 { hi.max(-lo) / 127.0 } else { (hi - lo) / 255.0 };
+        let scale = if scale == 0.0 { 1.0 } else { scale };
+        (scale, if self.a == I8 { 0 } else { (-lo / scale).round_ties_even().clamp(0.0, 255.0) as i64 })
     }
 
     /// Checks the result once and takes the time.
@@ -157,7 +171,7 @@ impl Variant {
         let packed = PackedB::pack_with(dispatch, operands.b()?, self.a)?;
         let (seconds, error) = match (self.work, self.a) {
             (Work::Pack, _) => time_pack(operands, &packed, dispatch, quick)?,
-            (Work::Floats, _) => time_floats(operands, expected, &packed, quick)?,
+            (Work::Floats, _) => time_floats(self, operands, expected, &packed, quick)?,
             (Work::Bytes, U8) => time_bytes(operands, &operands.unsigned, expected, &packed, quick)?,
             (Work::Bytes, I8) => time_bytes(operands, &operands.signed, expected, &packed, quick)?,
             (Work::Sums, U8) => time_sums(operands, &operands.unsigned, expected, Gemm::new, &packed, quick)?,
@@ -191,16 +205,15 @@ impl Variant {
 }
 
 /// A few rows, or all if that is little work.
-fn expected<T: Quantized>(operands: &Operands, a: &[T], zero: i32) -> Expected {
-    let Shape { m, k, n } = operands.shape;
+fn expected(operands: &Operands, row: impl Fn(usize) -> Vec<i64>) -> Expected {
+    let Shape { m, n, .. } = operands.shape;
     let mut rows = vec![0, m - 1, m / 2, m / 3];
     if m <= 128 && operands.shape.macs() < 2e8 {
         rows = (0..m).collect();
     }
     let sums = rows.iter().map(|i| {
         let mut sums = vec![0i64; n];
-        for (a, b) in a[i * k..][..k].iter().zip(operands.b.chunks_exact(n)) {
-            let a = i64::from(a.to_i32() - zero);
+        for (a, b) in row(*i).into_iter().zip(operands.b.chunks_exact(n)) {
             sums.iter_mut().zip(b).for_each(|(sum, b)| *sum += a * i64::from(*b));
         }
         sums
@@ -273,6 +286,7 @@ fn time_pack(operands: &Operands, packed: &PackedB, dispatch: &Dispatch, quick: 
 }
 
 fn time_floats(
+    variant: &Variant,
     operands: &Operands,
     expected: &Expected,
     packed: &PackedB,
@@ -280,21 +294,17 @@ fn time_floats(
 ) -> Result<(f64, f64)> {
     let Shape { m, k, n } = operands.shape;
     let mut c: Vec<f32> = zeros("--shapes", operands.shape, m.saturating_mul(n))?;
-    let (mut a, mut scales) = (vec![0u8; m * k], vec![0.0; n]);
-    let seconds = best_time(quick, || {
-        let params = dynamic_quantize_linear(&operands.floats, &mut a)?;
-        scales.iter_mut().zip(&operands.scales).for_each(|(scale, b)| *scale = params.scale * b);
-        let product = Gemm::new(MatRef::row_major(&a, m, k)?, packed).a_zero(params.zero_point);
-        product.run_f32(MatMut::row_major(&mut c, m, n)?, &Dequantize::new(&scales)?)
-    })?;
-    let a_scale = dynamic_parameters(&operands.floats).0;
-    let value = |sum: i64, j: usize| f64::from(sum as f32 * (a_scale * operands.scales[j]));
-    Ok((seconds, expected.error(&c, n, value)))
-}
-
-/// Scale and zero point of ONNX DynamicQuantizeLinear, as its definition has them.
-fn dynamic_parameters(x: &[f32]) -> (f32, i32) {
-    let (lo, hi) = x.iter().fold((0.0f32, 0.0f32), |(lo, hi), &x| (lo.min(x), hi.max(x)));
-    let scale = if hi == lo { 1.0 } else { (hi - lo) / 255.0 };
-    (scale, (-lo / scale).round_ties_even().clamp(0.0, 255.0) as i32)
+    let product = DynamicGemm::new(MatRef::row_major(&operands.floats, m, k)?, packed);
+    let product = if variant.a == U8 { product.asymmetric() } else { product };
+    let output = Dequantize::new(&operands.scales)?;
+    let seconds = best_time(quick, || product.run_f32(MatMut::row_major(&mut c, m, n)?, &output))?;
+    let mut worst = 0.0f64;
+    for (&i, sums) in expected.rows.iter().zip(&expected.sums) {
+        let row_scale = variant.parameters(&operands.floats[i * k..][..k]).0;
+        for ((got, sum), scale) in c[i * n..][..n].iter().zip(sums).zip(&operands.scales) {
+            let error = f64::from((got - *sum as f32 * (row_scale * scale)).abs());
+            worst = worst.max(if error.is_nan() { f64::INFINITY } else { error });
+        }
+    }
+    Ok((seconds, worst))
 }

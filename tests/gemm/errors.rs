@@ -120,6 +120,7 @@ fn each_error_names_the_argument_its_value_and_what_it_must_be() {
         ("RealClamp", Dequantize::new(1.0).unwrap().clamp(1.0, 0.0).unwrap_err(), &["clamp", "was 1,0", "must be numbers and not inverted"]),
         ("RealClamp", Dequantize::new(1.0).unwrap().clamp(f32::NAN, 0.0).unwrap_err(), &["clamp", "was NaN,0", "must be numbers"]),
         ("RealClamp", Dequantize::new(1.0).unwrap().clamp(0.0, f32::NAN).unwrap_err(), &["clamp", "was 0,NaN", "must be numbers"]),
+        ("NotFinite", dynamic_refused(&[1.0, f32::NAN]), &["a", "element (0, 1) was NaN", "must be finite"]),
         ("RealRange", QuantParams::from_range(2.0, 1.0, 0, 255).unwrap_err(), &["range", "was 2,1", "must be finite, not empty, and ascending"]),
         ("RealRange", QuantParams::from_data(&[f32::INFINITY, 0.0], 0, 255).unwrap_err(), &["range", "inf", "must be finite"]),
         ("RealRange", dynamic_quantize_linear(&[f32::NAN], &mut [0]).unwrap_err(), &["range", "NaN", "must be finite"]),
@@ -148,7 +149,7 @@ fn each_error_names_the_argument_its_value_and_what_it_must_be() {
 }
 
 /// As `Error` declares them.
-const VARIANTS: [&str; 18] = [
+const VARIANTS: [&str; 19] = [
     "TooShort",
     "TooLarge",
     "Overlap",
@@ -162,12 +163,24 @@ const VARIANTS: [&str; 18] = [
     "Range",
     "Clamp",
     "RealClamp",
+    "NotFinite",
     "RealRange",
     "Bias",
     "ZeroPoint",
     "Kernel",
     "Memory",
 ];
+
+fn dynamic_refused(a: &[f32]) -> Error {
+    let mut c = [5f32];
+    let b = vec![1i8; a.len()];
+    let b = MatRef::row_major(&b, a.len(), 1).unwrap();
+    let gemm = DynamicGemm::new(MatRef::row_major(a, 1, a.len()).unwrap(), b);
+    let output = Dequantize::new(1.0).unwrap();
+    let error = gemm.run_f32(MatMut::row_major(&mut c, 1, 1).unwrap(), &output).unwrap_err();
+    assert_eq!(c, [5.0], "written although refused");
+    error
+}
 
 fn refused_i32(gemm: Gemm<'_>) -> Error {
     let mut c = [5i32];

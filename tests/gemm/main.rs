@@ -6,6 +6,7 @@
 
 mod batch;
 mod digest;
+mod dynamic;
 mod epilogue;
 mod errors;
 mod gather;
