@@ -1,0 +1,112 @@
+//! What becomes of the sums: the same products with each output stage and each kind of zero point, on a
+//! shape whose K hides the stage and on one whose K does not.
+
+use crate::data::{self, Operands, Shape};
+use criterion::{BenchmarkId, Criterion, Throughput};
+use qgemm::ElementType::U8;
+use qgemm::{Dequantize, Gemm, Requantize, reference};
+use std::hint::black_box;
+
+const SHAPES: [Shape; 2] = [[128, 768, 768], [3136, 64, 64]];
+
+// Small enough to be checked in full, so that zero points per row need no sampling.
+
+/// Zero points per row and per column, and biases.
+struct Terms {
+    a_zero: Vec<i32>,
+    b_zero: Vec<i32>,
+    bias: Vec<i32>,
+    real_bias: Vec<f32>,
+}
+
+impl Terms {
+    fn new([m, _, n]: Shape) -> Self {
+        Self {
+            a_zero: (0..m as i32).map(|i| 100 + i % 50).collect(),
+            b_zero: (0..n as i32).map(|j| j % 9 - 4).collect(),
+            bias: (0..n as i32).map(|j| 37 * j - 1000).collect(),
+            real_bias: (0..n).map(|j| j as f32 * 0.25).collect(),
+        }
+    }
+}
+
+pub fn benches(c: &mut Criterion) {
+    for shape in SHAPES {
+        let operands = Operands::new(shape);
+        sums(c, &operands);
+        bytes(c, &operands);
+        floats(c, &operands);
+    }
+}
+
+/// A change to a product.
+type With<'a> = &'a dyn Fn(Gemm<'a>) -> Gemm<'a>;
+
+fn sums(c: &mut Criterion, operands: &Operands) {
+    let shape = operands.shape;
+    let (name, terms, packed) = (data::name(shape), Terms::new(shape), operands.packed(U8));
+    let mut group = c.benchmark_group("epilogue/i32");
+    group.throughput(Throughput::Elements(data::macs(shape)));
+    let cases: [(&str, With<'_>); 4] = [
+        ("plain", &|gemm| gemm),
+        ("bias", &|gemm| gemm.bias(&terms.bias)),
+        ("zeros", &|gemm| gemm.a_zero(110).b_zero(-3).bias(&terms.bias)),
+        ("zeros_each", &|gemm| gemm.a_zero(&terms.a_zero).b_zero(&terms.b_zero).bias(&terms.bias)),
+    ];
+    let mut c = vec![0i32; shape[0] * shape[2]];
+    for (case, with) in cases {
+        let product = with(Gemm::new(operands.a(), &packed));
+        product.run_i32(data::output(&mut c, shape)).unwrap();
+        data::check(&name, shape, &operands.a, &c, |_, c| reference::run_i32(&product, c));
+        group.bench_function(BenchmarkId::new(case, &name), |bench| {
+            bench.iter(|| product.run_i32(data::output(black_box(&mut c), shape)).unwrap());
+        });
+    }
+    let product = Gemm::new(operands.a(), &packed);
+    c.fill(0);
+    product.accumulate_i32(data::output(&mut c, shape)).unwrap();
+    data::check(&name, shape, &operands.a, &c, |_, c| reference::run_i32(&product, c));
+    group.bench_function(BenchmarkId::new("accumulate", &name), |bench| {
+        bench.iter(|| product.accumulate_i32(data::output(black_box(&mut c), shape)).unwrap());
+    });
+}
+
+fn bytes(c: &mut Criterion, operands: &Operands) {
+    let shape = operands.shape;
+    let (name, terms, packed) = (data::name(shape), Terms::new(shape), operands.packed(U8));
+    let mut group = c.benchmark_group("epilogue/u8");
+    group.throughput(Throughput::Elements(data::macs(shape)));
+    let one = Requantize::new(operands.scales[0], 128).unwrap();
+    let each = Requantize::new(&operands.scales, 128).unwrap();
+    let relu = each.clamp(128, 255).unwrap();
+    let cases: [(&str, With<'_>, _); 4] = [
+        ("plain", &|gemm| gemm, one),
+        ("zero_scales", &|gemm| gemm.a_zero(110), each),
+        ("zeros_bias_relu", &|gemm| gemm.a_zero(110).b_zero(-3).bias(&terms.bias), relu),
+        ("zeros_each", &|gemm| gemm.a_zero(&terms.a_zero).b_zero(&terms.b_zero).bias(&terms.bias), each),
+    ];
+    let mut c = vec![0u8; shape[0] * shape[2]];
+    for (case, with, stage) in cases {
+        let product = with(Gemm::new(operands.a(), &packed));
+        product.run_requantized(data::output(&mut c, shape), &stage).unwrap();
+        data::check(&name, shape, &operands.a, &c, |_, c| reference::run_requantized(&product, c, &stage));
+        group.bench_function(BenchmarkId::new(case, &name), |bench| {
+            bench.iter(|| product.run_requantized(data::output(black_box(&mut c), shape), &stage).unwrap());
+        });
+    }
+}
+
+fn floats(c: &mut Criterion, operands: &Operands) {
+    let shape = operands.shape;
+    let (name, terms, packed) = (data::name(shape), Terms::new(shape), operands.packed(U8));
+    let mut group = c.benchmark_group("epilogue/f32");
+    group.throughput(Throughput::Elements(data::macs(shape)));
+    let stage = Dequantize::new(&operands.scales).unwrap().bias(&terms.real_bias);
+    let product = Gemm::new(operands.a(), &packed).a_zero(110);
+    let mut c = vec![0f32; shape[0] * shape[2]];
+    product.run_f32(data::output(&mut c, shape), &stage).unwrap();
+    data::check(&name, shape, &operands.a, &c, |_, c| reference::run_f32(&product, c, &stage));
+    group.bench_function(BenchmarkId::new("zero_scales_bias", &name), |bench| {
+        bench.iter(|| product.run_f32(data::output(black_box(&mut c), shape), &stage).unwrap());
+    });
+}

@@ -1,0 +1,47 @@
+//! The library under criterion: products, their output stages, small products and what a call costs,
+//! packing, quantization. Elements per second are multiply-adds (or packed, or quantized, values) per
+//! second. Each case's result is checked once before it is timed.
+//!
+//! ```sh
+//! taskset -c 1 cargo bench --bench suite              # everything, a few minutes
+//! taskset -c 1 cargo bench --bench suite -- small     # a group, or part of a name
+//! cargo bench --bench suite -- --test                 # whether results are right; seconds
+//! ```
+//!
+//! It runs on one thread, or on as many as `RAYON_NUM_THREADS` says; `QGEMM_ISA` picks the kernels. For
+//! comparisons with other libraries there are `qgemm bench` and `benches/opponents`.
+
+mod data;
+mod epilogue;
+mod gemm;
+mod gemv;
+mod pack;
+mod quantize;
+mod small;
+
+use criterion::{Criterion, criterion_group};
+use std::time::Duration;
+
+/// Cases are many, and the machine's speed drifts more than a case's samples spread.
+fn config() -> Criterion {
+    Criterion::default()
+        .sample_size(30)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1))
+}
+
+criterion_group! {
+    name = benches;
+    config = config();
+    targets = gemm::benches, gemv::benches, small::benches, epilogue::benches, pack::benches, quantize::benches
+}
+
+fn main() {
+    let threads = std::env::var("RAYON_NUM_THREADS").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads start");
+    // On a thread of the pool: a call from outside would have to enter it.
+    pool.install(|| {
+        benches();
+        config().configure_from_args().final_summary();
+    });
+}

@@ -1,0 +1,139 @@
+//! Small products: the whole call, its kernel alone, and the difference.
+//!
+//! The kernel alone is `Ready::run` on a panel and terms made ahead: what the call does in the end, with
+//! that function's checks of its arguments, without reading what a 16-bit kernel needs widened from
+//! bytes. `overhead` times batches of calls and of kernels in turns and
+//! takes one off the other, so that both see the same frequency and the same neighbours. Where B is more than
+//! one panel there is neither.
+
+use crate::data::{self, Operands, Shape};
+use criterion::{BenchmarkId, Criterion, Throughput};
+use qgemm::ElementType::U8;
+use qgemm::{Gemm, MatMut, MatRef, PackedB, Requantize, reference};
+use qgemm_kernels::block::BlockMut;
+use qgemm_kernels::finish::Output;
+use qgemm_kernels::pack::{self, Convert, Line, Source};
+use qgemm_kernels::{Features, Product, Ready, Stored, TABLE, Variant};
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+const SHAPES: [Shape; 5] = [[1, 16, 16], [16, 16, 16], [32, 32, 32], [64, 64, 64], [7, 333, 19]];
+
+pub fn benches(c: &mut Criterion) {
+    let mut group = c.benchmark_group("small");
+    for shape in SHAPES {
+        let name = data::name(shape);
+        let operands = Operands::new(shape);
+        let packed = operands.packed(U8);
+        let product = Gemm::new(operands.a(), &packed);
+        let mut sums = vec![0i32; shape[0] * shape[2]];
+        group.throughput(Throughput::Elements(data::macs(shape)));
+
+        let want = |a: MatRef<'_, u8>, c: MatMut<'_, i32>| reference::run_i32(&Gemm::new(a, operands.b()), c);
+        product.run_i32(data::output(&mut sums, shape)).unwrap();
+        data::check(&name, shape, &operands.a, &sums, want);
+        group.bench_function(BenchmarkId::new("u8s8s32", &name), |bench| {
+            bench.iter(|| call(&product, &mut sums, shape));
+        });
+
+        let product = product.a_zero(110);
+        let output = Requantize::new(&operands.scales, 7).unwrap();
+        let mut bytes = vec![0u8; sums.len()];
+        product.run_requantized(data::output(&mut bytes, shape), &output).unwrap();
+        data::check(&name, shape, &operands.a, &bytes, |a, c| {
+            reference::run_requantized(&Gemm::new(a, operands.b()).a_zero(110), c, &output)
+        });
+        group.bench_function(BenchmarkId::new("u8s8u8_zp", &name), |bench| {
+            bench.iter(|| {
+                product.run_requantized(data::output(black_box(&mut bytes), shape), &output).unwrap();
+            });
+        });
+
+        let Some(alone) = Alone::new(&operands, &packed) else { continue };
+        let product = Gemm::new(operands.a(), &packed);
+        sums.fill(0);
+        alone.run(&mut sums);
+        data::check(&name, shape, &operands.a, &sums, want);
+        group.bench_function(BenchmarkId::new("kernel", &name), |bench| {
+            bench.iter(|| alone.run(&mut sums));
+        });
+        group.bench_function(BenchmarkId::new("overhead", &name), |bench| {
+            bench.iter_custom(|calls| {
+                let (mut spent, mut kernels) = (Duration::ZERO, Duration::ZERO);
+                for start in (0..calls).step_by(BATCH as usize) {
+                    let batch = BATCH.min(calls - start);
+                    spent += timed(batch, || call(&product, &mut sums, shape));
+                    kernels += timed(batch, || alone.run(&mut sums));
+                }
+                // Criterion wants some time to have passed.
+                spent.saturating_sub(kernels).max(Duration::from_nanos(1))
+            });
+        });
+    }
+    group.finish();
+}
+
+/// Calls between two looks at the clock.
+const BATCH: u64 = 1000;
+
+fn timed(calls: u64, mut run: impl FnMut()) -> Duration {
+    let start = Instant::now();
+    for _ in 0..calls {
+        run();
+    }
+    start.elapsed()
+}
+
+fn call(product: &Gemm<'_>, c: &mut [i32], shape: Shape) {
+    product.run_i32(data::output(black_box(c), shape)).unwrap();
+}
+
+/// The kernel of a B that is one panel, without the driver.
+struct Alone {
+    shape: Shape,
+    /// As the kernel reads it.
+    a: Vec<u8>,
+    kernel: Ready,
+    variant: &'static Variant,
+    panel: Vec<Line>,
+    /// As long as the greatest of MR, NR and M.
+    zeros: Vec<i32>,
+}
+
+impl Alone {
+    /// `None` where B is more than one panel.
+    fn new(operands: &Operands, packed: &PackedB) -> Option<Self> {
+        let [m, k, n] = operands.shape;
+        let row = TABLE.iter().find(|kernel| kernel.name == packed.kernel().name)?;
+        let kernel = row.ready(&Features::detect())?;
+        let variant = row.variants.iter().find(|v| v.a != Stored::I8 && v.b != Stored::U8)?;
+        if n > kernel.nr {
+            return None;
+        }
+        let a = match variant.a {
+            Stored::I16 => operands.a.iter().flat_map(|&a| i16::from(a).to_ne_bytes()).collect(),
+            _ => operands.a.clone(),
+        };
+        let mut panel = vec![Line([0; 64]); kernel.panel_bytes(k, variant.b)?.div_ceil(64)];
+        let source = Source { bits: bytemuck::cast_slice(&operands.b), row_stride: n, col_stride: 1 };
+        let bytes = &mut bytemuck::cast_slice_mut(&mut panel)[..kernel.panel_bytes(k, variant.b)?];
+        pack::pack_panel(&kernel, variant.b, Convert::new(true, variant.b), (k, n), source, bytes);
+        let zeros = vec![0; kernel.nr.max(m)];
+        Some(Self { shape: operands.shape, a, kernel, variant, panel, zeros })
+    }
+
+    fn run(&self, c: &mut [i32]) {
+        let [m, k, n] = self.shape;
+        let mut c = BlockMut::new(black_box(c), m, n, n, 1).expect("the output has this shape");
+        let product = Product {
+            k,
+            a: &self.a,
+            lda: k * self.variant.a.size(),
+            panel: bytemuck::cast_slice(&self.panel),
+            col: &self.zeros,
+            row: &self.zeros,
+            outer: &[],
+        };
+        self.kernel.run(self.variant, &product, Output::Sums { c: &mut c, accumulate: false });
+    }
+}
