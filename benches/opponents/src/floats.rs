@@ -1,0 +1,98 @@
+//! f32 libraries on the same values: what int8 is an alternative to. Sums beyond 2^24 round.
+
+use crate::shapes::Shape;
+use crate::timing::best_time;
+use crate::work::{Measured, Work};
+use anyhow::Result;
+
+/// Operands as floats, and the result.
+struct Floats {
+    a: Vec<f32>,
+    b: Vec<f32>,
+    c: Vec<f32>,
+}
+
+impl Floats {
+    fn new(work: &Work) -> Self {
+        let floats = |values: &[i8]| values.iter().map(|&x| x.into()).collect();
+        let Shape { m, n, .. } = work.shape;
+        Self { a: floats(&work.a_signed), b: floats(&work.b), c: vec![0.0; m * n] }
+    }
+
+    fn measured(&self, work: &Work, seconds: f64) -> Measured {
+        let error = work.error(&work.a_signed, |i, j| self.c[i * work.shape.n + j].into());
+        Measured { isa: "f32".into(), seconds, error }
+    }
+}
+
+pub fn gemm(work: &Work, threads: usize, quick: bool) -> Result<Measured> {
+    let Shape { m, k, n } = work.shape;
+    let mut floats = Floats::new(work);
+    let Floats { a, b, c } = &mut floats;
+    let parallelism = if threads == 1 { gemm::Parallelism::None } else { gemm::Parallelism::Rayon(threads) };
+    let seconds = best_time(quick, || {
+        let (rows, cols) = (1, n as isize);
+        // SAFETY: all three are row-major matrices of m, k and n, and C is not read.
+        unsafe {
+            gemm::gemm(
+                m,
+                n,
+                k,
+                c.as_mut_ptr(),
+                rows,
+                cols,
+                false,
+                a.as_ptr(),
+                1,
+                k as isize,
+                b.as_ptr(),
+                1,
+                n as isize,
+                0.0,
+                1.0,
+                false,
+                false,
+                false,
+                parallelism,
+            );
+        }
+        anyhow::Ok(())
+    })?;
+    Ok(floats.measured(work, seconds))
+}
+
+/// It reads the most threads it may use from the environment, once.
+pub fn set_threads(threads: usize) {
+    // SAFETY: called before any other thread was started.
+    unsafe { std::env::set_var("MATMUL_NUM_THREADS", threads.to_string()) };
+}
+
+pub fn matrixmultiply(work: &Work, _threads: usize, quick: bool) -> Result<Measured> {
+    let Shape { m, k, n } = work.shape;
+    let mut floats = Floats::new(work);
+    let Floats { a, b, c } = &mut floats;
+    let seconds = best_time(quick, || {
+        let (k_stride, n_stride) = (k as isize, n as isize);
+        // SAFETY: all three are row-major matrices of m, k and n.
+        unsafe {
+            matrixmultiply::sgemm(
+                m,
+                k,
+                n,
+                1.0,
+                a.as_ptr(),
+                k_stride,
+                1,
+                b.as_ptr(),
+                n_stride,
+                1,
+                0.0,
+                c.as_mut_ptr(),
+                n_stride,
+                1,
+            );
+        }
+        anyhow::Ok(())
+    })?;
+    Ok(floats.measured(work, seconds))
+}

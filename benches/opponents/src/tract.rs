@@ -1,0 +1,74 @@
+//! tract-linalg: i8 x i8. It packs both operands; ours takes A as it comes, so A's packing is timed.
+//! Weights may be on either side, and it has several kernels: all are tried, and the quickest is measured.
+
+use crate::shapes::Shape;
+use crate::work::{Measured, Work, quickest};
+use anyhow::{Context, Result};
+use tract_data::prelude::{DatumType, Tensor};
+use tract_linalg::MmmDispatch;
+use tract_linalg::WeightType;
+use tract_linalg::mmm::{AsInputValue, FusedSpec, MMMInputValue, MatMatMul, Query};
+use tract_linalg::multithread::{Executor, multithread_tract_scope};
+
+struct Way {
+    kernel: Box<dyn MatMatMul>,
+    packing: usize,
+    /// Whether B is the left operand: C is then computed as its transpose.
+    transposed: bool,
+    weights: Box<dyn MMMInputValue>,
+}
+
+pub fn measure(work: &Work, threads: usize, quick: bool) -> Result<Measured> {
+    let Shape { m, k, n } = work.shape;
+    let a = Tensor::from_shape(&[m, k], &work.a_signed)?;
+    let b = Tensor::from_shape(&[k, n], &work.b)?;
+    let mut c = Tensor::zero::<i32>(&[m, n])?;
+    let mut ways = ways(work.shape, &b)?;
+    let executor = if threads == 1 { Executor::SingleThread } else { Executor::multithread(threads) };
+    let (best, seconds) =
+        multithread_tract_scope(executor, || quickest(&mut ways, quick, |way| way.run(&a, &mut c, (m, n))))?;
+    let sums = c.try_as_plain_ram()?.as_slice::<i32>()?;
+    let error = work.error(&work.a_signed, |i, j| sums[i * n + j].into());
+    Ok(Measured { isa: ways[best].kernel.name().to_string(), seconds, error })
+}
+
+/// The kernel that tract itself prefers comes first.
+fn ways(Shape { m, k, n }: Shape, b: &Tensor) -> Result<Vec<Way>> {
+    let mut ways = Vec::new();
+    for transposed in [false, true] {
+        let (rows, cols) = if transposed { (n, m) } else { (m, n) };
+        let dispatch = MmmDispatch::native();
+        let (rows, k, cols) = (Some(rows), Some(k), Some(cols));
+        let preferred = dispatch.preferred_kernel(DatumType::I32, rows, k, cols);
+        let preferred = preferred.context("it has no preference")?.name().to_string();
+        let mut kernels = dispatch.suitable(&Query::plain(DatumType::I32, rows, k, cols));
+        kernels.sort_by_key(|(kernel, _, _)| kernel.name() != preferred);
+        for (kernel, packing, _) in kernels.into_iter().filter(|(_, _, extractor)| extractor.is_none()) {
+            let (left, right) = &kernel.packings()[packing];
+            if left.precursor() != WeightType::from(DatumType::I8) {
+                continue;
+            }
+            let weights = if transposed { left.prepare_one(b, 0, 1)? } else { right.prepare_one(b, 0, 1)? };
+            ways.push(Way { kernel, packing, transposed, weights });
+        }
+    }
+    Ok(ways)
+}
+
+impl Way {
+    fn run(&mut self, a: &Tensor, c: &mut Tensor, (m, n): (usize, usize)) -> Result<()> {
+        let Self { kernel, packing, transposed, weights } = self;
+        let (left, right) = &kernel.packings()[*packing];
+        let activations = if *transposed { right } else { left }.prepare_one(a, 1, 0)?;
+        let (activations, weights) = (AsInputValue::Owned(activations), AsInputValue::Borrowed(&**weights));
+        let (rows, cols, axes) = if *transposed { (n, m, (1, 0)) } else { (m, n, (0, 1)) };
+        let (a, b) = if *transposed { (weights, activations) } else { (activations, weights) };
+        // SAFETY: the operands were packed by the kernel's own packing for these sizes, and C is a
+        // tensor of rows x cols i32 along these axes that no one else uses meanwhile.
+        unsafe {
+            let store = kernel.c_view(Some(axes.0), Some(axes.1)).wrap(&c.view_mut());
+            let steps = [FusedSpec::AddMatMul { a, b, packing: *packing }, FusedSpec::Store(store)];
+            kernel.run(rows, cols, &steps)
+        }
+    }
+}
