@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Runs integration tests, with std, threads, detection and dispatch, on emulated CPUs with AVX-512 VNNI and
-# with AVX-512BW alone: see linux/runner.sh. A choice of them: the whole suite takes ten minutes there.
+# Runs integration tests, with std, threads, detection and dispatch, on emulated CPUs with AVX-512 VNNI, with
+# AVX-512BW alone and with AVX-VNNI: see linux/runner.sh. A choice of them: the whole suite takes ten minutes
+# there.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export CARGO_TARGET_DIR=target/x86-static RUSTFLAGS='-C target-feature=+crt-static'
@@ -13,5 +14,7 @@ on() { # Bochs CPU model, what it must and must not have, tests
   EMU_MODEL=$1 QGEMM_REQUIRE_ISA=$2 cargo test --target x86_64-unknown-linux-gnu -p qgemm --test gemm -- \
     --nocapture --test-threads=1 "${@:3}"
 }
-on tigerlake 'avx2,!avxvnni,avx512bw,avx512vnni' isa:: digest:: epilogue:: golden:: products:: threads::
-on corei7_skylake_x 'avx2,!avxvnni,avx512bw,!avx512vnni' isa:: digest::every_number golden:: products::
+on tigerlake 'avx2,!avxvnni,!avxvnniint8,avx512bw,avx512vnni' isa:: digest:: epilogue:: golden:: products:: threads::
+on corei7_skylake_x 'avx2,!avxvnni,!avxvnniint8,avx512bw,!avx512vnni' isa:: digest::every_number golden:: products::
+# It has AVX-VNNI-INT8 too, but Bochs 3.0 does not report it.
+on arrow_lake 'avx2,avxvnni,!avxvnniint8,!avx512bw,!avx512vnni' isa:: digest::every_number golden:: products::

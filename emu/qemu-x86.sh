@@ -22,6 +22,6 @@ on() { # CPU model, what it must and must not have
     cargo test --target x86_64-unknown-linux-gnu -p qgemm-kernels -p qgemm --lib --tests -- \
     --nocapture --test-threads=2
 }
-on Nehalem '!avx2,!avxvnni,!avx512bw,!avx512vnni'
-on Haswell 'avx2,!avxvnni,!avx512bw,!avx512vnni'
-on EPYC-Milan 'avx2,!avxvnni,!avx512bw,!avx512vnni'
+on Nehalem '!avx2,!avxvnni,!avxvnniint8,!avx512bw,!avx512vnni'
+on Haswell 'avx2,!avxvnni,!avxvnniint8,!avx512bw,!avx512vnni'
+on EPYC-Milan 'avx2,!avxvnni,!avxvnniint8,!avx512bw,!avx512vnni'

@@ -2,26 +2,21 @@
 # Runs the kernels' self-test on an emulated x86-64 CPU, whatever the host has: builds rig/ into a
 # bare-metal image and boots it in Bochs.
 #
-#   run.sh [--avxvnni] MODEL KERNEL...
+#   run.sh [--int8] MODEL KERNEL...
 #
-# MODEL: a Bochs CPU model. tigerlake has AVX-512 VNNI, corei7_skylake_x AVX-512BW without VNNI,
-# corei7_haswell_4770 AVX2. --avxvnni: AVX-VNNI as well (with tigerlake). Succeeds only when no case
-# failed and every kernel named ran.
+# MODEL: a Bochs CPU model. tigerlake has AVX-512 VNNI, corei7_skylake_x AVX-512BW without VNNI, arrow_lake
+# AVX-VNNI without AVX-512, corei7_haswell_4770 AVX2. --int8: AVX-VNNI-INT8 as well, which arrow_lake runs but
+# whose CPUID bit Bochs 3.0 leaves 0. Succeeds only when no case failed and every kernel named ran.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 args=
-[[ ${1-} != --avxvnni ]] || { args=avxvnni; shift; }
+[[ ${1-} != --int8 ]] || { args=avxvnniint8; shift; }
 model=${1:?a CPU model}
 shift
 (($# > 0)) || { echo "name the kernels that must run" >&2; exit 2; }
-
-if ! command -v bochs-bin >/dev/null; then
-  sudo=$([[ $EUID == 0 ]] || echo sudo)
-  $sudo apt-get update -qq
-  # bochs-term: the smallest of the displays that bochs depends on one of.
-  $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends bochs bochs-term >/dev/null
-fi
+./install.sh
+bochs=$(realpath ../../target/bochs/bochs)
 
 (cd rig && cargo build --release --quiet) # there, for its .cargo/config.toml
 elf=rig/target/x86_64-unknown-linux-gnu/release/rig
@@ -31,19 +26,6 @@ objcopy -O binary -j .text -j .rodata -j .data -j .rom $elf $run/rom.bin
 printf '%s\0' "$args" >$run/args.bin
 echo c >$run/debugger.rc # Debian's Bochs starts in its debugger: "continue"
 rm -f $run/serial.txt
-
-bochs=$(command -v bochs-bin)
-if [[ $args ]]; then
-  # Bochs 2.7 can do AVX-VNNI, but none of its CPU models has it. In a copy, turn
-  # "feature bits |= VP2INTERSECT" of the two models above into
-  # "|= VP2INTERSECT | AVX_VNNI". CPUID still denies it, hence args.bin.
-  perl -0777 -pe '
-    $n = s/\x81\x4b\x24\0\0\x04\0(?=\x48\x89\xdf\xbe\x52\0\0\0)/\x81\x4b\x24\0\0\x0c\0/g;
-    die "not the bochs-bin this was written for (2.7+dfsg-4+deb12u1)\n" if $n != 2;
-  ' "$bochs" >$run/bochs-bin
-  chmod +x $run/bochs-bin
-  bochs=./bochs-bin
-fi
 
 # Its exit status says nothing: 1 is what the guest's own shutdown gives.
 (cd $run && timeout "${RIG_TIMEOUT:-300}" "$bochs" -q -f ../../../bochsrc -rc debugger.rc \

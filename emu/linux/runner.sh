@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs a statically linked Linux program on an emulated CPU with AVX-512 VNNI, with std, threads and
-# feature detection: on Linux in Bochs. Serves as cargo's runner; exits with the program's status.
+# Runs a statically linked Linux program on an emulated CPU, with std, threads and feature detection: on
+# Linux in Bochs. Serves as cargo's runner; exits with the program's status.
 #
 #   runner.sh PROGRAM [ARGUMENT...]
 #
@@ -11,9 +11,9 @@ program=$(realpath "$1")
 shift
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=$here/../../target/emu-linux
+bochs=$here/../../target/bochs/bochs
 
 need=()
-command -v bochs-bin >/dev/null || need+=(bochs bochs-term)
 command -v xorriso >/dev/null || need+=(xorriso)
 command -v cpio >/dev/null || need+=(cpio)
 [[ -e /usr/lib/ISOLINUX/isolinux.bin ]] || need+=(isolinux syslinux-common)
@@ -22,6 +22,7 @@ if ((${#need[@]})); then
   $sudo apt-get update -qq >&2
   $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${need[@]}" >/dev/null
 fi
+"$here/../bochs/install.sh"
 if [[ ! -e $cache/vmlinuz ]]; then
   mkdir -p "$cache"
   (
@@ -47,7 +48,7 @@ cp /usr/lib/ISOLINUX/isolinux.bin /usr/lib/syslinux/modules/bios/ldlinux.c32 "$t
 
 # The kernel hands words NAME=VALUE that it does not know to init as environment.
 pass=$(env | grep '^QGEMM_' | tr '\n' ' ' || true)
-# clearcpuid: what Bochs 2.7 gets wrong. XSAVEC (321), XSAVES (323) and PKU (515) have no consistent CPUID
+# clearcpuid: what Bochs gets wrong. XSAVEC (321), XSAVES (323) and PKU (515) have no consistent CPUID
 # leaf 0xD, for which Linux would turn off AVX altogether; with FSRM (580) it hangs.
 # reboot=t: by a triple fault, which ends Bochs; so does a kernel panic.
 cat >"$tmp/iso/isolinux.cfg" <<EOF
@@ -80,7 +81,7 @@ log: bochs.log
 panic: action=fatal
 EOF
 echo c >"$tmp/debugger.rc"
-(cd "$tmp" && timeout "${EMU_TIMEOUT:-600}" bochs-bin -q -f bochsrc -rc debugger.rc \
+(cd "$tmp" && timeout "${EMU_TIMEOUT:-600}" "$bochs" -q -f bochsrc -rc debugger.rc \
   </dev/null >bochs.out 2>&1) || true
 
 tr -d '\r' <"$tmp/serial.txt" >"$tmp/out.txt"

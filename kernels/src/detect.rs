@@ -13,6 +13,8 @@ pub enum Isa {
     Avx2,
     /// AVX2 and AVX-VNNI (x86-64).
     AvxVnni,
+    /// AVX2 and AVX-VNNI-INT8 (x86-64).
+    AvxVnniInt8,
     /// AVX-512 F and BW (x86-64).
     Avx512Bw,
     /// AVX-512 F, BW, VL and VNNI (x86-64).
@@ -27,11 +29,12 @@ pub enum Isa {
 
 impl Isa {
     /// All of them, the narrowest first.
-    pub const ALL: [Isa; 9] = [
+    pub const ALL: [Isa; 10] = [
         Isa::Scalar,
         Isa::Portable,
         Isa::Avx2,
         Isa::AvxVnni,
+        Isa::AvxVnniInt8,
         Isa::Avx512Bw,
         Isa::Avx512Vnni,
         Isa::Neon,
@@ -46,6 +49,7 @@ impl Isa {
             Isa::Portable => "portable",
             Isa::Avx2 => "avx2",
             Isa::AvxVnni => "avxvnni",
+            Isa::AvxVnniInt8 => "avxvnniint8",
             Isa::Avx512Bw => "avx512bw",
             Isa::Avx512Vnni => "avx512vnni",
             Isa::Neon => "neon",
@@ -108,6 +112,8 @@ fn detected(isa: Isa) -> bool {
         Isa::Avx2 => has!("avx2"),
         #[cfg(target_arch = "x86_64")]
         Isa::AvxVnni => has!("avx2" "avxvnni"),
+        #[cfg(target_arch = "x86_64")]
+        Isa::AvxVnniInt8 => has!("avx2" "avxvnniint8"),
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512Bw => has!("avx512f" "avx512bw"),
         #[cfg(target_arch = "x86_64")]

@@ -128,6 +128,8 @@ pub static TABLE: &[&Kernel] = &[
     #[cfg(target_arch = "x86_64")]
     &x86::avx_vnni::KERNEL,
     #[cfg(target_arch = "x86_64")]
+    &x86::avx_vnni_int8::KERNEL,
+    #[cfg(target_arch = "x86_64")]
     &x86::avx512_bw::KERNEL,
     #[cfg(target_arch = "x86_64")]
     &x86::avx512_vnni::K12X16,

@@ -21,6 +21,8 @@ pub fn instruction(isa: Isa) -> Option<&'static str> {
         #[cfg(target_arch = "x86_64")]
         Isa::AvxVnni => Some("vpdpbusd-256"),
         #[cfg(target_arch = "x86_64")]
+        Isa::AvxVnniInt8 => Some("vpdpbssd-256"),
+        #[cfg(target_arch = "x86_64")]
         Isa::Avx512Bw => Some("vpmaddwd-512"),
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512Vnni => Some("vpdpbusd-512"),
@@ -57,6 +59,11 @@ pub fn run(features: &Features, isa: Isa, iterations: u32) -> Option<u64> {
             Isa::AvxVnni => {
                 // SAFETY: `features`, which prove what they claim, have AVX-VNNI: checked above.
                 unsafe { vpdpbusd_256(turns) };
+                32
+            }
+            Isa::AvxVnniInt8 => {
+                // SAFETY: `features`, which prove what they claim, have AVX-VNNI-INT8: checked above.
+                unsafe { vpdpbssd_256(turns) };
                 32
             }
             Isa::Avx512Bw => {
@@ -151,6 +158,17 @@ fn vpdpbusd_256(turns: u32) {
     unsafe {
         repeat!(turns,
             "{{vex}} vpdpbusd ymm\\i, ymm15, ymm14",
+            "ymm0" "ymm1" "ymm2" "ymm3" "ymm4" "ymm5" "ymm6" "ymm7" "ymm8" "ymm9" "ymm10" "ymm11");
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,avxvnniint8")]
+fn vpdpbssd_256(turns: u32) {
+    // SAFETY: registers only, all of them declared; `turns` is not 0, so the loop ends.
+    unsafe {
+        repeat!(turns,
+            "vpdpbssd ymm\\i, ymm15, ymm14",
             "ymm0" "ymm1" "ymm2" "ymm3" "ymm4" "ymm5" "ymm6" "ymm7" "ymm8" "ymm9" "ymm10" "ymm11");
     }
 }

@@ -5,6 +5,7 @@ pub mod avx2_proven;
 pub mod avx512_bw;
 pub mod avx512_vnni;
 pub mod avx_vnni;
+pub mod avx_vnni_int8;
 mod ymm;
 mod ymm_finish;
 mod zmm;

@@ -13,13 +13,17 @@ pub fn has(isa: Isa) -> bool {
     let xcr0 = unsafe { xcr0() };
     let (ymm, zmm) = (xcr0 & 6 == 6, xcr0 & 0xe6 == 0xe6);
     let leaf7 = __cpuid_count(7, 0);
-    let leaf71 = if leaf7.eax >= 1 { __cpuid_count(7, 1).eax } else { 0 };
+    let (leaf71, leaf71d) = match leaf7.eax {
+        0 => (0, 0),
+        _ => (__cpuid_count(7, 1).eax, __cpuid_count(7, 1).edx),
+    };
     let bit = |register: u32, bit: u32| register >> bit & 1 == 1;
     let (avx512f, avx512bw, avx512vl) = (bit(leaf7.ebx, 16), bit(leaf7.ebx, 30), bit(leaf7.ebx, 31));
     match isa {
         Isa::Scalar | Isa::Portable => true,
         Isa::Avx2 => ymm && bit(leaf7.ebx, 5),
         Isa::AvxVnni => ymm && bit(leaf7.ebx, 5) && bit(leaf71, 4),
+        Isa::AvxVnniInt8 => ymm && bit(leaf7.ebx, 5) && bit(leaf71d, 4),
         Isa::Avx512Bw => zmm && avx512f && avx512bw,
         Isa::Avx512Vnni => zmm && avx512f && avx512bw && avx512vl && bit(leaf7.ecx, 11),
         Isa::Neon | Isa::Dotprod | Isa::I8mm => false,

@@ -63,10 +63,10 @@ extern "C" fn kernel_main() -> ! {
     outb(COM1 + 3, 3);
     install_traps();
 
-    // run.sh's words, zero-padded: the CPU runs AVX-VNNI but does not say so.
+    // run.sh's word, zero-padded: the CPU runs AVX-VNNI-INT8 but does not say so.
     // SAFETY: `bochsrc` loads them there, and boot.s maps the page.
-    let told_avxvnni = unsafe { (&raw const __args).read_volatile() }.starts_with(b"avxvnni");
-    let has = |isa| cpu::has(isa) || (isa == Isa::AvxVnni && told_avxvnni);
+    let told_int8 = unsafe { (&raw const __args).read_volatile() }.starts_with(b"avxvnniint8");
+    let has = |isa| cpu::has(isa) || (isa == Isa::AvxVnniInt8 && told_int8);
     // SAFETY: cpuid and xcr0 say so, and boot.s turned on the registers. Where run.sh errs, the
     // instruction traps.
     let features = unsafe { Features::assume(has) };
