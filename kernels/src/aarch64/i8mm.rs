@@ -223,7 +223,7 @@ impl<M: Multiply> Tiles for Matrix<M> {
                     sums[i][v] = vaddq_s32(sums[i][v], row);
                 }
             }
-            tile::store(t, &sums);
+            tile::store(t, sums);
         }
     }
 }

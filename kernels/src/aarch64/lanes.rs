@@ -34,9 +34,10 @@ pub unsafe fn tile<const H: usize, D: Dot>(t: &Args<'_>) {
         let whole = t.k / 16 * 16;
         let mut a = [vdupq_n_u8(0); H];
         for k in (0..whole).step_by(16) {
-            for i in 0..H {
-                a[i] = vld1q_u8(t.a.add(i * t.lda + k));
-            }
+            tile::each_row::<H>(
+                #[inline(always)]
+                |i| a[i] = vld1q_u8(t.a.add(i * t.lda + k)),
+            );
             let b = t.b.add(k * NR);
             step::<H, 0, D>(&mut acc, &a, b);
             step::<H, 1, D>(&mut acc, &a, b);
@@ -45,9 +46,10 @@ pub unsafe fn tile<const H: usize, D: Dot>(t: &Args<'_>) {
         }
         let left = t.k - whole;
         if left > 0 {
-            for i in 0..H {
-                a[i] = tile::partial(t.a.add(i * t.lda + whole), left);
-            }
+            tile::each_row::<H>(
+                #[inline(always)]
+                |i| a[i] = tile::partial(t.a.add(i * t.lda + whole), left),
+            );
             let b = t.b.add(whole * NR);
             step::<H, 0, D>(&mut acc, &a, b);
             if left > 4 {
@@ -60,7 +62,7 @@ pub unsafe fn tile<const H: usize, D: Dot>(t: &Args<'_>) {
                 step::<H, 3, D>(&mut acc, &a, b);
             }
         }
-        tile::store(t, &acc);
+        tile::store(t, acc);
     }
 }
 
@@ -78,9 +80,12 @@ unsafe fn step<const H: usize, const L: i32, D: Dot>(
     unsafe {
         let group = b.add(L as usize * 4 * NR);
         let b = [vld1q_u8(group), vld1q_u8(group.add(16))];
-        for i in 0..H {
-            acc[i][0] = D::dot::<L>(acc[i][0], b[0], a[i]);
-            acc[i][1] = D::dot::<L>(acc[i][1], b[1], a[i]);
-        }
+        tile::each_row::<H>(
+            #[inline(always)]
+            |i| {
+                acc[i][0] = D::dot::<L>(acc[i][0], b[0], a[i]);
+                acc[i][1] = D::dot::<L>(acc[i][1], b[1], a[i]);
+            },
+        );
     }
 }

@@ -35,9 +35,10 @@ impl Tiles for Words {
             let whole = t.k / 8 * 8;
             let mut a = [vdupq_n_s16(0); H];
             for k in (0..whole).step_by(8) {
-                for i in 0..H {
-                    a[i] = vld1q_s16(t.a.add(i * t.lda).cast::<i16>().add(k));
-                }
+                tile::each_row::<H>(
+                    #[inline(always)]
+                    |i| a[i] = vld1q_s16(t.a.add(i * t.lda).cast::<i16>().add(k)),
+                );
                 let b = t.b.cast::<i16>().add(k * NR);
                 step::<H, 0>(&mut acc, &a, b);
                 step::<H, 1>(&mut acc, &a, b);
@@ -50,12 +51,13 @@ impl Tiles for Words {
             }
             for k in whole..t.k {
                 let b = t.b.cast::<i16>().add(k * NR);
-                for i in 0..H {
-                    a[i] = vdupq_n_s16(t.a.add(i * t.lda).cast::<i16>().add(k).read_unaligned());
-                }
+                tile::each_row::<H>(
+                    #[inline(always)]
+                    |i| a[i] = vdupq_n_s16(t.a.add(i * t.lda).cast::<i16>().add(k).read_unaligned()),
+                );
                 step::<H, 0>(&mut acc, &a, b);
             }
-            tile::store(t, &acc);
+            tile::store(t, acc);
         }
     }
 }
@@ -69,8 +71,11 @@ impl Tiles for Words {
 unsafe fn step<const H: usize, const L: i32>(acc: &mut tile::Acc<H>, a: &[int16x8_t; H], b: *const i16) {
     // SAFETY: the caller's promise.
     let b = unsafe { vld1q_s16(b.add(L as usize * NR)) };
-    for i in 0..H {
-        acc[i][0] = vmlal_laneq_s16::<L>(acc[i][0], vget_low_s16(b), a[i]);
-        acc[i][1] = vmlal_high_laneq_s16::<L>(acc[i][1], b, a[i]);
-    }
+    tile::each_row::<H>(
+        #[inline(always)]
+        |i| {
+            acc[i][0] = vmlal_laneq_s16::<L>(acc[i][0], vget_low_s16(b), a[i]);
+            acc[i][1] = vmlal_high_laneq_s16::<L>(acc[i][1], b, a[i]);
+        },
+    );
 }

@@ -17,20 +17,37 @@ pub type Acc<const H: usize> = [[int32x4_t; 2]; H];
 #[target_feature(enable = "neon")]
 pub unsafe fn start<const H: usize>(t: &Args<'_>) -> Acc<H> {
     let mut acc = [[vdupq_n_s32(0); 2]; H];
-    for i in 0..H {
-        for v in 0..2 {
-            // SAFETY: `col` has NR values and `row` H.
-            acc[i][v] = unsafe { vaddq_s32(vld1q_s32(t.col.add(4 * v)), vdupq_n_s32(*t.row.add(i))) };
-        }
-    }
+    each_row::<H>(
+        #[inline(always)]
+        |i| {
+            for v in 0..2 {
+                // SAFETY: `col` has NR values and `row` H.
+                acc[i][v] = unsafe { vaddq_s32(vld1q_s32(t.col.add(4 * v)), vdupq_n_s32(*t.row.add(i))) };
+            }
+        },
+    );
     acc
 }
 
+/// Calls `f` with 0..H, in two loops short enough to be unrolled by the compiler: in a loop that is not, the
+/// accumulators would be memory, here and in the loop over k.
+#[inline(always)]
+pub fn each_row<const H: usize>(mut f: impl FnMut(usize)) {
+    for i in 0..H.min(4) {
+        f(i);
+    }
+    for i in 4..H {
+        f(i);
+    }
+}
+
+/// By value: accumulators whose address is known to a function that is not inlined would be memory throughout.
+///
 /// # Safety
 /// As for every [`MicroFn`](crate::MicroFn), with H rows.
 #[inline]
 #[target_feature(enable = "neon")]
-pub unsafe fn store<const H: usize>(t: &Args<'_>, acc: &Acc<H>) {
+pub unsafe fn store<const H: usize>(t: &Args<'_>, acc: Acc<H>) {
     let (c, accumulate) = t.sums();
     for i in 0..H {
         // SAFETY: row i of C has `cols` elements, all 8 of them in the first case.
