@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs the tests on 64-bit Arm under qemu-user, on three CPU models: without dotprod, with dotprod but not
-# i8mm, with both. Detection is part of the test: QGEMM_REQUIRE_ISA fails where it finds another CPU.
+# i8mm, with both; and the command's self-test on each. Detection is part of the test: QGEMM_REQUIRE_ISA fails
+# where it finds another CPU.
 #
 #   qemu-aarch64.sh
 #
@@ -20,13 +21,14 @@ if ! command -v qemu-aarch64-static aarch64-linux-gnu-gcc >/dev/null ||
 fi
 export RUSTC=/usr/bin/rustc CARGO_TARGET_DIR=target/aarch64
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
-export QGEMM_TEST_SCALE=${QGEMM_TEST_SCALE-10}
+export QGEMM_TEST_SCALE=${QGEMM_TEST_SCALE-10} CARGO_PROFILE_TEST_DEBUG=0
 
 on() { # CPU model, what it must and must not have
   echo "--- $1: $2"
-  CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="timeout 600 qemu-aarch64-static -cpu $1" QGEMM_REQUIRE_ISA=$2 \
-    cargo test --target aarch64-unknown-linux-gnu -p qgemm-kernels -p qgemm --lib --tests -- \
+  export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="timeout 600 qemu-aarch64-static -cpu $1" QGEMM_REQUIRE_ISA=$2
+  cargo test --target aarch64-unknown-linux-gnu -p qgemm-kernels -p qgemm --lib --tests -- \
     --nocapture --test-threads=2
+  cargo run --target aarch64-unknown-linux-gnu --profile test -p qgemm-cli -- verify --seconds 10 --kernel all
 }
 on cortex-a72 'neon,!dotprod,!i8mm'
 on neoverse-n1 'neon,dotprod,!i8mm'

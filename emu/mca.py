@@ -1,0 +1,186 @@
+#!/usr/bin/env python3
+"""Predicts how fast the kernels run on CPUs that are not here: llvm-mca on their loops over k.
+
+    mca.py            prints a table in Markdown; fails if a loop touches the stack that did not so far
+
+The loops are those of the release build, of the highest and widest tile of each kernel. `cycles` are per k-step,
+that is, per k-group of KR values (for the matrix instructions 8). `limit` is what the multiply-adds of the loop
+take by themselves, without loads, broadcasts and addresses, in the same model of the CPU; `ratio` is how much
+longer the loop takes. Instructions and stack accesses are per k-step too. The latter are looked for in the loops of all tiles, whatever their height and width.
+For 64-bit Arm it takes the compiler that qemu-aarch64.sh installs.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+MCA = "llvm-mca-19"
+
+# Kernel, module and type, tile (height, vectors), accumulations per k-step in each of the tile's vectors,
+# the instructions that multiply and add, and CPUs that have them.
+INTEL, ZEN, LAKE = ["icelake-server", "sapphirerapids"], ["znver4"], ["arrowlake"]
+DOT, WORDS = r"vpdpb\w+", r"vpmaddwd|vpaddd"
+BYTES = r"vpmaddubsw|vpaddw|vpmaddwd|vpaddd"
+ARM = ["neoverse-n1", "neoverse-v1", "apple-m1"]
+X86_KERNELS = [
+    ("avx2-6x16c2", "avx2::Words", (6, 2), WORDS, INTEL + ZEN + LAKE),
+    ("avx2-6x16c4s1", "avx2_proven::Steps<1>", (6, 2), BYTES, INTEL + ZEN),
+    ("avx2-6x16c4s2", "avx2_proven::Steps<2>", (6, 2), BYTES, INTEL + ZEN),
+    ("avx2-6x16c4s4", "avx2_proven::Steps<4>", (6, 2), BYTES, INTEL + ZEN),
+    ("avx2-6x16c4s8", "avx2_proven::Steps<8>", (6, 2), BYTES, INTEL + ZEN),
+    ("avxvnni-6x16c4", "avx_vnni::Unsigned", (6, 2), DOT, ["sapphirerapids"] + LAKE),
+    ("avxvnniint8-6x16c4", "avx_vnni_int8::SignedSigned", (6, 2), DOT, LAKE),
+    ("avx512bw-12x32c2", "avx512_bw::Words", (12, 2, 2), WORDS, INTEL + ZEN),
+    ("avx512vnni-12x16c4", "avx512_vnni::Unsigned", (12, 1, 1), DOT, INTEL + ZEN),
+    ("avx512vnni-12x32c4", "avx512_vnni::Unsigned", (12, 2, 2), DOT, INTEL + ZEN),
+    ("avx512vnni-6x64c4", "avx512_vnni::Unsigned", (6, 4, 4), DOT, INTEL + ZEN),
+    ("avx512vnni-6x64c4, i8", "avx512_vnni::Signed", (6, 4, 4), DOT, INTEL + ZEN),
+]
+ARM_KERNELS = [
+    ("neon-8x8c1", "neon::Words", (8,), r"smlal2?", ARM),
+    ("dotprod-8x8c4", "dotprod::Signed", (8,), r"sdot", ARM),
+    ("i8mm-8x8c4", "i8mm::Unsigned", (8,), r"sudot", ["neoverse-v1"]),
+    ("i8mm-8x8c8", "i8mm::Matrix<i8mm::SignedSigned>", (8,), r"smmla", ["neoverse-v1"]),
+]
+
+
+# Loops that touch the stack, and why: see the README of the kernels.
+KNOWN = ["<avx2_proven::", "<avx512_bw::Words as zmm::Tiles>::tile::<12, 2, 2>"]
+
+
+def run(*command, **options):
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, **options).stdout
+
+
+def assembly(target, compiler=None):
+    """The functions of the kernels crate: demangled name -> lines."""
+    folder = ROOT / "target" / "mca"
+    env = os.environ | {"CARGO_TARGET_DIR": str(folder)} | ({"RUSTC": compiler} if compiler else {})
+    flags = ["--emit=asm", "-Cdebuginfo=0", "-Ccodegen-units=1", "-Csymbol-mangling-version=v0"]
+    if target.startswith("x86"):
+        flags.append("-Cllvm-args=-x86-asm-syntax=intel")
+    for old in folder.glob(f"{target}/release/deps/qgemm_kernels-*.s"):
+        old.unlink()
+    cargo = ["cargo", "rustc", "--quiet", "--lib", "--release", "-p", "qgemm-kernels", "--target", target]
+    subprocess.run([*cargo, "--", *flags], check=True, cwd=ROOT, env=env)
+    (path,) = folder.glob(f"{target}/release/deps/qgemm_kernels-*.s")
+    functions, lines = {}, None
+    for line in path.read_text().splitlines():
+        line = re.sub(r"\s*(//|#).*", "", line) if "\t#" in line or "//" in line else line
+        if found := re.match(r"(_R\w+):", line):
+            lines = functions.setdefault(found[1], [])
+        elif lines is not None and line.strip():
+            lines.append(line.strip())
+    names = run("llvm-cxxfilt-19", input="\n".join(functions)).splitlines()
+    return dict(zip(map(normal, names), functions.values()))
+
+
+def hot_loop(lines, multiply):
+    """Of the loops without a loop inside, the one with the most multiply-adds."""
+    labels = {line[:-1]: at for at, line in enumerate(lines) if re.fullmatch(r"\.\w+:", line)}
+    loops = []
+    for end, line in enumerate(lines):
+        jump = re.match(r"(?:j\w+|b\.\w+|cbn?z\s+\w+,|tbn?z\s+\w+,[^,]+,)\s+(\.\w+)$", line)
+        if jump and (start := labels.get(jump[1], end)) < end:
+            loops.append((start, end))
+    inner = [(s, e) for s, e in loops if not any(s <= t and f < e for t, f in loops)]
+    bodies = [[line for line in lines[s : e + 1] if not line.startswith(".")] for s, e in inner]
+    return max(bodies, key=lambda body: len(arithmetic(body, multiply)), default=[])
+
+
+def arithmetic(body, multiply):
+    return [line for line in body if re.match(rf"(?:{{vex}}\s+)?(?:{multiply})\s", line)]
+
+
+def alone(body, multiply):
+    """The multiply-adds on registers that nothing else writes, in 12 chains, as in `peak.rs`."""
+    found = arithmetic(body, multiply)
+    if not found[0].startswith(("v", "{")):
+        return found
+    in_order = [re.match(r"(.*?\s)([xyz]mm)\d+,", line) for line in found]
+    return [f"{line[1]}{line[2]}{at % 12}, {line[2]}15, {line[2]}14" for at, line in enumerate(in_order)]
+
+
+def mca(triple, cpu, body):
+    """Cycles that the body takes when repeated."""
+    loop = 200
+    report = run(MCA, f"-mtriple={triple}", f"-mcpu={cpu}", f"-iterations={loop}", "-", input=source(triple, body))
+    return float(re.search(r"Total Cycles:\s+(\d+)", report)[1]) / loop
+
+
+def source(triple, body):
+    syntax = ".intel_syntax noprefix\n" if triple.startswith("x86") else ""
+    return syntax + "\n".join(body) + "\n"
+
+
+def stack_accesses(body):
+    return [line for line in body if re.search(r"\[(?:[re]sp|sp|rbp)\b", line)]
+
+
+def examine(functions, kernels, triple, vectors_per_step):
+    """Prints the rows of the kernels; returns how many loops touch the stack."""
+    for name, kind, tile, multiply, cpus in kernels:
+        consts = ", ".join(map(str, tile))
+        # Where every CPU of the target has the instructions, all heights are in one function.
+        own, shared = f"<{kind} as tile::Tiles>::tile::<{consts}>", f"::micro_8x8::<{kind}>"
+        own = own if triple == "aarch64" else own.replace(" tile::", " [xyz]mm::")
+        wanted = [f for f in functions if re.search(own, f)] or [f for f in functions if shared in f]
+        if len(wanted) != 1:
+            sys.exit(f"{name}: {len(wanted)} functions are {kind} with the tile {consts}")
+        body = hot_loop(functions[wanted[0]], multiply)
+        steps = vectors_per_step(name, tile, body, multiply)
+        for cpu in cpus:
+            cycles, limit = mca(triple, cpu, body), mca(triple, cpu, alone(body, multiply))
+            print(
+                f"| {cpu} | {name} | {cycles / steps:.2f} | {limit / steps:.2f} | {cycles / limit:.2f} "
+                f"| {len(body) / steps:.0f} | {len(stack_accesses(body)) / steps:.0f} |"
+            )
+    spilled = 0
+    for function, lines in functions.items():
+        if "Tiles>::tile" in function or "micro_8x8::<neon" in function:
+            multiply = next(m for _, kind, _, m, _ in kernels if kind.split("::")[0] in function)
+            touched = stack_accesses(hot_loop(lines, multiply))
+            if touched and not any(known in function for known in KNOWN):
+                spilled += 1
+                print(f"\n{function} touches the stack: {touched}", file=sys.stderr)
+    return spilled
+
+
+def normal(name):
+    """Without the crate and the architecture."""
+    return re.sub(r"\w+::(x86|aarch64)::", "", name)
+
+
+def x86_steps(name, tile, body, multiply):
+    """k-steps in a turn of the loop."""
+    product = {WORDS: "vpmaddwd", BYTES: "vpmaddubsw", DOT: DOT}[multiply]
+    return len(arithmetic(body, product)) / (tile[0] * tile[1])
+
+
+def arm_steps(name, tile, body, multiply):
+    per_step = 4 * tile[0] // 2 if multiply == "smmla" else 2 * tile[0]
+    return len(arithmetic(body, multiply)) / per_step
+
+
+def main():
+    if not (shutil.which(MCA) and shutil.which("llvm-cxxfilt-19")):
+        sudo = [] if os.geteuid() == 0 else ["sudo"]
+        run(*sudo, "apt-get", "update", "-qq")
+        run(*sudo, "apt-get", "-y", "-qq", "-o", "DPkg::Lock::Timeout=300", "--no-install-recommends", "install", "llvm-19")
+    print("| CPU | kernel | cycles | limit | ratio | instructions | stack |")
+    print("|---|---|---|---|---|---|---|")
+    spilled = examine(assembly("x86_64-unknown-linux-gnu"), X86_KERNELS, "x86_64", x86_steps)
+    compiler = Path("/usr/bin/rustc")
+    if compiler.exists() and Path("/usr/lib/rustlib/aarch64-unknown-linux-gnu").exists():
+        functions = assembly("aarch64-unknown-linux-gnu", str(compiler))
+        spilled += examine(functions, ARM_KERNELS, "aarch64", arm_steps)
+    else:
+        sys.exit("64-bit Arm left out: run emu/qemu-aarch64.sh first, which installs its compiler")
+    sys.exit(f"{spilled} loops touch the stack" if spilled else 0)
+
+
+main()
