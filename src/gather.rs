@@ -104,21 +104,37 @@ impl<'a> Gather<'a> {
         (index != Self::PADDING).then_some(index as usize)
     }
 
+    /// Copies elements `ks` of row `i`.
     fn fill(&self, i: usize, ks: Range<usize>, zero: i32, out: &mut [u8]) {
-        let channels = self.source.cols();
+        let (bits, channels) = (&self.source.bits, self.source.cols());
+        if channels == 0 {
+            return;
+        }
+        let taps = &self.indices[i * self.taps..][..self.taps];
+        // Rows that lie side by side are copied in one go where their indices are consecutive, as those of
+        // neighbours in an image are.
+        let dense = bits.rows_are_slices() && bits.row_stride() == channels;
+        let (mut tap, mut first) = (ks.start / channels, ks.start % channels);
         let mut out = out;
-        let mut k = ks.start;
-        while k < ks.end {
-            let (tap, first) = (k / channels, k % channels);
-            let len = (channels - first).min(ks.end - k);
-            let (part, rest) = std::mem::take(&mut out).split_at_mut(len);
-            match self.source_row(i, tap).map(|row| (row, self.source.bits.row(row))) {
-                None => part.fill(self.padding.unwrap_or(zero as u8)),
-                Some((_, Some(row))) => part.copy_from_slice(&row[first..first + len]),
-                Some((row, None)) => copy_row(&self.source.bits, row, first, part),
+        while !out.is_empty() {
+            let index = taps[tap];
+            let mut run = 1;
+            if dense && index != Self::PADDING {
+                let next = |run: usize| taps.get(tap + run).is_some_and(|&next| next == index + run as u32);
+                while next(run) && taps[tap + run] != Self::PADDING {
+                    run += 1;
+                }
             }
-            out = rest;
-            k += len;
+            let len = (run * channels - first).min(out.len());
+            let (part, rest) = std::mem::take(&mut out).split_at_mut(len);
+            if index == Self::PADDING {
+                part.fill(self.padding.unwrap_or(zero as u8));
+            } else if bits.rows_are_slices() {
+                part.copy_from_slice(&bits.data_from_row(index as usize)[first..first + len]);
+            } else {
+                copy_row(bits, index as usize, first, part);
+            }
+            (out, tap, first) = (rest, tap + run, 0);
         }
     }
 }

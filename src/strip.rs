@@ -50,9 +50,12 @@ impl<'a> Strip<'a> {
             return Strip { bytes, lda: bits.row_stride(), k };
         }
         let ld = (k * way.a.size()).next_multiple_of(64).max(64);
-        lines.clear();
-        lines.resize(ld / 64 * rows.len(), Line([0; 64]));
-        let strip: &mut [u8] = bytemuck::cast_slice_mut(lines);
+        // What an earlier strip left stays where a row ends: kernels do not read it.
+        let need = ld / 64 * rows.len();
+        if lines.len() < need {
+            lines.resize(need, Line([0; 64]));
+        }
+        let strip: &mut [u8] = bytemuck::cast_slice_mut(&mut lines[..need]);
         match (way.a, in_place) {
             (Stored::I16, Some(bits)) => {
                 for (i, out) in rows.zip(strip.chunks_exact_mut(ld)) {
