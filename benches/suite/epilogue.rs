@@ -3,13 +3,12 @@
 
 use crate::data::{self, Operands, Shape};
 use criterion::{BenchmarkId, Criterion, Throughput};
-use qgemm::ElementType::U8;
-use qgemm::{Dequantize, Gemm, Requantize, reference};
+use qgemm::ElementType::{I8, U8};
+use qgemm::{Dequantize, DynamicGemm, Gemm, MatRef, Requantize, Scale, reference};
 use std::hint::black_box;
 
+/// Small enough to be checked in full, so that what is per row needs no sampling.
 const SHAPES: [Shape; 2] = [[128, 768, 768], [3136, 64, 64]];
-
-// Small enough to be checked in full, so that zero points per row need no sampling.
 
 /// Zero points per row and per column, and biases.
 struct Terms {
@@ -17,6 +16,7 @@ struct Terms {
     b_zero: Vec<i32>,
     bias: Vec<i32>,
     real_bias: Vec<f32>,
+    row_scales: Vec<f32>,
 }
 
 impl Terms {
@@ -26,6 +26,7 @@ impl Terms {
             b_zero: (0..n as i32).map(|j| j % 9 - 4).collect(),
             bias: (0..n as i32).map(|j| 37 * j - 1000).collect(),
             real_bias: (0..n).map(|j| j as f32 * 0.25).collect(),
+            row_scales: (0..m).map(|i| 0.5 + i as f32 / m as f32).collect(),
         }
     }
 }
@@ -36,6 +37,7 @@ pub fn benches(c: &mut Criterion) {
         sums(c, &operands);
         bytes(c, &operands);
         floats(c, &operands);
+        dynamic(c, &operands);
     }
 }
 
@@ -79,9 +81,12 @@ fn bytes(c: &mut Criterion, operands: &Operands) {
     let one = Requantize::new(operands.scales[0], 128).unwrap();
     let each = Requantize::new(&operands.scales, 128).unwrap();
     let relu = each.clamp(128, 255).unwrap();
-    let cases: [(&str, With<'_>, _); 4] = [
+    let columns = operands.scales.as_slice();
+    let rows = Requantize::new(Scale::RowsByColumns { rows: &terms.row_scales, columns }, 128).unwrap();
+    let cases: [(&str, With<'_>, _); 5] = [
         ("plain", &|gemm| gemm, one),
         ("zero_scales", &|gemm| gemm.a_zero(110), each),
+        ("zero_scales_rows", &|gemm| gemm.a_zero(110), rows),
         ("zeros_bias_relu", &|gemm| gemm.a_zero(110).b_zero(-3).bias(&terms.bias), relu),
         ("zeros_each", &|gemm| gemm.a_zero(&terms.a_zero).b_zero(&terms.b_zero).bias(&terms.bias), each),
     ];
@@ -109,4 +114,29 @@ fn floats(c: &mut Criterion, operands: &Operands) {
     group.bench_function(BenchmarkId::new("zero_scales_bias", &name), |bench| {
         bench.iter(|| product.run_f32(data::output(black_box(&mut c), shape), &stage).unwrap());
     });
+}
+
+/// A is f32, and quantized by the call.
+fn dynamic(c: &mut Criterion, operands: &Operands) {
+    let shape @ [m, k, _] = operands.shape;
+    let name = data::name(shape);
+    let x: Vec<f32> = operands.a_signed.iter().map(|&a| f32::from(a) * 0.03 + 0.5).collect();
+    let (for_i8, for_u8) = (operands.packed(I8), operands.packed(U8));
+    let product = |b| DynamicGemm::new(MatRef::row_major(&x, m, k).unwrap(), b);
+    let stage = Dequantize::new(&operands.scales).unwrap();
+    let mut group = c.benchmark_group("epilogue/dynamic");
+    group.throughput(Throughput::Elements(data::macs(shape)));
+    let cases = [
+        ("rows_i8", product(&for_i8)),
+        ("rows_u8", product(&for_u8).asymmetric()),
+        ("tensor_u8", product(&for_u8).asymmetric().per_tensor()),
+    ];
+    let mut c = vec![0f32; shape[0] * shape[2]];
+    for (case, product) in cases {
+        product.run_f32(data::output(&mut c, shape), &stage).unwrap();
+        data::check(&name, shape, &x, &c, |_, c| reference::run_dynamic_f32(&product, c, &stage));
+        group.bench_function(BenchmarkId::new(case, &name), |bench| {
+            bench.iter(|| product.run_f32(data::output(black_box(&mut c), shape), &stage).unwrap());
+        });
+    }
 }
