@@ -3,7 +3,7 @@
 use crate::driver::{Call, Way};
 use crate::epilogue::{self, Stage};
 use crate::packed::Panel;
-use crate::scratch::Scratch;
+use crate::scratch::{Buffers, Scratch};
 use crate::sink::{Part, Sink};
 use crate::store;
 use crate::strip::Strip;
@@ -12,7 +12,8 @@ use crate::width::Width;
 use qgemm_kernels::block::BlockMut;
 use qgemm_kernels::finish::Output;
 use qgemm_kernels::pack::Line;
-use qgemm_kernels::{MAX_MR, MAX_NR, Outer, Product};
+use qgemm_kernels::{MAX_MR, MAX_NR, Outer, Product, tile_height};
+use std::iter::successors;
 use std::ops::Range;
 
 /// Computes some rows and panels of C; `sink` is that part of the output.
@@ -23,34 +24,32 @@ pub(crate) fn region(
     mut sink: Sink<'_, '_>,
     scratch: &mut Scratch,
 ) {
-    let blocks = rows.clone().step_by(call.plan.mc).map(|ic| ic..rows.end.min(ic + call.plan.mc));
-    for (block, way) in
-        blocks.flat_map(|block| call.ways.iter().flatten().map(move |way| (block.clone(), way)))
-    {
-        if !call.b.panels()[panels.clone()].iter().any(|panel| way.serves(panel)) {
-            continue;
-        }
-        let Scratch { strip, sums, wide, row_terms } = scratch;
-        row_terms.fill(call, way, block.clone());
-        let band = Band {
-            call,
-            way,
-            top: block.start - rows.start,
-            rows: block,
-            panels: panels.clone(),
-            terms: row_terms,
-        };
-        if call.width == Width::Narrow && call.plan.kc >= call.k {
-            band.whole_k(&mut sink, strip);
-            continue;
-        }
-        for jc in panels.clone().step_by(call.plan.nc) {
-            let some = jc..panels.end.min(jc + call.plan.nc);
-            match call.width {
-                Width::Narrow => band.split_k(some, &mut sink, strip, sums),
-                Width::Wide => band.split_k_wide(some, &mut sink, strip, wide),
+    let mut ic = rows.start;
+    while ic < rows.end {
+        let block = ic..rows.end.min(ic + call.plan.mc);
+        for way in call.ways.iter().flatten() {
+            let some = &call.b.panels()[panels.clone()];
+            if call.ways[1].is_some() && !some.iter().any(|panel| way.serves(panel)) {
+                continue;
+            }
+            scratch.row_terms.fill(call, way, block.clone());
+            let terms = &scratch.row_terms;
+            let (rows, top) = (block.clone(), ic - rows.start);
+            let band = Band { call, way, rows, top, panels: panels.clone(), terms };
+            let Buffers { strip, column_terms, sums, wide } = &mut scratch.buffers;
+            if call.width == Width::Narrow && call.plan.kc >= call.k {
+                band.whole_k(&mut sink, strip, column_terms);
+                continue;
+            }
+            for jc in panels.clone().step_by(call.plan.nc) {
+                let some = jc..panels.end.min(jc + call.plan.nc);
+                match call.width {
+                    Width::Narrow => band.split_k(some, &mut sink, strip, column_terms, sums),
+                    Width::Wide => band.split_k_wide(some, &mut sink, strip, wide),
+                }
             }
         }
+        ic = block.end;
     }
 }
 
@@ -84,11 +83,10 @@ struct PanelRows<'a> {
 
 impl Band<'_> {
     /// K in one block: each tile is finished as soon as it is summed.
-    fn whole_k(&self, sink: &mut Sink<'_, '_>, strip: &mut Vec<Line>) {
+    fn whole_k(&self, sink: &mut Sink<'_, '_>, strip: &mut Vec<Line>, terms: &mut ColumnTerms) {
         let call = self.call;
         let nr = call.nr;
         let a = self.strip(0..call.k, strip);
-        let mut terms = ColumnTerms::new();
         for (jr, panel) in self.panels(self.panels.clone()) {
             let columns = self.columns(jr);
             let added = terms.added(call, self.way, columns.range.clone(), self.terms);
@@ -115,12 +113,12 @@ impl Band<'_> {
         panels: Range<usize>,
         sink: &mut Sink<'_, '_>,
         strip: &mut Vec<Line>,
+        terms: &mut ColumnTerms,
         sums: &mut Vec<i32>,
     ) {
         let call = self.call;
         let (m, nr) = (self.rows.len(), call.nr);
         sums.resize(m * nr * panels.len(), 0);
-        let mut terms = ColumnTerms::new();
         for ks in self.k_blocks() {
             let first = ks.start == 0;
             let a = self.strip(ks.clone(), strip);
@@ -186,6 +184,7 @@ impl Band<'_> {
     }
 
     /// Runs the kernel on the given rows of the band.
+    #[inline(always)]
     fn multiply(
         &self,
         rows: Range<usize>,
@@ -251,12 +250,13 @@ impl Band<'_> {
 
     /// The rows of the band, a tile at a time, of even height.
     fn tiles(&self) -> impl Iterator<Item = Range<usize>> {
-        let m = self.rows.len();
-        let count = m.div_ceil(self.call.mr);
-        (0..count).map(move |tile| tile * m / count..(tile + 1) * m / count)
+        let (m, mr) = (self.rows.len(), self.call.mr);
+        let tile = move |start| start..start + tile_height(m - start, mr);
+        successors(Some(tile(0)), move |last| (last.end < m).then(|| tile(last.end)))
     }
 
     /// Values `ks` of the band's rows.
+    #[inline]
     fn strip<'s>(&'s self, ks: Range<usize>, lines: &'s mut Vec<Line>) -> Strip<'s> {
         Strip::new(self.call, self.way, self.rows.clone(), ks, lines)
     }

@@ -28,6 +28,7 @@ pub(crate) struct Rescale {
 
 impl Stage {
     /// For these columns of the whole output.
+    #[inline]
     pub(crate) fn new(sink: &Sink<'_, '_>, columns: Range<usize>) -> Self {
         let of = |values: &[f32]| {
             let mut padded = [0.0; MAX_NR];
@@ -60,6 +61,7 @@ impl Stage {
 }
 
 /// Calls `run` with a part of `sink`, where a kernel can store to it; whether it did.
+#[inline(always)]
 pub(crate) fn with_output(
     sink: &mut Sink<'_, '_>,
     stage: &Stage,

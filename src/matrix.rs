@@ -69,21 +69,25 @@ impl<'a, T> MatRef<'a, T> {
     }
 
     /// Number of rows.
+    #[inline]
     pub fn rows(&self) -> usize {
         self.rows
     }
 
     /// Number of columns.
+    #[inline]
     pub fn cols(&self) -> usize {
         self.cols
     }
 
     /// Elements from one row to the next.
+    #[inline]
     pub fn row_stride(&self) -> usize {
         self.row_stride
     }
 
     /// Elements from one column to the next.
+    #[inline]
     pub fn col_stride(&self) -> usize {
         self.col_stride
     }
@@ -121,6 +125,7 @@ impl<'a, T> MatRef<'a, T> {
     }
 
     /// Row `i` as a slice; `None` if there is no such row or its elements are not contiguous.
+    #[inline]
     pub fn row(&self, i: usize) -> Option<&'a [T]> {
         if i >= self.rows || !self.rows_are_slices() {
             return None;
@@ -132,11 +137,13 @@ impl<'a, T> MatRef<'a, T> {
     }
 
     /// Whether every row is a slice: such an A is read in place.
+    #[inline]
     pub(crate) fn rows_are_slices(&self) -> bool {
         self.col_stride == 1 || self.cols <= 1
     }
 
     /// The slice from element (i, 0) on; empty where there is none.
+    #[inline]
     pub(crate) fn data_from_row(&self, i: usize) -> &'a [T] {
         if i < self.rows && self.cols > 0 { &self.data[i * self.row_stride..] } else { &[] }
     }
@@ -144,6 +151,7 @@ impl<'a, T> MatRef<'a, T> {
 
 impl<'a, T: Quantized> MatRef<'a, T> {
     /// The elements' bit patterns.
+    #[inline]
     pub(crate) fn as_bits(self) -> MatRef<'a, u8> {
         let Self { data, rows, cols, row_stride, col_stride } = self;
         MatRef { data: bytemuck::cast_slice(data), rows, cols, row_stride, col_stride }
@@ -215,11 +223,13 @@ impl<'a, T> MatMut<'a, T> {
     }
 
     /// Number of rows.
+    #[inline]
     pub fn rows(&self) -> usize {
         self.block.rows()
     }
 
     /// Number of columns.
+    #[inline]
     pub fn cols(&self) -> usize {
         self.block.cols()
     }

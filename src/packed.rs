@@ -266,21 +266,25 @@ impl PackedB {
         Convert::new(signed, stored).shift(signed)
     }
 
+    #[inline]
     pub(crate) fn columns(&self) -> &Columns {
         &self.columns
     }
 
+    #[inline]
     pub(crate) fn panels(&self) -> &[Panel] {
         &self.panels
     }
 
     /// The k-groups of a panel that hold the rows from `ks.start`, a multiple of KR, to `ks.end`.
+    #[inline]
     pub(crate) fn panel_rows(&self, panel: &Panel, ks: Range<usize>) -> &[u8] {
         let row = panel.kernel.nr * panel.variant.b.size();
-        let end = ks.end.next_multiple_of(panel.kernel.kr);
+        let end = panel.kernel.padded(ks.end).expect("it was packed");
         &self.bits(panel)[ks.start * row..end * row]
     }
 
+    #[inline]
     fn bits(&self, panel: &Panel) -> &[u8] {
         let bytes = panel.kernel.panel_bytes(self.k, panel.variant.b).expect("it was packed");
         &bytemuck::cast_slice::<Line, u8>(&self.lines)[panel.start..][..bytes]

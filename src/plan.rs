@@ -25,6 +25,7 @@ const SUMS: usize = 256 << 10;
 
 impl Plan {
     /// For M rows and K values of k, each `a_size` bytes in A and `b_size` in B.
+    #[inline]
     pub(crate) fn new(
         m: usize,
         k: usize,
@@ -37,7 +38,7 @@ impl Plan {
         // Small products, of which all fits: the same, without a division.
         let few = m <= MAX_MC - MAX_MR && k <= MAX_KC;
         if few && m * k * a_size <= caches.l2 / 2 && k * panel_row <= caches.l2 / 2 {
-            return Self { mc: m.max(1).next_multiple_of(kernel.mr), kc: k.max(1), nc: 1 };
+            return Self { mc: m.max(1), kc: k.max(1), nc: 1 };
         }
         let kc = (caches.l2 / 2 / panel_row).clamp(MIN_KC, MAX_KC) / MIN_KC * MIN_KC;
         let kc = kc.min(k.max(1));
@@ -75,7 +76,7 @@ mod tests {
                         // The sum of a K block's products fits i32, whatever their signs.
                         assert!(kc as i64 * 255 * 255 <= i64::from(i32::MAX), "{kernel:?} {k} {kc}");
                         assert!(
-                            mc.is_multiple_of(kernel.mr) && (1..=MAX_MC).contains(&mc),
+                            (mc.is_multiple_of(kernel.mr) || mc >= m) && (1..=MAX_MC).contains(&mc),
                             "{kernel:?} {m} {mc}"
                         );
                         assert!(nc >= 1 && (nc == 1 || 8 * mc * nc * kernel.nr <= SUMS));

@@ -105,10 +105,13 @@ impl<'a> Scale<'a> {
 }
 
 fn check_each(argument: &'static str, scales: &[f32]) -> Result<(), Error> {
-    match scales.iter().position(|scale| !(scale.is_finite() && *scale >= 0.0)) {
-        None => Ok(()),
-        Some(index) => Err(Error::Scale { argument, index, got: scales[index], positive: false }),
+    let wrong = |scale: &f32| !(*scale >= 0.0 && *scale < f32::INFINITY);
+    // Without a way out of the loop it runs in vectors.
+    if !scales.iter().fold(false, |any, scale| any | wrong(scale)) {
+        return Ok(());
     }
+    let index = scales.iter().position(wrong).unwrap_or(0);
+    Err(Error::Scale { argument, index, got: scales[index], positive: false })
 }
 
 /// Where the greatest of some numbers is, the first of equals.

@@ -5,22 +5,29 @@
 
 use crate::dynamic::Quantized;
 use crate::packed::PackedB;
-use crate::terms::RowTerms;
+use crate::terms::{ColumnTerms, RowTerms};
 use qgemm_kernels::pack::Line;
 use std::cell::Cell;
 use std::thread::LocalKey;
 
-/// The buffers of one block of work. Their size is bounded by the plan, whatever M, N and K.
+/// What a block of work needs. The size is bounded by the plan, whatever M, N and K.
 #[derive(Default)]
 pub(crate) struct Scratch {
+    /// What the rows of A contribute.
+    pub(crate) row_terms: RowTerms,
+    pub(crate) buffers: Buffers,
+}
+
+#[derive(Default)]
+pub(crate) struct Buffers {
     /// A strip of A that is not read in place.
     pub(crate) strip: Vec<Line>,
+    /// What the columns of a panel contribute.
+    pub(crate) column_terms: ColumnTerms,
     /// Sums of K blocks.
     pub(crate) sums: Vec<i32>,
     /// The same in 64 bits.
     pub(crate) wide: Vec<i64>,
-    /// What the rows of A contribute.
-    pub(crate) row_terms: RowTerms,
 }
 
 thread_local! {

@@ -36,7 +36,22 @@ fn steps(a: &Lhs<'_>, ks: Range<usize>) -> impl Iterator<Item = Range<usize>> + 
 
 impl<'a> Strip<'a> {
     /// Values `ks` of `rows` of A: A itself, or copied or converted into `lines`.
+    #[inline]
     pub(crate) fn new(
+        call: &'a Call<'_>,
+        way: &Way,
+        rows: Range<usize>,
+        ks: Range<usize>,
+        lines: &'a mut Vec<Line>,
+    ) -> Self {
+        if let (Some(bits), Convert::Copy) = (call.gemm.a.in_place(), way.convert) {
+            let bytes = bits.data_from_row(rows.start).get(ks.start..).unwrap_or(&[]);
+            return Strip { bytes, lda: bits.row_stride(), k: ks.len() };
+        }
+        Self::copied(call, way, rows, ks, lines)
+    }
+
+    fn copied(
         call: &'a Call<'_>,
         way: &Way,
         rows: Range<usize>,
@@ -45,10 +60,6 @@ impl<'a> Strip<'a> {
     ) -> Self {
         let (a, k) = (&call.gemm.a, ks.len());
         let in_place = a.in_place();
-        if let (Some(bits), Convert::Copy) = (in_place, way.convert) {
-            let bytes = bits.data_from_row(rows.start).get(ks.start..).unwrap_or(&[]);
-            return Strip { bytes, lda: bits.row_stride(), k };
-        }
         let ld = (k * way.a.size()).next_multiple_of(64).max(64);
         // What an earlier strip left stays where a row ends: kernels do not read it.
         let need = ld / 64 * rows.len();

@@ -94,11 +94,13 @@ pub(crate) struct ColumnTerms {
     sum: PerColumn<i32>,
 }
 
-impl ColumnTerms {
-    pub(crate) fn new() -> Self {
+impl Default for ColumnTerms {
+    fn default() -> Self {
         Self { added: [0; MAX_NR], zero: [0; MAX_NR], sum: [0; MAX_NR] }
     }
+}
 
+impl ColumnTerms {
     /// All that a kernel does to some columns besides multiplying.
     pub(crate) fn added<'s>(
         &'s mut self,

@@ -47,7 +47,7 @@ pub fn extent(rows: usize, cols: usize, row_stride: usize, col_stride: usize) ->
 /// (i, j) and (i', j') do when (i - i')·rs = (j' - j)·cs. With g = gcd(rs, cs) the smallest such
 /// step is cs/g rows against rs/g columns, so they do exactly when both fit the matrix.
 fn overlaps(rows: usize, cols: usize, row_stride: usize, col_stride: usize) -> bool {
-    if rows == 0 || cols == 0 {
+    if rows == 0 || cols == 0 || (col_stride == 1 && row_stride >= cols) {
         return false;
     }
     let (mut g, mut rest) = (row_stride, col_stride);
@@ -80,26 +80,31 @@ impl<'a, T> BlockMut<'a, T> {
     }
 
     /// Number of rows.
+    #[inline]
     pub fn rows(&self) -> usize {
         self.rows
     }
 
     /// Number of columns.
+    #[inline]
     pub fn cols(&self) -> usize {
         self.cols
     }
 
     /// Elements from one row to the next.
+    #[inline]
     pub fn row_stride(&self) -> usize {
         self.row_stride
     }
 
     /// Elements from one column to the next.
+    #[inline]
     pub fn col_stride(&self) -> usize {
         self.col_stride
     }
 
     /// Whether every row is a slice: the form that kernels store to.
+    #[inline]
     pub fn rows_are_slices(&self) -> bool {
         self.col_stride == 1 || self.cols <= 1
     }
@@ -110,6 +115,7 @@ impl<'a, T> BlockMut<'a, T> {
     }
 
     /// The same block for a shorter time.
+    #[inline]
     pub fn reborrow(&mut self) -> BlockMut<'_, T> {
         BlockMut { life: PhantomData, ..*self }
     }
@@ -151,11 +157,24 @@ impl<'a, T> BlockMut<'a, T> {
     ///
     /// # Panics
     /// If it reaches past this one.
+    #[inline]
     pub fn part(&mut self, row: usize, col: usize, rows: usize, cols: usize) -> BlockMut<'_, T> {
-        let (_, below) = self.reborrow().split_rows(row);
-        let (band, _) = below.split_rows(rows);
-        let (_, right) = band.split_cols(col);
-        right.split_cols(cols).0
+        let inside =
+            row <= self.rows && rows <= self.rows - row && col <= self.cols && cols <= self.cols - col;
+        assert!(inside, "{rows} x {cols} at ({row}, {col}) of {} x {}", self.rows, self.cols);
+        // Of a part without elements the pointer stays where it is: the offset could leave the slice.
+        let empty = rows == 0 || cols == 0;
+        let offset = if empty { 0 } else { row * self.row_stride + col * self.col_stride };
+        // SAFETY: the offset is that of an element of the matrix, or 0.
+        let data = unsafe { self.data.add(offset) };
+        BlockMut {
+            data,
+            rows,
+            cols,
+            row_stride: self.row_stride,
+            col_stride: self.col_stride,
+            life: PhantomData,
+        }
     }
 
     /// Row `i` as a slice; `None` if there is no such row or its elements are not contiguous.

@@ -86,7 +86,7 @@ pub struct Kernel {
     pub mr: usize,
     /// The columns of a panel.
     pub nr: usize,
-    /// The values of k that lie side by side in a panel.
+    /// The values of k that lie side by side in a panel; a power of two.
     pub kr: usize,
     /// 0 for a kernel that is exact for every B. Else how many k-groups it sums in 16 bits, which is exact
     /// only for panels that [`pack::provable_steps`] finds to allow as many.
@@ -225,6 +225,19 @@ pub struct Product<'a> {
     pub outer: &'a [Outer<'a>],
 }
 
+/// The rows of the next tile, of those that are `left`. The last two tiles are of even height: those of 8 rows
+/// at MR = 6 are 4 + 4, not 6 + 2.
+#[inline]
+pub fn tile_height(left: usize, mr: usize) -> usize {
+    if left >= 2 * mr || left == mr {
+        mr
+    } else if left > mr {
+        left.div_ceil(2)
+    } else {
+        left
+    }
+}
+
 impl Kernel {
     /// The witness, if `features` include the kernel's.
     pub fn ready(&'static self, features: &Features) -> Option<Ready> {
@@ -232,13 +245,22 @@ impl Kernel {
     }
 
     /// Bytes of a panel of `k` rows whose elements are `stored`; `None` where that overflows.
+    #[inline]
     pub fn panel_bytes(&self, k: usize, stored: Stored) -> Option<usize> {
-        k.checked_next_multiple_of(self.kr)?.checked_mul(self.nr * stored.size())
+        self.padded(k)?.checked_mul(self.nr * stored.size())
+    }
+
+    /// `k`, rounded up to whole k-groups; `None` where that overflows.
+    #[inline]
+    pub fn padded(&self, k: usize) -> Option<usize> {
+        // KR is a power of two, and this is called too often for a division.
+        Some(k.checked_add(self.kr - 1)? & !(self.kr - 1))
     }
 }
 
 impl core::ops::Deref for Ready {
     type Target = Kernel;
+    #[inline]
     fn deref(&self) -> &Kernel {
         self.0
     }
@@ -277,12 +299,9 @@ impl Ready {
         assert!(p.outer.iter().all(long), "the outer terms are too short");
 
         let (out, ldc) = output.as_out();
-        // Even heights: the tiles of 8 rows at MR = 6 are 4 + 4, not 6 + 2.
-        let tiles = rows.div_ceil(self.mr);
-        let (height, higher) = (rows / tiles, rows % tiles);
         let mut i = 0;
-        for tile in 0..tiles {
-            let h = height + usize::from(tile < higher);
+        while i < rows {
+            let h = tile_height(rows - i, self.mr);
             // SAFETY: the witness shows the CPU to have the instructions. The asserts above show A to
             // hold `rows` rows of k elements, the panel to be whole, all terms and scales to be long
             // enough; the output is a block of rows x cols elements whose rows are contiguous, borrowed

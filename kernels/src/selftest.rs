@@ -580,6 +580,7 @@ mod tests {
                 name += &std::format!("s{}", kernel.steps);
             }
             assert_eq!(kernel.name, name);
+            assert!(kernel.kr.is_power_of_two(), "{kernel:?}");
             assert!(kernel.steps <= crate::MAX_STEPS && crate::MAX_STEPS.is_multiple_of(kernel.steps.max(1)));
         }
     }
