@@ -4,6 +4,7 @@ use crate::element::{ElementType, Operand};
 use crate::{Dispatch, Error};
 use multiversion::multiversion;
 use qgemm_kernels::pack::{self, Convert, Line, Source};
+use qgemm_kernels::pages::prefer_huge;
 use qgemm_kernels::{Kernel, Ready, Stored, Variant};
 use std::fmt;
 use std::ops::Range;
@@ -146,6 +147,8 @@ impl PackedB {
         self.lines.clear();
         reserve(&mut self.lines, least / 64, purpose)?;
         let bytes = self.plan(dispatch, kernel, &b, activations)?.ok_or(too_large)?;
+        reserve(&mut self.lines, bytes.div_ceil(64), purpose)?;
+        prefer_huge(self.lines.spare_capacity_mut());
         resize(&mut self.lines, bytes.div_ceil(64), Line([0; 64]), purpose)?;
         let columns = &mut self.columns;
         resize(&mut columns.stored_sum, padded, 0, purpose)?;

@@ -31,6 +31,7 @@ pub mod block;
 pub mod detect;
 pub mod finish;
 pub mod pack;
+pub mod pages;
 pub mod peak;
 mod portable;
 pub mod rows;

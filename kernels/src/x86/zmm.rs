@@ -102,6 +102,10 @@ unsafe fn height<T: Tiles, const V: usize, const PANEL: usize>(t: &Args<'_>) {
     }
 }
 
+/// From so many k-groups on, tiles of few rows read both halves of a panel side by side: two streams come
+/// faster from memory than one (34 GB/s against 25 on Zen 4, 80 against 77 from its third-level cache).
+const TWO_STREAMS: usize = 64;
+
 /// H rows and V vectors of columns of a panel that is PANEL vectors wide; `size` is the bytes of an
 /// element, `flip` what is XORed to each byte of A, and `dot(acc, a, b)` adds to each lane the products of
 /// the lane's groups.
@@ -128,19 +132,23 @@ pub unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(
         }
         let flips = _mm512_set1_epi8(flip as i8);
         let (groups, left) = (t.k * size / 4, t.k * size % 4);
-        for g in 0..groups {
-            let group = t.b.add(g * 64 * PANEL);
-            let mut b = [_mm512_setzero_si512(); V];
-            for v in 0..V {
-                b[v] = _mm512_loadu_si512(group.add(64 * v).cast());
+        let mut first = 0;
+        if H <= 3 && groups >= TWO_STREAMS {
+            let half = groups / 2;
+            let mut other = [[_mm512_setzero_si512(); V]; H];
+            for g in 0..half {
+                step::<H, V, PANEL>(t, g, flips, &dot, &mut acc);
+                step::<H, V, PANEL>(t, half + g, flips, &dot, &mut other);
             }
             for i in 0..H {
-                let a = _mm512_set1_epi32(t.a.add(i * t.lda + 4 * g).cast::<i32>().read_unaligned());
-                let a = _mm512_xor_si512(a, flips);
                 for v in 0..V {
-                    acc[i][v] = dot(acc[i][v], a, b[v]);
+                    acc[i][v] = _mm512_add_epi32(acc[i][v], other[i][v]);
                 }
             }
+            first = 2 * half;
+        }
+        for g in first..groups {
+            step::<H, V, PANEL>(t, g, flips, &dot, &mut acc);
         }
         if left > 0 {
             let group = t.b.add(groups * 64 * PANEL);
@@ -158,6 +166,35 @@ pub unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(
             );
         }
         super::zmm_finish::finish(t, acc);
+    }
+}
+
+/// Adds the products of k-group `g`, which must exist.
+///
+/// # Safety
+/// As for [`tile`].
+#[inline(always)]
+unsafe fn step<const H: usize, const V: usize, const PANEL: usize>(
+    t: &Args<'_>,
+    g: usize,
+    flips: __m512i,
+    dot: &impl Fn(__m512i, __m512i, __m512i) -> __m512i,
+    acc: &mut [[__m512i; V]; H],
+) {
+    // SAFETY: as in `tile`.
+    unsafe {
+        let group = t.b.add(g * 64 * PANEL);
+        let mut b = [_mm512_setzero_si512(); V];
+        for v in 0..V {
+            b[v] = _mm512_loadu_si512(group.add(64 * v).cast());
+        }
+        for i in 0..H {
+            let a = _mm512_set1_epi32(t.a.add(i * t.lda + 4 * g).cast::<i32>().read_unaligned());
+            let a = _mm512_xor_si512(a, flips);
+            for v in 0..V {
+                acc[i][v] = dot(acc[i][v], a, b[v]);
+            }
+        }
     }
 }
 
