@@ -6,7 +6,7 @@ use crate::gemm::Rhs;
 use crate::output::{Dequantize, Requantize};
 use crate::packed::PackedB;
 use crate::scratch;
-use crate::sink::{Bytes, Sink};
+use crate::sink::Sink;
 use crate::width;
 use crate::{Error, Gemm, MatMut};
 
@@ -55,9 +55,7 @@ impl<'a, 'c> Task<'a, 'c> {
     ) -> Result<Self, Error> {
         gemm.check((c.rows(), c.cols()))?;
         width::check(&gemm)?;
-        output.scale.check_shape(c.rows(), c.cols())?;
-        let (lo, hi) = output.range(T::TYPE.range())?;
-        let output = Bytes { scale: output.scale, zero_point: output.zero_point, lo, hi };
+        let output = output.for_output(c.rows(), c.cols(), T::TYPE)?;
         Ok(Self::new(gemm, Sink::Bytes { c: c.block.into_bits(), output }))
     }
 

@@ -1,8 +1,11 @@
 //! The output stage of some columns, and whether a kernel goes through it in registers; `store` does it
 //! otherwise.
 
+use crate::fixed::{Multipliers, Rounding};
+use crate::output::Scaling;
 use crate::scale::Scale;
-use crate::sink::{Part, Sink};
+use crate::sink::{Bytes, Part, Sink};
+use crate::store;
 use crate::terms::PerColumn;
 use qgemm_kernels::MAX_NR;
 use qgemm_kernels::finish::{self, Output};
@@ -13,6 +16,7 @@ use std::ops::Range;
 pub(crate) enum Stage {
     I32 { accumulate: bool },
     Bytes(Rescale),
+    Fixed(Fixed),
     F32 { scale: PerColumn<f32>, bias: PerColumn<f32>, clamp: (f32, f32) },
 }
 
@@ -24,6 +28,54 @@ pub(crate) struct Rescale {
     /// The ends of the output range less the zero point; integers, exact in f32.
     pub(crate) lo: f32,
     pub(crate) hi: f32,
+}
+
+/// To 8 bits in integers: what [`Multiplier::apply`](crate::Multiplier::apply) needs, prepared so that
+/// all lanes can do the same.
+pub(crate) struct Fixed {
+    pub(crate) rounding: Rounding,
+    pub(crate) m: PerColumn<i32>,
+    /// By how much sums are shifted left; and whether any are.
+    pub(crate) left: PerColumn<i32>,
+    pub(crate) any_left: bool,
+    /// A right shift by `right` bits that rounds is one by `before`, the addition of `one` (0 or 1) and
+    /// another shift by that.
+    pub(crate) before: PerColumn<i32>,
+    pub(crate) one: PerColumn<i32>,
+    /// By how much a whole product is shifted, and half of that power of two.
+    pub(crate) all: PerColumn<i64>,
+    pub(crate) half: PerColumn<i64>,
+    pub(crate) zero_point: i32,
+    /// The ends of the output range less the zero point.
+    pub(crate) lo: i32,
+    pub(crate) hi: i32,
+}
+
+impl Fixed {
+    fn new(
+        output: &Bytes<'_>,
+        multipliers: Multipliers<'_>,
+        rounding: Rounding,
+        columns: Range<usize>,
+    ) -> Self {
+        let [m, left, before, one] = [[0; MAX_NR]; 4];
+        let (zero_point, lo, hi) =
+            (output.zero_point, output.lo - output.zero_point, output.hi - output.zero_point);
+        let (all, half) = ([31; MAX_NR], [1 << 30; MAX_NR]);
+        let mut p = Self { rounding, m, left, any_left: false, before, one, all, half, zero_point, lo, hi };
+        for (l, j) in columns.enumerate() {
+            let multiplier = multipliers.at(j);
+            let shift = multiplier.shift();
+            p.m[l] = multiplier.m();
+            p.left[l] = shift.max(0);
+            p.any_left |= shift > 0;
+            p.before[l] = (-shift - 1).max(0);
+            p.one[l] = i32::from(shift < 0);
+            p.all[l] = i64::from(31 - shift);
+            p.half[l] = 1 << (30 - shift);
+        }
+        p
+    }
 }
 
 impl Stage {
@@ -43,13 +95,18 @@ impl Stage {
         };
         match sink {
             Sink::I32 { accumulate, .. } => Stage::I32 { accumulate: *accumulate },
-            Sink::Bytes { output, .. } => Stage::Bytes(Rescale {
-                scale: scale(&output.scale),
-                zero_point: output.zero_point,
-                range: (output.lo, output.hi),
-                lo: (output.lo - output.zero_point) as f32,
-                hi: (output.hi - output.zero_point) as f32,
-            }),
+            Sink::Bytes { output, .. } => match &output.scaling {
+                Scaling::Float(factors) => Stage::Bytes(Rescale {
+                    scale: scale(factors),
+                    zero_point: output.zero_point,
+                    range: (output.lo, output.hi),
+                    lo: (output.lo - output.zero_point) as f32,
+                    hi: (output.hi - output.zero_point) as f32,
+                }),
+                Scaling::Fixed(multipliers, rounding) => {
+                    Stage::Fixed(Fixed::new(output, *multipliers, *rounding, columns))
+                }
+            },
             Sink::F32 { output, .. } => Stage::F32 {
                 scale: scale(&output.scale),
                 // Adding -0.0 changes nothing, not even the sign of a zero.
@@ -74,12 +131,19 @@ pub(crate) fn with_output(
             run(Output::Sums { c: &mut part.of(c), accumulate: *accumulate });
         }
         (Sink::Bytes { c, output }, Stage::Bytes(p))
-            if fused && c.rows_are_slices() && p.zero_point.abs() <= finish::MAX_ZERO_POINT =>
+            if fused
+                && c.rows_are_slices()
+                && p.zero_point.abs() <= finish::MAX_ZERO_POINT
+                && output.residual.is_none() =>
         {
             let Rescale { scale, zero_point, range, .. } = p;
-            let row_scale = output.scale.rows(part.rows.clone());
+            let row_scale = output.row_scale(part);
             let stage = finish::Rescale { scale, row_scale, zero_point: *zero_point, range: *range };
-            run(Output::Bytes { c: &mut part.of(c), stage });
+            let mut c = part.of(c);
+            run(Output::Bytes { c: &mut c, stage });
+            if let Some(table) = output.table {
+                store::look_up(&mut c, table);
+            }
         }
         (Sink::F32 { c, output }, Stage::F32 { scale, bias, clamp }) if fused && c.rows_are_slices() => {
             let row_scale = output.scale.rows(part.rows.clone());

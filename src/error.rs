@@ -1,5 +1,6 @@
 //! Everything that a caller can get wrong, as a value.
 
+use crate::ElementType;
 use std::fmt;
 
 /// Why a call was refused. Nothing was written when one of these is returned.
@@ -74,6 +75,29 @@ pub enum Error {
         /// Rows of `a` and columns of `b`.
         need: (usize, usize),
     },
+    /// A matrix that goes with the output has not its shape.
+    Shape {
+        /// The argument's name.
+        argument: &'static str,
+        /// Its rows and columns.
+        got: (usize, usize),
+        /// Rows and columns of the output.
+        need: (usize, usize),
+    },
+    /// An argument that goes with the output is not made for its type.
+    Element {
+        /// The argument's name.
+        argument: &'static str,
+        /// The type it is made for.
+        got: ElementType,
+        /// The type of the output.
+        need: ElementType,
+    },
+    /// An argument that has no meaning with fixed-point multipliers.
+    FloatOnly {
+        /// The argument's name.
+        argument: &'static str,
+    },
     /// A scale is negative, infinite or not a number (or zero, where it divides).
     Scale {
         /// The argument's name.
@@ -104,6 +128,17 @@ pub enum Error {
         min: i64,
         /// The greatest value allowed.
         max: i64,
+    },
+    /// A real argument is outside its range, or not a number.
+    Real {
+        /// The argument's name.
+        argument: &'static str,
+        /// The value.
+        got: f64,
+        /// The least value allowed.
+        min: f64,
+        /// The greatest value allowed.
+        max: f64,
     },
     /// A clamp with `lo > hi`, or one that leaves no value of the output type.
     Clamp {
@@ -201,6 +236,15 @@ impl fmt::Display for Error {
             Error::OutputShape { got, need } => {
                 write!(f, "output: is {}x{}, must be {}x{}", got.0, got.1, need.0, need.1)
             }
+            Error::Shape { argument, got, need } => {
+                write!(f, "{argument}: is {}x{}, must be {}x{}", got.0, got.1, need.0, need.1)
+            }
+            Error::Element { argument, got, need } => {
+                write!(f, "{argument}: is for {got}, must be for the output's {need}")
+            }
+            Error::FloatOnly { argument } => {
+                write!(f, "{argument}: was given with fixed-point multipliers, must be with float scales")
+            }
             Error::Scale { argument, index, got, positive } => {
                 let must = if *positive { "positive" } else { "not negative" };
                 write!(f, "{argument}: value {index} was {got}, must be finite and {must}")
@@ -210,6 +254,9 @@ impl fmt::Display for Error {
             }
             Error::Range { argument, got, min, max } => {
                 write!(f, "{argument}: was {got}, must be in {min}..={max}")
+            }
+            Error::Real { argument, got, min, max } => {
+                write!(f, "{argument}: was {got:e}, must be in {min:e}..={max:e}")
             }
             Error::Clamp { got: (lo, hi), output: None } => {
                 write!(f, "clamp: was {lo},{hi}, must not be inverted")

@@ -195,9 +195,10 @@ impl<'a> Gemm<'a> {
     /// Stores 8-bit values, requantized from the exact sums.
     ///
     /// # Errors
-    /// As [`run_i32`](Self::run_i32); also [`Error::Length`] if the number of scales is not that of the
-    /// rows or columns, [`Error::Clamp`] if the clamp excludes all of `T`, and [`Error::ZeroPoint`] if the exact sum
-    /// could reach 2^63.
+    /// As [`run_i32`](Self::run_i32); also [`Error::Length`] if the number of scales or multipliers is not
+    /// that of the rows or columns, [`Error::Clamp`] if the clamp excludes all of `T`, [`Error::Shape`] if a
+    /// residual is not M×N, [`Error::Element`] if a table is not for `T`, and [`Error::ZeroPoint`] if the
+    /// exact sum could reach 2^63.
     pub fn run_requantized<T: Quantized>(
         &self,
         c: MatMut<'_, T>,

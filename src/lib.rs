@@ -70,6 +70,7 @@ mod dynamic;
 mod element;
 mod epilogue;
 mod error;
+mod fixed;
 mod gather;
 mod gemm;
 mod matrix;
@@ -84,6 +85,7 @@ mod scratch;
 mod sink;
 mod store;
 mod strip;
+mod table;
 mod terms;
 mod width;
 
@@ -92,6 +94,7 @@ pub use dispatch::Dispatch;
 pub use dynamic::DynamicGemm;
 pub use element::{ElementType, Operand, Quantized};
 pub use error::Error;
+pub use fixed::{Multiplier, Multipliers, Rounding};
 pub use gather::{Gather, Lhs};
 pub use gemm::{Gemm, Rhs, ZeroPoint};
 pub use matrix::{MatMut, MatRef};
@@ -101,6 +104,7 @@ pub use qgemm_kernels::{Caches, Features, Isa, Kernel};
 pub use quant::{QuantParams, dequantize, dynamic_quantize_linear, fold_bias, quantize, requantize_scale};
 pub use scale::Scale;
 pub use scratch::release_thread_memory;
+pub use table::{Activation, Table};
 
 /// The README's example is tested like all others.
 #[cfg(doctest)]

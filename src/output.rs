@@ -1,20 +1,62 @@
 //! The output stage as plain data: how an exact sum becomes the value that is stored.
 
-use crate::{Error, Scale};
+use crate::element::{ElementType, Operand, Quantized};
+use crate::fixed::{Multipliers, Rounding};
+use crate::sink::Bytes;
+use crate::{Error, Scale, Table};
 
 /// The greatest magnitude of an output zero point: up to it every step is exact in f32.
 const MAX_ZERO_POINT: i32 = 1 << 21;
 
-/// From the exact sum to an 8-bit output, as ONNX QLinearMatMul does:
-/// `clamp(round_half_even(f32(acc + bias) · scale) + zero_point, lo, hi)`.
+/// From the exact sum to an 8-bit output.
 ///
-/// `f32(·)` and the product each round to nearest even; `lo` and `hi` are the output type's range,
-/// narrowed by [`clamp`](Self::clamp).
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// With float scales ([`new`](Self::new)) as ONNX QLinearMatMul does, and ONNX Runtime computes it:
+/// `clamp(round_half_even(f32(acc + bias) · scale) + zero_point, lo, hi)`. `f32(·)` and the product each
+/// round to nearest even. A [`residual`](Self::residual) is added before rounding.
+///
+/// In integers alone ([`fixed_point`](Self::fixed_point)) as TFLite, ruy and gemmlowp do:
+/// `clamp(round(acc + bias, multiplier) + zero_point, lo, hi)`.
+///
+/// `lo` and `hi` are the output type's range, narrowed by [`clamp`](Self::clamp). A [`table`](Self::table)
+/// is looked up last.
+#[derive(Clone, Copy, Debug)]
 pub struct Requantize<'a> {
-    pub(crate) scale: Scale<'a>,
+    scaling: Scaling<'a>,
+    zero_point: i32,
+    clamp: (i32, i32),
+    residual: Option<Residual<'a>>,
+    table: Option<(&'a [u8; 256], ElementType)>,
+}
+
+/// The first step from the sums to 8 bits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Scaling<'a> {
+    Float(Scale<'a>),
+    Fixed(Multipliers<'a>, Rounding),
+}
+
+/// A quantized matrix that is added in the scale of the output.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Residual<'a> {
+    pub(crate) matrix: Operand<'a>,
+    pub(crate) scale: f32,
     pub(crate) zero_point: i32,
-    pub(crate) clamp: (i32, i32),
+}
+
+impl Residual<'_> {
+    /// What it adds to element (i, j), which must exist.
+    pub(crate) fn at(&self, i: usize, j: usize) -> f32 {
+        let value = self.matrix.get(i, j).expect("the shapes were checked");
+        (value - self.zero_point) as f32 * self.scale
+    }
+}
+
+fn check_zero_point(argument: &'static str, zero_point: i32) -> Result<(), Error> {
+    if (-MAX_ZERO_POINT..=MAX_ZERO_POINT).contains(&zero_point) {
+        return Ok(());
+    }
+    let max = i64::from(MAX_ZERO_POINT);
+    Err(Error::Range { argument, got: zero_point.into(), min: -max, max })
 }
 
 impl<'a> Requantize<'a> {
@@ -26,12 +68,28 @@ impl<'a> Requantize<'a> {
     pub fn new(scale: impl Into<Scale<'a>>, zero_point: i32) -> Result<Self, Error> {
         let scale = scale.into();
         scale.check()?;
-        if !(-MAX_ZERO_POINT..=MAX_ZERO_POINT).contains(&zero_point) {
-            let max = i64::from(MAX_ZERO_POINT);
-            let got = i64::from(zero_point);
-            return Err(Error::Range { argument: "output zero point", got, min: -max, max });
-        }
-        Ok(Self { scale, zero_point, clamp: (i32::MIN, i32::MAX) })
+        Self::with(Scaling::Float(scale), zero_point)
+    }
+
+    /// With integer multipliers, one or one per column, and the zero point of the output. `acc + bias` is
+    /// saturated to i32 first, as that is what the multipliers are defined for; then [`Multiplier::apply`]
+    /// says what is computed.
+    ///
+    /// # Errors
+    /// [`Error::Range`] if the zero point is beyond ±2^21.
+    ///
+    /// [`Multiplier::apply`]: crate::Multiplier::apply
+    pub fn fixed_point(
+        multipliers: impl Into<Multipliers<'a>>,
+        rounding: Rounding,
+        zero_point: i32,
+    ) -> Result<Self, Error> {
+        Self::with(Scaling::Fixed(multipliers.into(), rounding), zero_point)
+    }
+
+    fn with(scaling: Scaling<'a>, zero_point: i32) -> Result<Self, Error> {
+        check_zero_point("output zero point", zero_point)?;
+        Ok(Self { scaling, zero_point, clamp: (i32::MIN, i32::MAX), residual: None, table: None })
     }
 
     /// Narrows the output to [lo, hi], in output units (ReLU is `clamp(zero_point, i32::MAX)`).
@@ -45,13 +103,70 @@ impl<'a> Requantize<'a> {
         Ok(Self { clamp: (lo, hi), ..self })
     }
 
-    /// The range of results on an output type with range `output`.
-    pub(crate) fn range(&self, output: (i32, i32)) -> Result<(i32, i32), Error> {
-        let range = (self.clamp.0.max(output.0), self.clamp.1.min(output.1));
-        if range.0 > range.1 {
-            return Err(Error::Clamp { got: self.clamp, output: Some(output) });
+    /// Adds a matrix of the output's shape, of `i8` or `u8`, before rounding: the sum of a residual block.
+    /// `scale` is its own scale over that of the output, `zero_point` its zero point.
+    ///
+    /// ```text
+    /// x = f32(acc + bias) · scale                       as without it
+    /// r = f32(residual - residual_zero) · residual_scale
+    /// y = clamp( round_half_even( x + r ) + zero_point, lo, hi )
+    /// ```
+    ///
+    /// Each product and the sum round to nearest even, by themselves (no fused multiply-add).
+    ///
+    /// # Errors
+    /// [`Error::Real`] if the scale is not in 0..=2^64, [`Error::Range`] if the zero point is beyond ±2^21,
+    /// [`Error::FloatOnly`] with fixed-point multipliers. The shape is checked when a product is run.
+    pub fn residual(
+        self,
+        matrix: impl Into<Operand<'a>>,
+        scale: f32,
+        zero_point: i32,
+    ) -> Result<Self, Error> {
+        // So that the product is finite: two infinities would have no sum.
+        const MAX: f64 = (1u128 << 64) as f64;
+        if !(0.0..=MAX).contains(&f64::from(scale)) {
+            let got = f64::from(scale);
+            return Err(Error::Real { argument: "residual scale", got, min: 0.0, max: MAX });
         }
-        Ok(range)
+        check_zero_point("residual zero point", zero_point)?;
+        if let Scaling::Fixed(..) = self.scaling {
+            return Err(Error::FloatOnly { argument: "residual" });
+        }
+        Ok(Self { residual: Some(Residual { matrix: matrix.into(), scale, zero_point }), ..self })
+    }
+
+    /// Replaces each clamped value by the table's value for it: an activation, or any other function. The
+    /// type of the table is checked when a product is run.
+    #[must_use]
+    pub fn table<T: Quantized>(self, table: &'a Table<T>) -> Self {
+        Self { table: Some((table.bytes(), T::TYPE)), ..self }
+    }
+
+    /// The stage for an M×N output of a type, once all that depends on those is checked.
+    pub(crate) fn for_output(&self, m: usize, n: usize, element: ElementType) -> Result<Bytes<'a>, Error> {
+        match self.scaling {
+            Scaling::Float(scale) => scale.check_shape(m, n)?,
+            Scaling::Fixed(multipliers, _) => multipliers.check_columns(n)?,
+        }
+        let (least, greatest) = element.range();
+        let (lo, hi) = (self.clamp.0.max(least), self.clamp.1.min(greatest));
+        if lo > hi {
+            return Err(Error::Clamp { got: self.clamp, output: Some((least, greatest)) });
+        }
+        if let Some(Residual { matrix, .. }) = self.residual
+            && (matrix.rows(), matrix.cols()) != (m, n)
+        {
+            let got = (matrix.rows(), matrix.cols());
+            return Err(Error::Shape { argument: "residual", got, need: (m, n) });
+        }
+        if let Some((_, got)) = self.table
+            && got != element
+        {
+            return Err(Error::Element { argument: "table", got, need: element });
+        }
+        let Self { scaling, zero_point, residual, table, .. } = *self;
+        Ok(Bytes { scaling, zero_point, lo, hi, residual, table: table.map(|(bytes, _)| bytes) })
     }
 }
 

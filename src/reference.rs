@@ -6,7 +6,7 @@
 use crate::dynamic::DynamicGemm;
 use crate::element::{Operand, Quantized};
 use crate::gemm::Rhs;
-use crate::output::{Dequantize, Requantize};
+use crate::output::{Dequantize, Requantize, Scaling};
 use crate::real::Scheme;
 use crate::{Error, Gemm, MatMut, MatRef, QuantParams, Scale, width};
 use std::ops::Range;
@@ -45,13 +45,23 @@ pub fn run_requantized<T: Quantized>(
 ) -> Result<(), Error> {
     gemm.check((c.rows(), c.cols()))?;
     width::check(gemm)?;
-    output.scale.check_shape(c.rows(), c.cols())?;
-    let (lo, hi) = output.range(T::TYPE.range())?;
+    let output = output.for_output(c.rows(), c.cols(), T::TYPE)?;
     each(gemm, |i, j, acc| {
-        // Wide enough for any f32 product: what is beyond i64 saturates far outside lo..=hi.
-        let rounded = (acc as f32 * output.scale.at(i, j)).round_ties_even() as i64;
-        let y = rounded.saturating_add(i64::from(output.zero_point)).clamp(lo.into(), hi.into());
-        *element(&mut c, i, j) = T::from_bits(y as u8);
+        let rounded = match output.scaling {
+            Scaling::Float(scale) => {
+                let x = acc as f32 * scale.at(i, j);
+                let x = output.residual.map_or(x, |residual| x + residual.at(i, j));
+                // Wide enough for any f32: what is beyond i64 saturates far outside lo..=hi.
+                x.round_ties_even() as i64
+            }
+            Scaling::Fixed(multipliers, rounding) => {
+                let acc = acc.clamp(i32::MIN.into(), i32::MAX.into()) as i32;
+                multipliers.at(j).apply(acc, rounding)
+            }
+        };
+        let y = rounded.saturating_add(output.zero_point.into()).clamp(output.lo.into(), output.hi.into());
+        let bits = output.table.map_or(y as u8, |table| table[usize::from(y as u8)]);
+        *element(&mut c, i, j) = T::from_bits(bits);
     });
     Ok(())
 }

@@ -1,17 +1,29 @@
 //! Where a product goes: an output block, and what its values are made with.
 
-use crate::output::Dequantize;
-use crate::scale::Scale;
+use crate::output::{Dequantize, Residual, Scaling};
 use qgemm_kernels::block::BlockMut;
 use std::ops::Range;
 
 /// The output stage of 8-bit results; `lo..=hi` lies within the output type.
 #[derive(Clone, Copy)]
 pub(crate) struct Bytes<'a> {
-    pub(crate) scale: Scale<'a>,
+    pub(crate) scaling: Scaling<'a>,
     pub(crate) zero_point: i32,
     pub(crate) lo: i32,
     pub(crate) hi: i32,
+    pub(crate) residual: Option<Residual<'a>>,
+    /// From the bits of a clamped value to those that are stored.
+    pub(crate) table: Option<&'a [u8; 256]>,
+}
+
+impl<'a> Bytes<'a> {
+    /// The scales of a part's rows, if they have any.
+    pub(crate) fn row_scale(&self, part: &Part) -> Option<&'a [f32]> {
+        match self.scaling {
+            Scaling::Float(scale) => scale.rows(part.rows.clone()),
+            Scaling::Fixed(..) => None,
+        }
+    }
 }
 
 /// An output block with its stage. Scales and biases are those of the whole matrix.

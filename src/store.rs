@@ -7,11 +7,16 @@
 //! f32 has steps of 1, and rounds half to even. Its bits, less those of 1.5·2^23, are the integer.
 //! Clamping to integers commutes with rounding, so the clamp comes first and keeps |x| <= 2^21 + 255.
 
-use crate::epilogue::{Rescale, Stage};
+use crate::element::ElementType;
+use crate::epilogue::{Fixed, Rescale, Stage};
+use crate::fixed::Rounding;
+use crate::output::Residual;
 use crate::sink::{Part, Sink};
+use crate::terms::PerColumn;
 use multiversion::multiversion;
 use qgemm_kernels::MAX_NR;
 use qgemm_kernels::block::BlockMut;
+use std::ops::Range;
 
 /// A finished sum, of either width.
 pub(crate) trait Sum: Copy {
@@ -19,6 +24,8 @@ pub(crate) trait Sum: Copy {
     fn to_f32(self) -> f32;
     /// Modulo 2^32.
     fn to_i32(self) -> i32;
+    /// The nearest i32.
+    fn saturate(self) -> i32;
 }
 
 impl Sum for i32 {
@@ -28,6 +35,10 @@ impl Sum for i32 {
     }
     #[inline(always)]
     fn to_i32(self) -> i32 {
+        self
+    }
+    #[inline(always)]
+    fn saturate(self) -> i32 {
         self
     }
 }
@@ -40,6 +51,10 @@ impl Sum for i64 {
     #[inline(always)]
     fn to_i32(self) -> i32 {
         self as i32
+    }
+    #[inline(always)]
+    fn saturate(self) -> i32 {
+        self.clamp(i32::MIN.into(), i32::MAX.into()) as i32
     }
 }
 
@@ -68,11 +83,28 @@ fn store_sums<T: Sum>(sums: &[T], ld: usize, stage: &Stage, sink: &mut Sink<'_, 
             }
         }
         (Sink::Bytes { c, output }, Stage::Bytes(p)) => {
-            let rows = output.scale.rows(part.rows.clone());
-            each_row(sums, ld, &mut part.of(c), |i| {
-                let row = factor(rows, i);
-                move |j, sum: T| rescale(sum.to_f32(), row * p.scale[j], p)
-            });
+            let (rows, mut c) = (output.row_scale(part), part.of(c));
+            match &output.residual {
+                None => each_row(sums, ld, &mut c, |i| {
+                    let row = factor(rows, i);
+                    move |j, sum: T| round(sum.to_f32() * (row * p.scale[j]), p)
+                }),
+                Some(residual) => each_row(sums, ld, &mut c, |i| {
+                    let row = factor(rows, i);
+                    let added = residual_row(residual, part.rows.start + i, part.columns.clone());
+                    move |j, sum: T| round(sum.to_f32() * (row * p.scale[j]) + added[j], p)
+                }),
+            }
+            if let Some(table) = output.table {
+                look_up(&mut c, table);
+            }
+        }
+        (Sink::Bytes { c, output }, Stage::Fixed(p)) => {
+            let mut c = part.of(c);
+            store_fixed(sums, ld, p, &mut c);
+            if let Some(table) = output.table {
+                look_up(&mut c, table);
+            }
         }
         (Sink::F32 { c, output }, Stage::F32 { scale, bias, clamp: (lo, hi) }) => {
             let rows = output.scale.rows(part.rows.clone());
@@ -99,12 +131,124 @@ fn factor(rows: Option<&[f32]>, i: usize) -> f32 {
 const ROUND: f32 = 12_582_912.0;
 
 #[inline(always)]
-fn rescale(sum: f32, scale: f32, p: &Rescale) -> u8 {
-    let x = sum * scale;
+fn round(x: f32, p: &Rescale) -> u8 {
     let x = if x < p.lo { p.lo } else { x };
     let x = if x > p.hi { p.hi } else { x };
     let rounded = ((x + ROUND).to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
     rounded.wrapping_add(p.zero_point) as u8
+}
+
+/// What a residual adds to some columns of a row.
+#[inline(always)]
+fn residual_row(residual: &Residual<'_>, i: usize, columns: Range<usize>) -> PerColumn<f32> {
+    let mut added = [0.0; MAX_NR];
+    let Residual { matrix, scale, zero_point } = *residual;
+    match matrix.bits.row(i) {
+        Some(row) => {
+            // A signed value is 128 less than its bits with the sign inverted.
+            let (flip, less) = if matrix.element == ElementType::I8 { (0x80, 128) } else { (0, 0) };
+            for (added, byte) in added.iter_mut().zip(&row[columns]) {
+                *added = (i32::from(byte ^ flip) - less - zero_point) as f32 * scale;
+            }
+        }
+        None => columns.zip(&mut added).for_each(|(j, added)| *added = residual.at(i, j)),
+    }
+    added
+}
+
+/// Replaces bytes by a table's.
+pub(crate) fn look_up(c: &mut BlockMut<'_, u8>, table: &[u8; 256]) {
+    for i in 0..c.rows() {
+        match c.row_mut(i) {
+            Some(row) => row.iter_mut().for_each(|byte| *byte = table[usize::from(*byte)]),
+            None => {
+                for j in 0..c.cols() {
+                    let byte = c.get_mut(i, j).expect("the block has this shape");
+                    *byte = table[usize::from(*byte)];
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn store_fixed<T: Sum>(sums: &[T], ld: usize, p: &Fixed, c: &mut BlockMut<'_, u8>) {
+    /// In a loop of its own for each rounding, with and without shifts to the left.
+    #[inline(always)]
+    fn each<T: Sum>(
+        sums: &[T],
+        ld: usize,
+        p: &Fixed,
+        c: &mut BlockMut<'_, u8>,
+        rounded: impl Fn(usize, i32) -> i32 + Copy,
+    ) {
+        each_row(sums, ld, c, |_| {
+            move |j, sum: T| rounded(j, sum.saturate()).clamp(p.lo, p.hi).wrapping_add(p.zero_point) as u8
+        });
+    }
+    match (p.rounding, p.any_left) {
+        (Rounding::Gemmlowp, false) => each(sums, ld, p, c, |j, x| gemmlowp(high_product(x, p.m[j]), j, p)),
+        (Rounding::Gemmlowp, true) => each(sums, ld, p, c, |j, x| gemmlowp(shifted_product(x, j, p), j, p)),
+        (Rounding::Ruy, false) => each(sums, ld, p, c, |j, x| half_up(high_product(x, p.m[j]), j, p)),
+        (Rounding::Ruy, true) => each(sums, ld, p, c, |j, x| half_up(shifted_product(x, j, p), j, p)),
+        (Rounding::Single, false) => each(sums, ld, p, c, |j, x| single(product(x, p.m[j]), j, p) as i32),
+        (Rounding::Single, true) => each(sums, ld, p, c, |j, x| within(single(product(x, p.m[j]), j, p), p)),
+        (Rounding::Reference, false) => {
+            each(sums, ld, p, c, |j, x| reference(product(x, p.m[j]), j, p) as i32);
+        }
+        (Rounding::Reference, true) => {
+            each(sums, ld, p, c, |j, x| within(reference(product(x, p.m[j]), j, p), p));
+        }
+    }
+}
+
+#[inline(always)]
+fn product(x: i32, m: i32) -> i64 {
+    i64::from(x) * i64::from(m)
+}
+
+/// `x·m / 2^31`, half up: as m is not negative that is gemmlowp's nudge and division that truncates.
+#[inline(always)]
+fn high_product(x: i32, m: i32) -> i32 {
+    ((product(x, m) + (1 << 30)) >> 31) as i32
+}
+
+/// The same of x shifted left.
+#[inline(always)]
+fn shifted_product(x: i32, j: usize, p: &Fixed) -> i32 {
+    let x = i64::from(x).wrapping_shl(p.left[j] as u32);
+    high_product(x.clamp(i32::MIN.into(), i32::MAX.into()) as i32, p.m[j])
+}
+
+/// A right shift that rounds half up. `high` is at most 2^31 - 2, so that adding 1 does not overflow.
+#[inline(always)]
+fn half_up(high: i32, j: usize, p: &Fixed) -> i32 {
+    let one = p.one[j];
+    high.wrapping_shr(p.before[j] as u32).wrapping_add(one).wrapping_shr(one as u32)
+}
+
+/// A right shift that rounds half away from zero: 1 less takes a negative tie, and nothing else, below.
+/// `high` is at least 1 - 2^31.
+#[inline(always)]
+fn gemmlowp(high: i32, j: usize, p: &Fixed) -> i32 {
+    half_up(high.wrapping_sub((high >> 31) & p.one[j]), j, p)
+}
+
+/// `product` of less than 2^62 and a half of 2^61 at most.
+#[inline(always)]
+fn single(product: i64, j: usize, p: &Fixed) -> i64 {
+    product.wrapping_add(p.half[j]).wrapping_shr(p.all[j] as u32)
+}
+
+#[inline(always)]
+fn reference(product: i64, j: usize, p: &Fixed) -> i64 {
+    single(product.wrapping_add(product >> 63), j, p)
+}
+
+/// Where a product was shifted left it may be beyond 32 bits.
+#[inline(always)]
+fn within(x: i64, p: &Fixed) -> i32 {
+    x.clamp(p.lo.into(), p.hi.into()) as i32
 }
 
 /// Values that are computed together: panels are a multiple of this wide.

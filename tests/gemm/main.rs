@@ -17,6 +17,7 @@ mod proven;
 mod scales;
 mod shapes;
 mod spec;
+mod stages;
 mod support;
 #[cfg(feature = "rayon")]
 mod threads;

@@ -1,6 +1,7 @@
 //! The numerical contract in integers: 128-bit sums, and f32 arithmetic by shifting and rounding.
 
 use crate::support::{Byte, Matrix};
+use qgemm::{Multiplier, Rounding};
 
 /// The sums of a product, row by row: Σ (A - za)(B - zb) + bias.
 pub fn sums<A: Byte, B: Byte>(
@@ -91,6 +92,49 @@ impl Float {
 /// `clamp( round_half_even( f32(sum) · scale ) + zero_point, lo, hi )`
 pub fn requantize(sum: i128, scale: f32, zero_point: i32, (lo, hi): (i32, i32)) -> i32 {
     let rounded = Float::from_int(sum).times(Float::from_f32(scale)).to_int();
+    rounded.saturating_add(zero_point.into()).clamp(lo.into(), hi.into()) as i32
+}
+
+/// `clamp( round( sum, m · 2^(shift - 31) ) + zero_point, lo, hi )` of the sum saturated to i32.
+pub fn fixed(
+    sum: i128,
+    multiplier: Multiplier,
+    rounding: Rounding,
+    zero_point: i32,
+    (lo, hi): (i32, i32),
+) -> i32 {
+    let int32 = |x: i128| x.clamp(i32::MIN.into(), i32::MAX.into());
+    let (m, shift) = (i128::from(multiplier.m()), multiplier.shift());
+    // Half of a quotient's unit added to its magnitude, or to itself.
+    let away = |x: i128, by: i32| x.signum() * ((2 * x.abs() + (1 << by)) >> (by + 1));
+    let up = |x: i128, by: i32| (2 * x + (1 << by)).div_euclid(1 << (by + 1));
+    // gemmlowp's: truncated after a nudge of half that is less by one for a negative product.
+    let high = || {
+        let product = (int32(int32(sum) << shift.max(0))) * m;
+        (product + if product >= 0 { 1 << 30 } else { 1 - (1 << 30) }) / (1 << 31)
+    };
+    let rounded = match rounding {
+        Rounding::Gemmlowp => away(high(), (-shift).max(0)),
+        Rounding::Ruy => up(high(), (-shift).max(0)),
+        Rounding::Single => up(int32(sum) * m, 31 - shift),
+        Rounding::Reference => away(int32(sum) * m, 31 - shift),
+    };
+    (rounded + i128::from(zero_point)).clamp(lo.into(), hi.into()) as i32
+}
+
+/// `clamp( round_half_even( f32(sum) · scale + added ) + zero_point, lo, hi )`
+pub fn requantize_and_add(sum: i128, scale: f32, added: f32, zero_point: i32, (lo, hi): (i32, i32)) -> i32 {
+    let x = dequantize(sum, scale, Some(added));
+    let rounded = match x.is_finite() {
+        true => Float::from_f32(x).to_int(),
+        false => {
+            if x > 0.0 {
+                i128::MAX
+            } else {
+                i128::MIN
+            }
+        }
+    };
     rounded.saturating_add(zero_point.into()).clamp(lo.into(), hi.into()) as i32
 }
 
