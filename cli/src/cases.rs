@@ -3,6 +3,7 @@
 
 use crate::npy::Bytes;
 use qgemm::ElementType::{self, I8, U8};
+use qgemm::{Multiplier, Rounding};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt, SeedableRng};
@@ -31,11 +32,41 @@ pub enum Zero {
 }
 
 /// What is stored.
-#[derive(Debug)]
 pub enum Output {
-    Sums { accumulate: bool },
-    Bytes { element: ElementType, scale: Factor, zero: i32, clamp: Option<(i32, i32)> },
-    Floats { scale: Factor, bias: Option<Vec<f32>>, clamp: Option<(f32, f32)> },
+    Sums {
+        accumulate: bool,
+    },
+    Bytes {
+        element: ElementType,
+        scaling: Scaling,
+        zero: i32,
+        clamp: Option<(i32, i32)>,
+        table: Option<Box<[u8; 256]>>,
+    },
+    Floats {
+        scale: Factor,
+        bias: Option<Vec<f32>>,
+        clamp: Option<(f32, f32)>,
+    },
+}
+
+/// How sums become 8 bits.
+pub enum Scaling {
+    Float(Factor, Option<Residual>),
+    Fixed(Multipliers, Rounding),
+}
+
+/// A matrix that is added.
+pub struct Residual {
+    pub source: Source,
+    pub scale: f32,
+    pub zero: i32,
+}
+
+/// A multiplier, or one per column.
+pub enum Multipliers {
+    One(Multiplier),
+    Columns(Vec<Multiplier>),
 }
 
 /// A scale, or one per column, per row, or per row and column.
@@ -246,8 +277,52 @@ fn output(rng: &mut Random, a: ElementType, shape: (usize, usize, usize)) -> Out
                     _ => (x.min(y), x.max(y)),
                 }
             });
-            Output::Bytes { element, scale: factor(rng, shape), zero, clamp }
+            let scaling = if rng.random_bool(0.4) {
+                let rounding = [Rounding::Gemmlowp, Rounding::Ruy, Rounding::Single, Rounding::Reference];
+                Scaling::Fixed(multipliers(rng, shape), *rounding.choose(rng).expect("not empty"))
+            } else {
+                Scaling::Float(factor(rng, shape), rng.random_bool(0.3).then(|| residual(rng, (shape.0, n))))
+            };
+            let table = rng.random_bool(0.25).then(|| {
+                let mut bytes = Box::new([0; 256]);
+                rng.fill_bytes(&mut *bytes);
+                bytes
+            });
+            Output::Bytes { element, scaling, zero, clamp, table }
         }
+    }
+}
+
+fn residual(rng: &mut Random, shape: (usize, usize)) -> Residual {
+    let element = element(rng);
+    let zero = match rng.random_range(0..3) {
+        0 => 0,
+        1 => rng.random_range(-300..=300),
+        _ => rng.random_range(-(1 << 21)..=1 << 21),
+    };
+    let scale = match rng.random_range(0..4) {
+        0 => 0.5f32.powi(rng.random_range(-3..6)),
+        1 => f32::from_bits(rng.random_range(0..=((1u64 << 63) as f32).to_bits())),
+        _ => rng.random_range(0.0..2.0),
+    };
+    Residual { source: source(rng, element, shape), scale, zero }
+}
+
+/// Like scales; any at all now and then.
+fn multipliers(rng: &mut Random, shape: (usize, usize, usize)) -> Multipliers {
+    let usual = 1.0 / (50.0 * ((shape.1 + 1) as f64).sqrt());
+    let kind = rng.random_range(0..8);
+    let one = |rng: &mut Random| {
+        let multiplier = match kind {
+            0..5 => Multiplier::from_real(usual * rng.random_range(0.01..2.0)),
+            5 => Multiplier::from_real(0.5f64.powi(rng.random_range(0..16))),
+            _ => Multiplier::new(rng.random_range(1 << 30..=i32::MAX), rng.random_range(-31..=30)),
+        };
+        multiplier.expect("it is within the range of multipliers")
+    };
+    match rng.random() {
+        true => Multipliers::One(one(rng)),
+        false => Multipliers::Columns((0..shape.2).map(|_| one(rng)).collect()),
     }
 }
 
@@ -294,9 +369,10 @@ impl std::fmt::Display for Case {
         match &self.output {
             Output::Sums { accumulate: true } => write!(f, "  output   i32, added to what is there"),
             Output::Sums { accumulate: false } => write!(f, "  output   i32"),
-            Output::Bytes { element, scale, zero, clamp } => {
+            Output::Bytes { element, scaling, zero, clamp, table } => {
                 let clamp = clamp.map_or("no clamp".into(), |(lo, hi)| format!("clamp {lo},{hi}"));
-                write!(f, "  output   {element}, scale {scale}, zero point {zero}, {clamp}")
+                let table = if table.is_some() { "a table" } else { "no table" };
+                write!(f, "  output   {element}, {scaling}, zero point {zero}, {clamp}, {table}")
             }
             Output::Floats { scale, bias, clamp } => {
                 let bias = bias.as_deref().map_or("none".into(), brief);
@@ -318,6 +394,24 @@ impl std::fmt::Display for Zero {
         match self {
             Zero::One(zero) => write!(f, "{zero}"),
             Zero::Each(zeros) => f.write_str(&brief(zeros)),
+        }
+    }
+}
+
+impl std::fmt::Display for Scaling {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Scaling::Float(scale, None) => write!(f, "scale {scale}"),
+            Scaling::Float(scale, Some(Residual { source, scale: factor, zero })) => {
+                let element = if matches!(source.data, Bytes::I8(_)) { "i8" } else { "u8" };
+                let Layout { row_stride, col_stride, .. } = source.layout;
+                write!(f, "scale {scale}, {element} residual with strides {row_stride} {col_stride}, ")?;
+                write!(f, "scale {factor:e} and zero point {zero}")
+            }
+            Scaling::Fixed(Multipliers::One(one), rounding) => write!(f, "{one:?}, rounding {rounding:?}"),
+            Scaling::Fixed(Multipliers::Columns(each), rounding) => {
+                write!(f, "per column {}, rounding {rounding:?}", brief(each))
+            }
         }
     }
 }

@@ -5,7 +5,10 @@ use crate::shapes::Shape;
 use crate::timing::best_time;
 use anyhow::Result;
 use qgemm::ElementType::{self, I8, U8};
-use qgemm::{Dequantize, Dispatch, DynamicGemm, Error, Gemm, MatMut, MatRef, PackedB, Quantized, Requantize};
+use qgemm::{
+    Dequantize, Dispatch, DynamicGemm, Error, Gemm, MatMut, MatRef, Multiplier, PackedB, Quantized,
+    Requantize, Rounding,
+};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, RngExt, SeedableRng};
 
@@ -18,6 +21,8 @@ pub enum Work {
     SumsOfPlainB,
     /// To 8 bits, with a scale per column and zero points of A and of the output.
     Bytes,
+    /// The same in integers: a multiplier per column, gemmlowp's rounding.
+    FixedBytes,
     /// The packing of B alone.
     Pack,
     /// f32 in, each row quantized by the call (symmetrically to i8, or with a zero point to u8), f32 out, with
@@ -35,13 +40,15 @@ pub struct Variant {
     pub default: bool,
 }
 
-pub const VARIANTS: [Variant; 9] = [
+pub const VARIANTS: [Variant; 11] = [
     Variant { name: "u8s8s32", work: Work::Sums, a: U8, default: true },
     Variant { name: "s8s8s32", work: Work::Sums, a: I8, default: true },
     Variant { name: "u8s8u8_zp", work: Work::Bytes, a: U8, default: true },
     Variant { name: "s8s8s8_zp", work: Work::Bytes, a: I8, default: true },
     Variant { name: "u8s8s32_dynb", work: Work::SumsOfPlainB, a: U8, default: false },
     Variant { name: "s8s8s32_dynb", work: Work::SumsOfPlainB, a: I8, default: false },
+    Variant { name: "u8s8u8_fixed", work: Work::FixedBytes, a: U8, default: false },
+    Variant { name: "s8s8s8_fixed", work: Work::FixedBytes, a: I8, default: false },
     Variant { name: "pack", work: Work::Pack, a: U8, default: false },
     Variant { name: "f32_dynamic", work: Work::Floats, a: I8, default: false },
     Variant { name: "f32_dynamic_zp", work: Work::Floats, a: U8, default: false },
@@ -131,7 +138,8 @@ pub struct Expected {
 impl Variant {
     /// What the result has to be, before the output stage, whatever the kernel.
     pub fn expected(&self, operands: &Operands) -> Expected {
-        let zero = if self.work == Work::Bytes { zero_points(self.a).0 } else { 0 };
+        let bytes = matches!(self.work, Work::Bytes | Work::FixedBytes);
+        let zero = if bytes { zero_points(self.a).0 } else { 0 };
         let k = operands.shape.k;
         fn less<T: Quantized>(row: &[T], zero: i32) -> Vec<i64> {
             row.iter().map(|a| i64::from(a.to_i32() - zero)).collect()
@@ -172,8 +180,12 @@ impl Variant {
         let (seconds, error) = match (self.work, self.a) {
             (Work::Pack, _) => time_pack(operands, &packed, dispatch, quick)?,
             (Work::Floats, _) => time_floats(self, operands, expected, &packed, quick)?,
-            (Work::Bytes, U8) => time_bytes(operands, &operands.unsigned, expected, &packed, quick)?,
-            (Work::Bytes, I8) => time_bytes(operands, &operands.signed, expected, &packed, quick)?,
+            (Work::Bytes, U8) => time_bytes(operands, &operands.unsigned, expected, &packed, quick, false)?,
+            (Work::Bytes, I8) => time_bytes(operands, &operands.signed, expected, &packed, quick, false)?,
+            (Work::FixedBytes, U8) => {
+                time_bytes(operands, &operands.unsigned, expected, &packed, quick, true)?
+            }
+            (Work::FixedBytes, I8) => time_bytes(operands, &operands.signed, expected, &packed, quick, true)?,
             (Work::Sums, U8) => time_sums(operands, &operands.unsigned, expected, Gemm::new, &packed, quick)?,
             (Work::Sums, I8) => time_sums(operands, &operands.signed, expected, Gemm::new, &packed, quick)?,
             (Work::SumsOfPlainB, U8) => {
@@ -256,16 +268,28 @@ fn time_bytes<T: Quantized + Default + Into<f64>>(
     expected: &Expected,
     packed: &PackedB,
     quick: bool,
+    fixed: bool,
 ) -> Result<(f64, f64)> {
     let Shape { m, k, n } = operands.shape;
     let mut c: Vec<T> = zeros("--shapes", operands.shape, m.saturating_mul(n))?;
     let (a_zero, zero) = zero_points(T::TYPE);
     let product = Gemm::new(MatRef::row_major(a, m, k)?, packed).a_zero(a_zero);
-    let output = Requantize::new(&operands.scales, zero)?;
+    let multipliers = operands
+        .scales
+        .iter()
+        .map(|&scale| Multiplier::from_real(scale.into()))
+        .collect::<Result<Vec<_>, _>>()?;
+    let output = match fixed {
+        true => Requantize::fixed_point(&multipliers, Rounding::Gemmlowp, zero)?,
+        false => Requantize::new(&operands.scales, zero)?,
+    };
     let seconds = best_time(quick, || product.run_requantized(MatMut::row_major(&mut c, m, n)?, &output))?;
     let (lo, hi) = T::TYPE.range();
     let value = |sum: i64, j: usize| {
-        let rounded = (sum as f32 * operands.scales[j]).round_ties_even() as i64;
+        let rounded = match fixed {
+            true => multipliers[j].apply(sum as i32, Rounding::Gemmlowp),
+            false => (sum as f32 * operands.scales[j]).round_ties_even() as i64,
+        };
         (rounded + i64::from(zero)).clamp(lo.into(), hi.into()) as f64
     };
     Ok((seconds, expected.error(&c, n, value)))

@@ -1,13 +1,13 @@
 //! `qgemm verify`: the library against its own definition, on this CPU.
 
 use crate::Failed;
-use crate::cases::{Case, Factor, Layout, Output, Source, Zero};
+use crate::cases::{Case, Factor, Layout, Multipliers, Output, Residual, Scaling, Source, Zero};
 use crate::input::{dispatch, kernel_names, number, pool};
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 use qgemm::{
-    Dequantize, Dispatch, ElementType, Error, Gemm, MatMut, Operand, PackedB, Requantize, Scale, ZeroPoint,
-    reference,
+    Dequantize, Dispatch, ElementType, Error, Gemm, MatMut, Operand, PackedB, Quantized, Requantize, Scale,
+    Table, ZeroPoint, reference,
 };
 use rand::RngExt;
 use rayon::ThreadPool;
@@ -219,28 +219,15 @@ impl Case {
                 }
                 Outcome::Sums(c)
             }
-            Output::Bytes { element, scale, zero, clamp } => {
-                let mut output = Requantize::new(scale.as_argument(), *zero)?;
-                if let Some((lo, hi)) = *clamp {
-                    output = output.clamp(lo, hi)?;
-                }
-                if *element == ElementType::I8 {
-                    let mut c: Vec<i8> = (0..len).map(|i| before(i) as i8).collect();
-                    let view = MatMut::new(&mut c, m, n, row_stride, col_stride)?;
-                    match by_definition {
-                        true => reference::run_requantized(product, view, &output)?,
-                        false => product.run_requantized(view, &output)?,
-                    }
-                    Outcome::Signed(c)
-                } else {
-                    let mut c: Vec<u8> = (0..len).map(|i| before(i) as u8).collect();
-                    let view = MatMut::new(&mut c, m, n, row_stride, col_stride)?;
-                    match by_definition {
-                        true => reference::run_requantized(product, view, &output)?,
-                        false => product.run_requantized(view, &output)?,
-                    }
-                    Outcome::Unsigned(c)
-                }
+            Output::Bytes { element: ElementType::I8, .. } => {
+                let mut c: Vec<i8> = (0..len).map(|i| before(i) as i8).collect();
+                self.requantize(product, by_definition, MatMut::new(&mut c, m, n, row_stride, col_stride)?)?;
+                Outcome::Signed(c)
+            }
+            Output::Bytes { element: ElementType::U8, .. } => {
+                let mut c: Vec<u8> = (0..len).map(|i| before(i) as u8).collect();
+                self.requantize(product, by_definition, MatMut::new(&mut c, m, n, row_stride, col_stride)?)?;
+                Outcome::Unsigned(c)
             }
             Output::Floats { scale, bias, clamp } => {
                 let mut output = Dequantize::new(scale.as_argument())?;
@@ -259,5 +246,39 @@ impl Case {
                 Outcome::Floats(c.into_iter().map(f32::to_bits).collect())
             }
         })
+    }
+
+    /// To 8 bits, if that is what the case is for.
+    fn requantize<T: Quantized>(
+        &self,
+        product: &Gemm<'_>,
+        by_definition: bool,
+        c: MatMut<'_, T>,
+    ) -> Result<(), Error> {
+        let Output::Bytes { scaling, zero, clamp, table, .. } = &self.output else { return Ok(()) };
+        let mut output = match scaling {
+            Scaling::Float(scale, _) => Requantize::new(scale.as_argument(), *zero)?,
+            Scaling::Fixed(Multipliers::One(one), rounding) => {
+                Requantize::fixed_point(*one, *rounding, *zero)?
+            }
+            Scaling::Fixed(Multipliers::Columns(each), rounding) => {
+                Requantize::fixed_point(each, *rounding, *zero)?
+            }
+        };
+        if let Scaling::Float(_, Some(Residual { source, scale, zero })) = scaling {
+            output = output.residual(source.operand()?, *scale, *zero)?;
+        }
+        if let Some((lo, hi)) = *clamp {
+            output = output.clamp(lo, hi)?;
+        }
+        let looked_up;
+        if let Some(table) = table {
+            looked_up = Table::from_fn(|x: T| T::from_bits(table[usize::from(x.to_bits())]));
+            output = output.table(&looked_up);
+        }
+        match by_definition {
+            true => reference::run_requantized(product, c, &output),
+            false => product.run_requantized(c, &output),
+        }
     }
 }
