@@ -1,9 +1,11 @@
-"""LiteRT's FULLY_CONNECTED in int8: on XNNPACK, on its built-in kernels, on its reference kernels.
+"""LiteRT's FULLY_CONNECTED in int8: on XNNPACK, on its built-in kernels (ruy), on its reference kernels.
 
 `products` are random matrices; `sums` are sums given through the bias (weights and inputs contribute nothing):
 on ties, next to them, and up to ±2^31, for multipliers over the whole range that XNNPACK takes.
 """
 
+import itertools
+from dataclasses import dataclass
 from importlib.metadata import version
 
 import numpy as np
@@ -68,7 +70,9 @@ def clamp(rng, y_zero, y_scale):
     return "relu6", (int(y_zero), min(127, int(y_zero) + int(min(np.rint(steps), 300))))
 
 
-def xnnpack(draw, columns):
+def fully_connected(kernels, draw, columns, requantize):
+    """`requantize` gives the operation's name, tensors and parameters, where it is compared, and controls."""
+
     def case(rng):
         while True:
             x, weights, bias, x_zero, y_zero, x_scale, w_scale, y_scale = draw(rng, columns)
@@ -79,26 +83,76 @@ def xnnpack(draw, columns):
         model = litert_models.fully_connected(
             len(x), weights, bias, (x_scale, x_zero), w_scale, (y_scale, y_zero), activation
         )
-        tensors = {"bias": bias, "a_scale": x_scale, "b_scale": w_scale, "y_scale": y_scale}
+        sums = product(x, x_zero, weights.T, 0, bias)
+        scaling = requantize(sums, int(y_zero), x_scale, np.atleast_1d(w_scale), y_scale)
+        tensors = {name: np.atleast_1d(t) for name, t in scaling.tensors.items()}
         call = as_call(
-            "requantize", x, weights, x_zero, None, {n: np.atleast_1d(t) for n, t in tensors.items()},
-            zero_point=int(y_zero), clamp=bounds, output="i8", b_transposed=True,
+            scaling.op, x, weights, x_zero, None, {"bias": bias, **tensors},
+            zero_point=int(y_zero), clamp=bounds, output="i8", b_transposed=True, **scaling.parameters,
         )  # fmt: skip
-        # Below -2^31 - zero point its AVX-512 kernel wraps around and stores 127.
-        sums = product(x, x_zero, weights.T, 0, bias).astype(np.float32)
-        fits = sums * np.float64(scale) + y_zero > -(2.0**31)
-        controls = {"sx·(sw/sy)": x_scale * (w_scale / y_scale), "(sx/sy)·sw": x_scale / y_scale * w_scale}
         return Case(
             call,
-            {"y": litert_models.run(model, x, "xnnpack")},
-            {} if fits.all() else {"y": fits},
-            {f"scale {name}": call.but({"scale": np.atleast_1d(s)}) for name, s in controls.items()},
+            {"y": litert_models.run(model, x, kernels)},
+            {} if scaling.fits.all() else {"y": scaling.fits},
+            {name: call.but(tensors, **parameters) for name, (tensors, parameters) in scaling.controls.items()},
         )
 
     return case
 
 
-for columns in (False, True):
-    per = "per channel" if columns else "per tensor"
-    check(NAME, f"xnnpack, {per}, products", "Requantize, (sx·sw)/sy")(xnnpack(random_products, columns))
-    check(NAME, f"xnnpack, {per}, sums", "Requantize, (sx·sw)/sy")(xnnpack(random_sums, columns))
+@dataclass
+class Scaling:
+    op: str
+    tensors: dict
+    parameters: dict
+    fits: np.ndarray
+    controls: dict
+
+
+def xnnpack(sums, y_zero, x_scale, w_scale, y_scale):
+    tensors = {"a_scale": x_scale, "b_scale": w_scale, "y_scale": y_scale}
+    # Below -2^31 - zero point its AVX-512 kernel wraps around and stores 127.
+    scaled = sums.astype(np.float32) * np.float64(x_scale * w_scale / y_scale)
+    controls = {"sx·(sw/sy)": x_scale * (w_scale / y_scale), "(sx/sy)·sw": x_scale / y_scale * w_scale}
+    controls = {f"scale {name}": ({"scale": scale}, {}) for name, scale in controls.items()}
+    return Scaling("requantize", tensors, {}, scaled + y_zero > -(2.0**31), controls)
+
+
+def real(x_scale, w_scale, y_scale):
+    """The real factor in f64."""
+    return np.float64(x_scale) * np.float64(w_scale) / np.float64(y_scale)
+
+
+def real_by_f32(x_scale, w_scale, y_scale):
+    """The same with the product of the first two in f32."""
+    return np.float64(x_scale * w_scale) / np.float64(y_scale)
+
+
+def built_in(sums, y_zero, *scales):
+    """Per tensor the product of the scales is an f32, per channel an f64."""
+    one = len(scales[1]) == 1
+    factor, other = (real_by_f32, real)[:: 1 if one else -1]
+    _, exponent = np.frexp(factor(*scales) * (1 + 2.0**-31))
+    # Sums that are shifted left wrap around.
+    fits = np.abs(sums) * np.exp2(np.maximum(exponent, 0)) < 2.0**31
+    controls = {r: ({}, {"rounding": r}) for r in ("gemmlowp", "single", "reference")}
+    controls["other factor"] = ({"real": other(*scales)}, {})
+    return Scaling("fixed_point", {"real": factor(*scales)}, {"rounding": "ruy"}, fits, controls)
+
+
+def reference(sums, y_zero, *scales):
+    """All in f64, without a multiplier of 31 bits."""
+    # The zero point is added in i32.
+    fits = np.abs(sums * real(*scales)) + abs(y_zero) + 1 < 2.0**31
+    controls = {"factor by f32": ({"real": real_by_f32(*scales)}, {})}
+    return Scaling("real", {"real": real(*scales)}, {}, fits, controls)
+
+
+for kernels, setting, requantize in (
+    ("xnnpack", "Requantize::new, (sx·sw)/sy", xnnpack),
+    ("built-in", "Requantize::fixed_point, Ruy", built_in),
+    ("reference", "Requantize::real", reference),
+):
+    for columns, draw in itertools.product((False, True), (random_products, random_sums)):
+        name = f"{kernels}, per {'channel' if columns else 'tensor'}, {draw.__name__.removeprefix('random_')}"
+        check(NAME, name, setting)(fully_connected(kernels, draw, columns, requantize))

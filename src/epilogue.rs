@@ -1,6 +1,7 @@
 //! The output stage of some columns, and whether a kernel goes through it in registers; `store` does it
 //! otherwise.
 
+use crate::factors::Factors;
 use crate::fixed::{Multipliers, Rounding};
 use crate::output::Scaling;
 use crate::scale::Scale;
@@ -17,6 +18,7 @@ pub(crate) enum Stage {
     I32 { accumulate: bool },
     Bytes(Rescale),
     Fixed(Fixed),
+    Real(Real),
     F32 { scale: PerColumn<f32>, bias: PerColumn<f32>, clamp: (f32, f32) },
 }
 
@@ -78,6 +80,25 @@ impl Fixed {
     }
 }
 
+/// To 8 bits: `round_half_away(clamp(f64(sum) · factor, lo, hi)) + zero_point`.
+pub(crate) struct Real {
+    pub(crate) factor: PerColumn<f64>,
+    pub(crate) zero_point: i32,
+    /// The ends of the output range less the zero point.
+    pub(crate) lo: f64,
+    pub(crate) hi: f64,
+}
+
+impl Real {
+    fn new(output: &Bytes<'_>, factors: Factors<'_>, columns: Range<usize>) -> Self {
+        let mut factor = [0.0; MAX_NR];
+        columns.zip(&mut factor).for_each(|(j, factor)| *factor = factors.at(j));
+        let zero_point = output.zero_point;
+        let (lo, hi) = (f64::from(output.lo - zero_point), f64::from(output.hi - zero_point));
+        Self { factor, zero_point, lo, hi }
+    }
+}
+
 impl Stage {
     /// For these columns of the whole output.
     #[inline]
@@ -106,6 +127,7 @@ impl Stage {
                 Scaling::Fixed(multipliers, rounding) => {
                     Stage::Fixed(Fixed::new(output, *multipliers, *rounding, columns))
                 }
+                Scaling::Real(factors) => Stage::Real(Real::new(output, *factors, columns)),
             },
             Sink::F32 { output, .. } => Stage::F32 {
                 scale: scale(&output.scale),

@@ -93,7 +93,7 @@ pub enum Error {
         /// The type of the output.
         need: ElementType,
     },
-    /// An argument that has no meaning with fixed-point multipliers.
+    /// An argument that has no meaning with fixed-point multipliers or real factors.
     FloatOnly {
         /// The argument's name.
         argument: &'static str,
@@ -243,7 +243,10 @@ impl fmt::Display for Error {
                 write!(f, "{argument}: is for {got}, must be for the output's {need}")
             }
             Error::FloatOnly { argument } => {
-                write!(f, "{argument}: was given with fixed-point multipliers, must be with float scales")
+                write!(
+                    f,
+                    "{argument}: was given with fixed-point multipliers or real factors, must be with float scales"
+                )
             }
             Error::Scale { argument, index, got, positive } => {
                 let must = if *positive { "positive" } else { "not negative" };

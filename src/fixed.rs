@@ -20,7 +20,8 @@ pub enum Rounding {
     Ruy,
     /// Once, half up: `(x · m + 2^(30 - shift)) >> (31 - shift)`.
     Single,
-    /// Once, half away from zero: TFLite's reference kernels.
+    /// Once, half away from zero. TFLite's reference kernels round so too, but a product in f64: see
+    /// [`Requantize::real`](crate::Requantize::real).
     Reference,
 }
 
@@ -99,6 +100,10 @@ impl Multiplier {
     }
 
     /// The nearest multiplier to a real factor, half away from zero, as TFLite's QuantizeMultiplier makes it.
+    ///
+    /// TFLite's built-in kernels make the factor of f32 scales thus: with one scale of B
+    /// `f64(f32(a_scale · b_scale)) / f64(y_scale)`, with one per column
+    /// `f64(a_scale) · f64(b_scale) / f64(y_scale)`.
     ///
     /// What is below 2^-32 (less half of the last digit of m) becomes 0, what is above 2^30 the greatest
     /// multiplier, `(2^31 - 1) · 2^-1`.

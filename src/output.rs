@@ -1,6 +1,7 @@
 //! The output stage as plain data: how an exact sum becomes the value that is stored.
 
 use crate::element::{ElementType, Operand, Quantized};
+use crate::factors::Factors;
 use crate::fixed::{Multipliers, Rounding};
 use crate::sink::Bytes;
 use crate::{Error, Scale, Table};
@@ -16,6 +17,9 @@ const MAX_ZERO_POINT: i32 = 1 << 21;
 ///
 /// In integers alone ([`fixed_point`](Self::fixed_point)) as TFLite, ruy and gemmlowp do:
 /// `clamp(round(acc + bias, multiplier) + zero_point, lo, hi)`.
+///
+/// In f64 ([`real`](Self::real)) as TFLite's reference kernels do:
+/// `clamp(round_half_away(f64(acc + bias) · factor) + zero_point, lo, hi)`.
 ///
 /// `lo` and `hi` are the output type's range, narrowed by [`clamp`](Self::clamp). A [`table`](Self::table)
 /// is looked up last.
@@ -33,6 +37,7 @@ pub struct Requantize<'a> {
 pub(crate) enum Scaling<'a> {
     Float(Scale<'a>),
     Fixed(Multipliers<'a>, Rounding),
+    Real(Factors<'a>),
 }
 
 /// A quantized matrix that is added in the scale of the output.
@@ -87,6 +92,18 @@ impl<'a> Requantize<'a> {
         Self::with(Scaling::Fixed(multipliers.into(), rounding), zero_point)
     }
 
+    /// With factors in f64, one or one per column, and the zero point of the output: `f64(acc + bias)` and the
+    /// product each round to nearest even, the result half away from zero. So do TFLite's reference kernels,
+    /// with the factor `f64(scale_a) · f64(scale_b) / f64(scale_out)`.
+    ///
+    /// # Errors
+    /// [`Error::Real`] if a factor is negative or not finite, [`Error::Range`] if the zero point is beyond ±2^21.
+    pub fn real(factors: impl Into<Factors<'a>>, zero_point: i32) -> Result<Self, Error> {
+        let factors = factors.into();
+        factors.check()?;
+        Self::with(Scaling::Real(factors), zero_point)
+    }
+
     fn with(scaling: Scaling<'a>, zero_point: i32) -> Result<Self, Error> {
         check_zero_point("output zero point", zero_point)?;
         Ok(Self { scaling, zero_point, clamp: (i32::MIN, i32::MAX), residual: None, table: None })
@@ -116,7 +133,7 @@ impl<'a> Requantize<'a> {
     ///
     /// # Errors
     /// [`Error::Real`] if the scale is not in 0..=2^64, [`Error::Range`] if the zero point is beyond ±2^21,
-    /// [`Error::FloatOnly`] with fixed-point multipliers. The shape is checked when a product is run.
+    /// [`Error::FloatOnly`] with multipliers or real factors. The shape is checked when a product is run.
     pub fn residual(
         self,
         matrix: impl Into<Operand<'a>>,
@@ -130,7 +147,7 @@ impl<'a> Requantize<'a> {
             return Err(Error::Real { argument: "residual scale", got, min: 0.0, max: MAX });
         }
         check_zero_point("residual zero point", zero_point)?;
-        if let Scaling::Fixed(..) = self.scaling {
+        if !matches!(self.scaling, Scaling::Float(_)) {
             return Err(Error::FloatOnly { argument: "residual" });
         }
         Ok(Self { residual: Some(Residual { matrix: matrix.into(), scale, zero_point }), ..self })
@@ -148,6 +165,7 @@ impl<'a> Requantize<'a> {
         match self.scaling {
             Scaling::Float(scale) => scale.check_shape(m, n)?,
             Scaling::Fixed(multipliers, _) => multipliers.check_columns(n)?,
+            Scaling::Real(factors) => factors.check_columns(n)?,
         }
         let (least, greatest) = element.range();
         let (lo, hi) = (self.clamp.0.max(least), self.clamp.1.min(greatest));

@@ -58,6 +58,7 @@ pub fn run_requantized<T: Quantized>(
                 let acc = acc.clamp(i32::MIN.into(), i32::MAX.into()) as i32;
                 multipliers.at(j).apply(acc, rounding)
             }
+            Scaling::Real(factors) => (acc as f64 * factors.at(j)).round() as i64,
         };
         let y = rounded.saturating_add(output.zero_point.into()).clamp(output.lo.into(), output.hi.into());
         let bits = output.table.map_or(y as u8, |table| table[usize::from(y as u8)]);

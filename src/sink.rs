@@ -21,7 +21,7 @@ impl<'a> Bytes<'a> {
     pub(crate) fn row_scale(&self, part: &Part) -> Option<&'a [f32]> {
         match self.scaling {
             Scaling::Float(scale) => scale.rows(part.rows.clone()),
-            Scaling::Fixed(..) => None,
+            Scaling::Fixed(..) | Scaling::Real(_) => None,
         }
     }
 }

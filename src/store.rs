@@ -8,7 +8,7 @@
 //! Clamping to integers commutes with rounding, so the clamp comes first and keeps |x| <= 2^21 + 255.
 
 use crate::element::ElementType;
-use crate::epilogue::{Fixed, Rescale, Stage};
+use crate::epilogue::{Fixed, Real, Rescale, Stage};
 use crate::fixed::Rounding;
 use crate::output::Residual;
 use crate::sink::{Part, Sink};
@@ -22,6 +22,8 @@ use std::ops::Range;
 pub(crate) trait Sum: Copy {
     /// To nearest even.
     fn to_f32(self) -> f32;
+    /// To nearest even.
+    fn to_f64(self) -> f64;
     /// Modulo 2^32.
     fn to_i32(self) -> i32;
     /// The nearest i32.
@@ -32,6 +34,10 @@ impl Sum for i32 {
     #[inline(always)]
     fn to_f32(self) -> f32 {
         self as f32
+    }
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
+        self.into()
     }
     #[inline(always)]
     fn to_i32(self) -> i32 {
@@ -47,6 +53,10 @@ impl Sum for i64 {
     #[inline(always)]
     fn to_f32(self) -> f32 {
         self as f32
+    }
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
+        self as f64
     }
     #[inline(always)]
     fn to_i32(self) -> i32 {
@@ -106,6 +116,13 @@ fn store_sums<T: Sum>(sums: &[T], ld: usize, stage: &Stage, sink: &mut Sink<'_, 
                 look_up(&mut c, table);
             }
         }
+        (Sink::Bytes { c, output }, Stage::Real(p)) => {
+            let mut c = part.of(c);
+            each_row(sums, ld, &mut c, |_| move |j, sum: T| half_away(sum.to_f64() * p.factor[j], p));
+            if let Some(table) = output.table {
+                look_up(&mut c, table);
+            }
+        }
         (Sink::F32 { c, output }, Stage::F32 { scale, bias, clamp: (lo, hi) }) => {
             let rows = output.scale.rows(part.rows.clone());
             each_row(sums, ld, &mut part.of(c), |i| {
@@ -136,6 +153,19 @@ fn round(x: f32, p: &Rescale) -> u8 {
     let x = if x > p.hi { p.hi } else { x };
     let rounded = ((x + ROUND).to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
     rounded.wrapping_add(p.zero_point) as u8
+}
+
+/// 1.5·2^52: what 1.5·2^23 is to f32.
+const ROUND_F64: f64 = (3u64 << 51) as f64;
+
+/// Half to even first; where that went towards zero by a half, one further.
+#[inline(always)]
+fn half_away(x: f64, p: &Real) -> u8 {
+    let x = if x < p.lo { p.lo } else { x };
+    let x = if x > p.hi { p.hi } else { x };
+    let even = (x + ROUND_F64) - ROUND_F64;
+    let away = even + if x - even == 0.5f64.copysign(x) { 1.0f64.copysign(x) } else { 0.0 };
+    ((away + ROUND_F64).to_bits() as u8).wrapping_add(p.zero_point as u8)
 }
 
 /// What a residual adds to some columns of a row.

@@ -54,6 +54,8 @@ pub enum Output {
 pub enum Scaling {
     Float(Factor, Option<Residual>),
     Fixed(Multipliers, Rounding),
+    /// One factor, or one per column.
+    Real(Vec<f64>),
 }
 
 /// A matrix that is added.
@@ -277,11 +279,16 @@ fn output(rng: &mut Random, a: ElementType, shape: (usize, usize, usize)) -> Out
                     _ => (x.min(y), x.max(y)),
                 }
             });
-            let scaling = if rng.random_bool(0.4) {
-                let rounding = [Rounding::Gemmlowp, Rounding::Ruy, Rounding::Single, Rounding::Reference];
-                Scaling::Fixed(multipliers(rng, shape), *rounding.choose(rng).expect("not empty"))
-            } else {
-                Scaling::Float(factor(rng, shape), rng.random_bool(0.3).then(|| residual(rng, (shape.0, n))))
+            let scaling = match rng.random_range(0..10) {
+                0..4 => {
+                    let rounding = [Rounding::Gemmlowp, Rounding::Ruy, Rounding::Single, Rounding::Reference];
+                    Scaling::Fixed(multipliers(rng, shape), *rounding.choose(rng).expect("not empty"))
+                }
+                4 => Scaling::Real(reals(rng, shape)),
+                _ => Scaling::Float(
+                    factor(rng, shape),
+                    rng.random_bool(0.3).then(|| residual(rng, (shape.0, n))),
+                ),
             };
             let table = rng.random_bool(0.25).then(|| {
                 let mut bytes = Box::new([0; 256]);
@@ -309,6 +316,16 @@ fn residual(rng: &mut Random, shape: (usize, usize)) -> Residual {
 }
 
 /// Like scales; any at all now and then.
+fn reals(rng: &mut Random, (_, k, n): (usize, usize, usize)) -> Vec<f64> {
+    let usual = 1.0 / (50.0 * ((k + 1) as f64).sqrt());
+    let ties = rng.random_bool(0.3);
+    let one = |rng: &mut Random| match ties {
+        true => 0.5f64.powi(rng.random_range(0..16)),
+        false => usual * rng.random_range(0.01..2.0),
+    };
+    (0..if rng.random() { 1 } else { n }).map(|_| one(rng)).collect()
+}
+
 fn multipliers(rng: &mut Random, shape: (usize, usize, usize)) -> Multipliers {
     let usual = 1.0 / (50.0 * ((shape.1 + 1) as f64).sqrt());
     let kind = rng.random_range(0..8);
@@ -409,6 +426,7 @@ impl std::fmt::Display for Scaling {
                 write!(f, "scale {factor:e} and zero point {zero}")
             }
             Scaling::Fixed(Multipliers::One(one), rounding) => write!(f, "{one:?}, rounding {rounding:?}"),
+            Scaling::Real(factors) => write!(f, "real factors {}", brief(factors)),
             Scaling::Fixed(Multipliers::Columns(each), rounding) => {
                 write!(f, "per column {}, rounding {rounding:?}", brief(each))
             }

@@ -264,6 +264,10 @@ impl Case {
             Scaling::Fixed(Multipliers::Columns(each), rounding) => {
                 Requantize::fixed_point(each, *rounding, *zero)?
             }
+            Scaling::Real(factors) => match factors[..] {
+                [one] => Requantize::real(one, *zero)?,
+                _ => Requantize::real(factors, *zero)?,
+            },
         };
         if let Scaling::Float(_, Some(Residual { source, scale, zero })) = scaling {
             output = output.residual(source.operand()?, *scale, *zero)?;

@@ -14,6 +14,7 @@ mod golden;
 mod isa;
 mod products;
 mod proven;
+mod real;
 mod scales;
 mod shapes;
 mod spec;

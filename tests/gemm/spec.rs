@@ -122,6 +122,30 @@ pub fn fixed(
     (rounded + i128::from(zero_point)).clamp(lo.into(), hi.into()) as i32
 }
 
+/// `clamp( round_half_away( f64(sum) · factor ) + zero_point, lo, hi )`, the product in integers.
+pub fn real(sum: i128, factor: f64, zero_point: i32, (lo, hi): (i32, i32)) -> i32 {
+    let parts = |x: f64| {
+        let (bits, normal) = (x.to_bits(), x.is_normal());
+        let mantissa = bits & ((1 << 52) - 1) | u64::from(normal) << 52;
+        (u128::from(mantissa), ((bits >> 52) as i32 & 0x7ff).max(1) - 1075)
+    };
+    let ((x, x_exp), (f, f_exp)) = (parts((sum as f64).abs()), parts(factor));
+    let (mut product, mut exp) = (x * f, x_exp + f_exp);
+    let excess = (128 - product.leading_zeros()).saturating_sub(53);
+    if excess > 0 {
+        let (kept, rest, half) = (product >> excess, product & ((1 << excess) - 1), 1 << (excess - 1));
+        product = kept + u128::from(rest > half || rest == half && kept % 2 == 1);
+        exp += excess as i32;
+    }
+    let magnitude = match exp {
+        ..-100 => 0,
+        -100..0 => ((2 * product + (1 << -exp)) >> (1 - exp)) as i128,
+        0..70 => (product << exp) as i128,
+        70.. => i128::from(product > 0) << 120,
+    };
+    (sum.signum() * magnitude + i128::from(zero_point)).clamp(lo.into(), hi.into()) as i32
+}
+
 /// `clamp( round_half_even( f32(sum) · scale + added ) + zero_point, lo, hi )`
 pub fn requantize_and_add(sum: i128, scale: f32, added: f32, zero_point: i32, (lo, hi): (i32, i32)) -> i32 {
     let x = dequantize(sum, scale, Some(added));

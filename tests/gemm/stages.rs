@@ -12,7 +12,7 @@ const ROUNDINGS: [Rounding; 4] = [Rounding::Gemmlowp, Rounding::Ruy, Rounding::S
 
 /// What the library and the oracle make of sums, one per column; computed in 32 bits and, with a last column
 /// of i32::MIN, in 64.
-fn outputs<T: Quantized + Default>(
+pub fn outputs<T: Quantized + Default>(
     sums: &[i32],
     output: impl Fn(usize) -> Requantize<'static>,
 ) -> [Vec<i32>; 4] {
@@ -118,7 +118,7 @@ fn sums_beyond_i32_saturate_before_a_multiplier() {
 }
 
 /// A product with every kernel, on one thread and several, in an output layout: `want(i, j, sum)` each time.
-fn each_product<T: Byte + Default>(
+pub fn each_product<T: Byte + Default>(
     (m, k, n): (usize, usize, usize),
     layout: Layout,
     output: &Requantize<'_>,
@@ -163,9 +163,9 @@ fn in_pool(threads: usize, run: impl FnOnce() + Send) {
 }
 
 /// One tile; tails everywhere; enough rows, then enough columns, to be split; K beyond a block.
-const SHAPES: [(usize, usize, usize); 5] =
+pub const SHAPES: [(usize, usize, usize); 5] =
     [(3, 4, 16), (29, 70, 131), (330, 60, 37), (9, 300, 500), (2, 40_000, 70)];
-const LAYOUTS: [Layout; 3] = [Layout::INNER, Layout::COLS, Layout::LOOSE];
+pub const LAYOUTS: [Layout; 3] = [Layout::INNER, Layout::COLS, Layout::LOOSE];
 
 #[test]
 fn fixed_point_products_are_exact_on_every_kernel() {

@@ -20,19 +20,52 @@ pub struct Case {
 }
 
 /// The calls of qgemm. Tensors: `a`, `b`, and where wanted `a_zero`, `b_zero`, `bias` (i32), `scale`
-/// (or, to requantize, `a_scale`, `b_scale`, `y_scale`), `bias_f32` (f32), each one value or one per row or
-/// column. Results are named after the calls' outputs.
+/// (or, to requantize, `a_scale`, `b_scale`, `y_scale`), `bias_f32` (f32), `real` (f64; or for fixed point
+/// `multiplier` and `shift`, i32), each one value or one per row or column. Results are named after the
+/// calls' outputs.
 #[derive(Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 pub enum Op {
     /// `run_i32`: `y`
     I32,
     /// `run_requantized` by `Requantize::new`: `y`
-    Requantize { zero_point: i32, clamp: Option<(i32, i32)>, output: Output },
+    Requantize {
+        #[serde(flatten)]
+        to: To,
+    },
+    /// `run_requantized` by `Requantize::fixed_point`: `y`
+    FixedPoint {
+        rounding: Rounding,
+        #[serde(flatten)]
+        to: To,
+    },
+    /// `run_requantized` by `Requantize::real`: `y`
+    Real {
+        #[serde(flatten)]
+        to: To,
+    },
     /// `run_f32`: `y`
     F32,
     /// `dynamic_quantize_linear` of `x`: `y`, `scale`, `zero_point`
     DynamicQuantizeLinear,
+}
+
+/// Where requantization leads.
+#[derive(Deserialize)]
+pub struct To {
+    pub zero_point: i32,
+    pub clamp: Option<(i32, i32)>,
+    pub output: Output,
+}
+
+/// `qgemm::Rounding` by its name.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rounding {
+    Gemmlowp,
+    Ruy,
+    Single,
+    Reference,
 }
 
 /// An 8-bit output type.
@@ -95,6 +128,9 @@ impl Element for i32 {
 }
 impl Element for f32 {
     const DTYPE: Dtype = Dtype::F32;
+}
+impl Element for f64 {
+    const DTYPE: Dtype = Dtype::F64;
 }
 
 impl Tensor {

@@ -1,9 +1,11 @@
 //! One case on qgemm.
 
 use anyhow::{Context, Result};
-use qgemm::{Dequantize, Gemm, MatMut, PackedB, Requantize, Scale};
+use qgemm::{
+    Dequantize, Factors, Gemm, MatMut, Multiplier, Multipliers, PackedB, Requantize, Rounding, Scale,
+};
 
-use crate::case::{Blob, Element, Op, Output, Tensor};
+use crate::case::{self, Blob, Element, Op, Output, Tensor};
 
 pub type Results = Vec<(String, Tensor)>;
 
@@ -61,13 +63,32 @@ fn product(blob: &Blob<'_>) -> Result<Results> {
             }
             output(shape, |y| gemm.run_f32(y, &stage))?
         }
-        Op::Requantize { zero_point, clamp, output } => {
+        Op::Requantize { to } => {
             let scale = requantize_scales(blob)?;
-            let mut stage = Requantize::new(scales(Some(&scale))?, *zero_point)?;
-            if let Some((lo, hi)) = *clamp {
-                stage = stage.clamp(lo, hi)?;
-            }
-            requantized(shape, &gemm, &stage, *output)?
+            requantized(shape, &gemm, Requantize::new(scales(Some(&scale))?, to.zero_point)?, to)?
+        }
+        Op::FixedPoint { rounding, to } => {
+            let multipliers = multipliers(blob)?;
+            let multipliers = match multipliers[..] {
+                [one] => Multipliers::PerTensor(one),
+                _ => Multipliers::PerColumn(&multipliers),
+            };
+            let rounding = match rounding {
+                case::Rounding::Gemmlowp => Rounding::Gemmlowp,
+                case::Rounding::Ruy => Rounding::Ruy,
+                case::Rounding::Single => Rounding::Single,
+                case::Rounding::Reference => Rounding::Reference,
+            };
+            let stage = Requantize::fixed_point(multipliers, rounding, to.zero_point)?;
+            requantized(shape, &gemm, stage, to)?
+        }
+        Op::Real { to } => {
+            let real: Vec<f64> = blob.vector("real")?.context("real")?;
+            let factors = match real[..] {
+                [one] => Factors::PerTensor(one),
+                _ => Factors::PerColumn(&real),
+            };
+            requantized(shape, &gemm, Requantize::real(factors, to.zero_point)?, to)?
         }
         Op::DynamicQuantizeLinear => unreachable!("no product"),
     };
@@ -94,10 +115,28 @@ fn requantize_scales(blob: &Blob<'_>) -> Result<Vec<f32>> {
     Ok(b.iter().map(|&b| qgemm::requantize_scale(a, b, y)).collect())
 }
 
-fn requantized(shape: (usize, usize), gemm: &Gemm<'_>, stage: &Requantize<'_>, to: Output) -> Result<Tensor> {
-    match to {
-        Output::I8 => output::<i8>(shape, |y| gemm.run_requantized(y, stage)),
-        Output::U8 => output::<u8>(shape, |y| gemm.run_requantized(y, stage)),
+/// From real factors, or from `multiplier` and `shift`.
+fn multipliers(blob: &Blob<'_>) -> Result<Vec<Multiplier>> {
+    if let Some(reals) = blob.vector::<f64>("real")? {
+        return Ok(reals.iter().map(|&real| Multiplier::from_real(real)).collect::<Result<_, _>>()?);
+    }
+    let m: Vec<i32> = blob.vector("multiplier")?.context("multiplier")?;
+    let shift: Vec<i32> = blob.vector("shift")?.context("shift")?;
+    Ok(m.iter().zip(&shift).map(|(&m, &shift)| Multiplier::new(m, shift)).collect::<Result<_, _>>()?)
+}
+
+fn requantized(
+    shape: (usize, usize),
+    gemm: &Gemm<'_>,
+    mut stage: Requantize<'_>,
+    to: &case::To,
+) -> Result<Tensor> {
+    if let Some((lo, hi)) = to.clamp {
+        stage = stage.clamp(lo, hi)?;
+    }
+    match to.output {
+        Output::I8 => output::<i8>(shape, |y| gemm.run_requantized(y, &stage)),
+        Output::U8 => output::<u8>(shape, |y| gemm.run_requantized(y, &stage)),
     }
 }
 
