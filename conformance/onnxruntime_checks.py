@@ -183,6 +183,26 @@ def matmul_integer_to_float(a_type, b_type):
     return case
 
 
+def dynamic_quantize_matmul(b_type):
+    def case(rng):
+        _, b, precise, constant = operands(rng, np.uint8, b_type)
+        k, n = b.shape
+        m = shape(rng)[0]
+        a = rng.normal(rng.choice([0, 0, 1, -3]), 1, (m, k)) * 2.0 ** rng.uniform(-10, 10)
+        a = a.astype(np.float32) * (rng.random() > 0.05)
+        columns = n if rng.random() < 0.5 else None
+        b_zero = zeros(rng, b_type, columns)
+        b_scale = np.exp2(rng.uniform(-10, 0, columns)).astype(np.float32)
+        bias = (rng.normal(0, 100, n) * np.abs(a).max() * np.max(b_scale)).astype(np.float32)
+        inputs = {"A": a, "B": b, "b_scale": b_scale, "b_zero": b_zero, "bias": bias}
+        constants = [name for name in inputs if name != "A"] if constant else ()
+        expected = run("DynamicQuantizeMatMul", inputs, {"y": np.float32}, precise, constants, "com.microsoft")
+        tensors = {"scale": np.atleast_1d(b_scale), "bias_f32": bias}
+        return Case(as_call("dynamic_gemm", a, b, None, b_zero, tensors, b_plain=not constant), expected)
+
+    return case
+
+
 def reals(rng):
     """Vectors for dynamic quantization: many ranges, one sign or two, constant, all zero, on ties."""
     count = int(np.exp(rng.uniform(0, np.log(20000))))
@@ -225,4 +245,7 @@ for a_type, b_type in ((np.uint8, np.uint8), (np.uint8, np.int8), (np.int8, np.i
     check(NAME, f"MatMulIntegerToFloat {types}", "Dequantize with bias, sa·sb", 0.7)(
         matmul_integer_to_float(a_type, b_type)
     )
+for b_type in (np.uint8, np.int8):
+    name = f"DynamicQuantizeMatMul f32 x {dtype_name(b_type)}"
+    check(NAME, name, "DynamicGemm, asymmetric, per_tensor", 0.7)(dynamic_quantize_matmul(b_type))
 check(NAME, "DynamicQuantizeLinear", "dynamic_quantize_linear")(dynamic_quantize_linear)

@@ -46,6 +46,8 @@ pub enum Op {
     },
     /// `run_f32`: `y`
     F32,
+    /// `DynamicGemm`, asymmetric and per tensor, of `a` (f32): `y`
+    DynamicGemm,
     /// `dynamic_quantize_linear` of `x`: `y`, `scale`, `zero_point`
     DynamicQuantizeLinear,
 }

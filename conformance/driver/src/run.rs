@@ -1,7 +1,7 @@
 //! One case on qgemm.
 
 use anyhow::{Context, Result};
-use qgemm::{
+use qgemm::{DynamicGemm, ElementType, MatRef,
     Dequantize, Factors, Gemm, MatMut, Multiplier, Multipliers, PackedB, Requantize, Rounding, Scale,
 };
 
@@ -12,6 +12,7 @@ pub type Results = Vec<(String, Tensor)>;
 pub fn run(blob: &Blob<'_>) -> Result<Results> {
     match blob.case.op {
         Op::DynamicQuantizeLinear => dynamic_quantize_linear(blob),
+        Op::DynamicGemm => dynamic_gemm(blob),
         _ => product(blob),
     }
 }
@@ -25,6 +26,33 @@ fn dynamic_quantize_linear(blob: &Blob<'_>) -> Result<Results> {
         ("scale".to_owned(), Tensor::new(&[1], &[params.scale])),
         ("zero_point".to_owned(), Tensor::new(&[1], &[params.zero_point])),
     ])
+}
+
+fn dynamic_gemm(blob: &Blob<'_>) -> Result<Results> {
+    let (rows, cols) = blob.tensor("a")?.shape()?;
+    let a: Vec<f32> = blob.vector("a")?.context("a")?;
+    let b = blob.tensor("b")?;
+    let b = b.operand(blob.case.b_transposed)?;
+    let packed;
+    let a = MatRef::row_major(&a, rows, cols)?;
+    let mut gemm = if blob.case.b_plain {
+        DynamicGemm::new(a, b)
+    } else {
+        packed = PackedB::pack(b, ElementType::U8)?;
+        DynamicGemm::new(a, &packed)
+    }
+    .asymmetric()
+    .per_tensor();
+    let b_zero = blob.vector::<i32>("b_zero")?;
+    match b_zero.as_deref() {
+        Some([zero]) => gemm = gemm.b_zero(*zero),
+        Some(zeros) => gemm = gemm.b_zero(zeros),
+        None => {}
+    }
+    let (scale, bias) = (blob.vector::<f32>("scale")?, blob.vector::<f32>("bias_f32")?.context("bias_f32")?);
+    let stage = Dequantize::new(scales(scale.as_deref())?)?.bias(&bias);
+    let y = output((rows, b.cols()), |y| gemm.run_f32(y, &stage))?;
+    Ok(vec![("y".to_owned(), y)])
 }
 
 fn product(blob: &Blob<'_>) -> Result<Results> {
@@ -90,7 +118,7 @@ fn product(blob: &Blob<'_>) -> Result<Results> {
             };
             requantized(shape, &gemm, Requantize::real(factors, to.zero_point)?, to)?
         }
-        Op::DynamicQuantizeLinear => unreachable!("no product"),
+        Op::DynamicQuantizeLinear | Op::DynamicGemm => unreachable!("they have functions of their own"),
     };
     Ok(vec![("y".to_owned(), y)])
 }
