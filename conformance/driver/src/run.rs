@@ -1,8 +1,9 @@
 //! One case on qgemm.
 
 use anyhow::{Context, Result};
-use qgemm::{DynamicGemm, ElementType, MatRef,
-    Dequantize, Factors, Gemm, MatMut, Multiplier, Multipliers, PackedB, Requantize, Rounding, Scale,
+use qgemm::{
+    Dequantize, DynamicGemm, ElementType, Factors, Gemm, MatMut, MatRef, Multiplier, Multipliers, PackedB,
+    Requantize, Rounding, Scale,
 };
 
 use crate::case::{self, Blob, Element, Op, Output, Tensor};
