@@ -32,22 +32,27 @@ pub(crate) struct Rescale {
     pub(crate) hi: f32,
 }
 
-/// To 8 bits in integers: what [`Multiplier::apply`](crate::Multiplier::apply) needs, prepared so that
-/// all lanes can do the same.
+/// To 8 bits in integers: what [`Multiplier::apply`](crate::Multiplier::apply) computes, arranged so that
+/// all lanes do the same, whatever the rounding: see `finish` for how.
+///
+/// m is not negative, so gemmlowp's nudge and division that truncates are `(product + 2^30) >> 31`. A right
+/// shift by `right` > 0 that rounds half up is `((x >> (right - 1)) + 1) >> 1`; it rounds half away from zero
+/// if a negative x is less by one, which takes a tie, and nothing else, below. Rounded once, half up, the
+/// product is shifted right by 31 without a nudge, as rounding down twice is rounding down once; half away
+/// from zero it is so if a negative product is less by one.
 pub(crate) struct Fixed {
-    pub(crate) rounding: Rounding,
     pub(crate) m: PerColumn<i32>,
-    /// By how much sums are shifted left; and whether any are.
-    pub(crate) left: PerColumn<i32>,
-    pub(crate) any_left: bool,
-    /// A right shift by `right` bits that rounds is one by `before`, the addition of `one` (0 or 1) and
-    /// another shift by that.
+    pub(crate) nudge: PerColumn<i32>,
+    pub(crate) negative: PerColumn<i32>,
     pub(crate) before: PerColumn<i32>,
     pub(crate) one: PerColumn<i32>,
-    /// By how much a whole product is shifted, and half of that power of two.
-    pub(crate) all: PerColumn<i64>,
-    pub(crate) half: PerColumn<i64>,
+    pub(crate) away: bool,
+    /// By how much sums are shifted left, saturated, before; and whether any are. What saturates would be far
+    /// outside 8 bits without that too, so it serves the roundings that do not say so as well.
+    pub(crate) left: PerColumn<i32>,
+    pub(crate) any_left: bool,
     pub(crate) zero_point: i32,
+    range: (i32, i32),
     /// The ends of the output range less the zero point.
     pub(crate) lo: i32,
     pub(crate) hi: i32,
@@ -60,21 +65,33 @@ impl Fixed {
         rounding: Rounding,
         columns: Range<usize>,
     ) -> Self {
-        let [m, left, before, one] = [[0; MAX_NR]; 4];
-        let (zero_point, lo, hi) =
-            (output.zero_point, output.lo - output.zero_point, output.hi - output.zero_point);
-        let (all, half) = ([31; MAX_NR], [1 << 30; MAX_NR]);
-        let mut p = Self { rounding, m, left, any_left: false, before, one, all, half, zero_point, lo, hi };
+        let none = [0; MAX_NR];
+        let (zero_point, range) = (output.zero_point, (output.lo, output.hi));
+        let mut p = Self {
+            m: none,
+            nudge: none,
+            negative: none,
+            before: none,
+            one: none,
+            away: rounding == Rounding::Reference,
+            left: none,
+            any_left: false,
+            zero_point,
+            range,
+            lo: range.0 - zero_point,
+            hi: range.1 - zero_point,
+        };
+        let twice = matches!(rounding, Rounding::Gemmlowp | Rounding::Ruy);
         for (l, j) in columns.enumerate() {
             let multiplier = multipliers.at(j);
-            let shift = multiplier.shift();
+            let (left, right) = (multiplier.shift().max(0), (-multiplier.shift()).max(0));
             p.m[l] = multiplier.m();
-            p.left[l] = shift.max(0);
-            p.any_left |= shift > 0;
-            p.before[l] = (-shift - 1).max(0);
-            p.one[l] = i32::from(shift < 0);
-            p.all[l] = i64::from(31 - shift);
-            p.half[l] = 1 << (30 - shift);
+            p.nudge[l] = if twice || right == 0 { 1 << 30 } else { 0 };
+            p.before[l] = (right - 1).max(0);
+            p.one[l] = right.min(1);
+            p.negative[l] = if rounding == Rounding::Gemmlowp { p.one[l] } else { 0 };
+            p.left[l] = left;
+            p.any_left |= left > 0;
         }
         p
     }
@@ -163,6 +180,21 @@ pub(crate) fn with_output(
             let stage = finish::Rescale { scale, row_scale, zero_point: *zero_point, range: *range };
             let mut c = part.of(c);
             run(Output::Bytes { c: &mut c, stage });
+            if let Some(table) = output.table {
+                store::look_up(&mut c, table);
+            }
+        }
+        (Sink::Bytes { c, output }, Stage::Fixed(p))
+            if fused
+                && c.rows_are_slices()
+                && p.zero_point.abs() <= finish::MAX_ZERO_POINT
+                && !p.any_left =>
+        {
+            let Fixed { m, nudge, negative, before, one, away, zero_point, range, .. } = p;
+            let (away, zero_point, range) = (*away, *zero_point, *range);
+            let stage = finish::Fixed { m, nudge, negative, before, one, away, zero_point, range };
+            let mut c = part.of(c);
+            run(Output::FixedBytes { c: &mut c, stage });
             if let Some(table) = output.table {
                 store::look_up(&mut c, table);
             }

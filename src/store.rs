@@ -9,7 +9,6 @@
 
 use crate::element::ElementType;
 use crate::epilogue::{Fixed, Real, Rescale, Stage};
-use crate::fixed::Rounding;
 use crate::output::Residual;
 use crate::sink::{Part, Sink};
 use crate::terms::PerColumn;
@@ -203,82 +202,35 @@ pub(crate) fn look_up(c: &mut BlockMut<'_, u8>, table: &[u8; 256]) {
 
 #[inline(always)]
 fn store_fixed<T: Sum>(sums: &[T], ld: usize, p: &Fixed, c: &mut BlockMut<'_, u8>) {
-    /// In a loop of its own for each rounding, with and without shifts to the left.
-    #[inline(always)]
-    fn each<T: Sum>(
-        sums: &[T],
-        ld: usize,
-        p: &Fixed,
-        c: &mut BlockMut<'_, u8>,
-        rounded: impl Fn(usize, i32) -> i32 + Copy,
-    ) {
-        each_row(sums, ld, c, |_| {
-            move |j, sum: T| rounded(j, sum.saturate()).clamp(p.lo, p.hi).wrapping_add(p.zero_point) as u8
-        });
-    }
-    match (p.rounding, p.any_left) {
-        (Rounding::Gemmlowp, false) => each(sums, ld, p, c, |j, x| gemmlowp(high_product(x, p.m[j]), j, p)),
-        (Rounding::Gemmlowp, true) => each(sums, ld, p, c, |j, x| gemmlowp(shifted_product(x, j, p), j, p)),
-        (Rounding::Ruy, false) => each(sums, ld, p, c, |j, x| half_up(high_product(x, p.m[j]), j, p)),
-        (Rounding::Ruy, true) => each(sums, ld, p, c, |j, x| half_up(shifted_product(x, j, p), j, p)),
-        (Rounding::Single, false) => each(sums, ld, p, c, |j, x| single(product(x, p.m[j]), j, p) as i32),
-        (Rounding::Single, true) => each(sums, ld, p, c, |j, x| within(single(product(x, p.m[j]), j, p), p)),
-        (Rounding::Reference, false) => {
-            each(sums, ld, p, c, |j, x| reference(product(x, p.m[j]), j, p) as i32);
+    match (p.any_left, p.away) {
+        (false, false) => {
+            each_row(sums, ld, c, |_| move |j, sum: T| fixed::<false, false>(sum.saturate(), j, p))
         }
-        (Rounding::Reference, true) => {
-            each(sums, ld, p, c, |j, x| within(reference(product(x, p.m[j]), j, p), p));
+        (false, true) => {
+            each_row(sums, ld, c, |_| move |j, sum: T| fixed::<false, true>(sum.saturate(), j, p))
         }
+        (true, false) => {
+            each_row(sums, ld, c, |_| move |j, sum: T| fixed::<true, false>(sum.saturate(), j, p))
+        }
+        (true, true) => each_row(sums, ld, c, |_| move |j, sum: T| fixed::<true, true>(sum.saturate(), j, p)),
     }
 }
 
+/// The definition is at [`Fixed`]. No step overflows: `high` is from 1 - 2^31, or -2^31 where nothing is
+/// taken off, to 2^31 - 2.
 #[inline(always)]
-fn product(x: i32, m: i32) -> i64 {
-    i64::from(x) * i64::from(m)
-}
-
-/// `x·m / 2^31`, half up: as m is not negative that is gemmlowp's nudge and division that truncates.
-#[inline(always)]
-fn high_product(x: i32, m: i32) -> i32 {
-    ((product(x, m) + (1 << 30)) >> 31) as i32
-}
-
-/// The same of x shifted left.
-#[inline(always)]
-fn shifted_product(x: i32, j: usize, p: &Fixed) -> i32 {
-    let x = i64::from(x).wrapping_shl(p.left[j] as u32);
-    high_product(x.clamp(i32::MIN.into(), i32::MAX.into()) as i32, p.m[j])
-}
-
-/// A right shift that rounds half up. `high` is at most 2^31 - 2, so that adding 1 does not overflow.
-#[inline(always)]
-fn half_up(high: i32, j: usize, p: &Fixed) -> i32 {
+fn fixed<const LEFT: bool, const AWAY: bool>(x: i32, j: usize, p: &Fixed) -> u8 {
+    let x = match LEFT {
+        false => x,
+        true => i64::from(x).wrapping_shl(p.left[j] as u32).clamp(i32::MIN.into(), i32::MAX.into()) as i32,
+    };
+    let product = i64::from(x) * i64::from(p.m[j]);
+    let product = if AWAY { product + (product >> 63) } else { product };
+    let high = ((product + i64::from(p.nudge[j])) >> 31) as i32;
+    let low = high.wrapping_sub((high >> 31) & p.negative[j]);
     let one = p.one[j];
-    high.wrapping_shr(p.before[j] as u32).wrapping_add(one).wrapping_shr(one as u32)
-}
-
-/// A right shift that rounds half away from zero: 1 less takes a negative tie, and nothing else, below.
-/// `high` is at least 1 - 2^31.
-#[inline(always)]
-fn gemmlowp(high: i32, j: usize, p: &Fixed) -> i32 {
-    half_up(high.wrapping_sub((high >> 31) & p.one[j]), j, p)
-}
-
-/// `product` of less than 2^62 and a half of 2^61 at most.
-#[inline(always)]
-fn single(product: i64, j: usize, p: &Fixed) -> i64 {
-    product.wrapping_add(p.half[j]).wrapping_shr(p.all[j] as u32)
-}
-
-#[inline(always)]
-fn reference(product: i64, j: usize, p: &Fixed) -> i64 {
-    single(product.wrapping_add(product >> 63), j, p)
-}
-
-/// Where a product was shifted left it may be beyond 32 bits.
-#[inline(always)]
-fn within(x: i64, p: &Fixed) -> i32 {
-    x.clamp(p.lo.into(), p.hi.into()) as i32
+    let y = low.wrapping_shr(p.before[j] as u32).wrapping_add(one).wrapping_shr(one as u32);
+    y.clamp(p.lo, p.hi).wrapping_add(p.zero_point) as u8
 }
 
 /// Values that are computed together: panels are a multiple of this wide.

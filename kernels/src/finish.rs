@@ -9,6 +9,14 @@
 //!   floats  clamp( f32(sum) · scale + bias[j], lo, hi )
 //! ```
 //!
+//! Or in integers, products in 64 bits and all else in 32, shifts to the right rounding down:
+//!
+//! ```text
+//!   high  = (sum·m[j] + nudge[j] (- 1 where `away` and sum·m[j] < 0)) >> 31
+//!   low   = high (- negative[j] where high < 0)
+//!   bytes   clamp( (((low >> before[j]) + one[j]) >> one[j]) + zero_point, lo, hi )
+//! ```
+//!
 //! Kernels clamp the rounded value to i16, add the zero point in i16 and clamp to 8 bits, each by an
 //! instruction that saturates: where |zero_point| <= [`MAX_ZERO_POINT`], what the first clamp cuts off is
 //! far outside 8 bits after the addition as well.
@@ -29,6 +37,27 @@ pub struct Rescale<'a> {
     /// At most [`MAX_ZERO_POINT`] from 0.
     pub zero_point: i32,
     /// The least and the greatest result: of i8, or of u8.
+    pub range: (i32, i32),
+}
+
+/// To 8 bits in integers.
+#[derive(Clone, Copy)]
+pub struct Fixed<'a> {
+    /// NR values, not negative.
+    pub m: &'a [i32],
+    /// NR values, of 0 to 2^30.
+    pub nudge: &'a [i32],
+    /// NR values, of 0 or 1.
+    pub negative: &'a [i32],
+    /// NR values, of 0 to 31.
+    pub before: &'a [i32],
+    /// NR values, of 0 or 1.
+    pub one: &'a [i32],
+    /// Whether negative products are less by one.
+    pub away: bool,
+    /// As in [`Rescale`].
+    pub zero_point: i32,
+    /// As in [`Rescale`].
     pub range: (i32, i32),
 }
 
@@ -61,6 +90,13 @@ pub enum Output<'o, 'c> {
         /// How they are made.
         stage: Rescale<'o>,
     },
+    /// The same, made in integers.
+    FixedBytes {
+        /// The block.
+        c: &'o mut BlockMut<'c, u8>,
+        /// How they are made.
+        stage: Fixed<'o>,
+    },
     /// f32 values.
     Floats {
         /// The block.
@@ -74,7 +110,7 @@ impl Output<'_, '_> {
     pub(crate) fn shape(&self) -> (usize, usize) {
         match self {
             Output::Sums { c, .. } => (c.rows(), c.cols()),
-            Output::Bytes { c, .. } => (c.rows(), c.cols()),
+            Output::Bytes { c, .. } | Output::FixedBytes { c, .. } => (c.rows(), c.cols()),
             Output::Floats { c, .. } => (c.rows(), c.cols()),
         }
     }
@@ -85,14 +121,19 @@ impl Output<'_, '_> {
         let long = |scale: &[f32], row_scale: Option<&[f32]>| {
             scale.len() >= nr && row_scale.is_none_or(|scale| scale.len() >= rows)
         };
+        let within = |(lo, hi): (i32, i32), zero_point: i32| {
+            let range = -128 <= lo && hi <= 127 || 0 <= lo && hi <= 255;
+            range && (-MAX_ZERO_POINT..=MAX_ZERO_POINT).contains(&zero_point)
+        };
         match self {
             Output::Sums { c, .. } => c.rows_are_slices(),
-            Output::Bytes { c, stage: Rescale { scale, row_scale, zero_point, range: (lo, hi) } } => {
-                let range = -128 <= *lo && *hi <= 127 || 0 <= *lo && *hi <= 255;
-                c.rows_are_slices()
-                    && long(scale, *row_scale)
-                    && range
-                    && (-MAX_ZERO_POINT..=MAX_ZERO_POINT).contains(zero_point)
+            Output::Bytes { c, stage: Rescale { scale, row_scale, zero_point, range } } => {
+                c.rows_are_slices() && long(scale, *row_scale) && within(*range, *zero_point)
+            }
+            Output::FixedBytes { c, stage } => {
+                let Fixed { m, nudge, negative, before, one, zero_point, range, .. } = stage;
+                let long = [m, nudge, negative, before, one].iter().all(|values| values.len() >= nr);
+                c.rows_are_slices() && long && within(*range, *zero_point)
             }
             Output::Floats { c, stage } => {
                 c.rows_are_slices() && long(stage.scale, stage.row_scale) && stage.bias.len() >= nr
@@ -107,6 +148,7 @@ impl Output<'_, '_> {
                 (Out::Sums { c: c.as_mut_ptr(), accumulate: *accumulate }, c.row_stride())
             }
             Output::Bytes { c, stage } => (Out::Bytes { c: c.as_mut_ptr(), stage }, c.row_stride()),
+            Output::FixedBytes { c, stage } => (Out::FixedBytes { c: c.as_mut_ptr(), stage }, c.row_stride()),
             Output::Floats { c, stage } => (Out::Floats { c: c.as_mut_ptr(), stage }, c.row_stride()),
         }
     }
@@ -118,6 +160,7 @@ impl Out<'_> {
         match self {
             Out::Sums { c, accumulate } => Out::Sums { c: c.wrapping_add(offset), accumulate },
             Out::Bytes { c, stage } => Out::Bytes { c: c.wrapping_add(offset), stage },
+            Out::FixedBytes { c, stage } => Out::FixedBytes { c: c.wrapping_add(offset), stage },
             Out::Floats { c, stage } => Out::Floats { c: c.wrapping_add(offset), stage },
         }
     }

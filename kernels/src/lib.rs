@@ -42,7 +42,7 @@ mod x86;
 
 use core::fmt;
 pub use detect::{Caches, Features, Isa};
-use finish::{Output, Rescale, Scaled};
+use finish::{Fixed, Output, Rescale, Scaled};
 
 /// The types that a kernel multiplies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,6 +191,8 @@ enum Out<'a> {
     Sums { c: *mut i32, accumulate: bool },
     /// The bit patterns of 8-bit values.
     Bytes { c: *mut u8, stage: &'a Rescale<'a> },
+    /// The same, made in integers.
+    FixedBytes { c: *mut u8, stage: &'a Fixed<'a> },
     /// f32 values.
     Floats { c: *mut f32, stage: &'a Scaled<'a> },
 }

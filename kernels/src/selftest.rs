@@ -7,13 +7,13 @@
 //! - every row's and column's zero point distinct and outside 8 bits, folded into the kernel's terms or
 //!   taken off afterwards;
 //! - accumulators that start near the i32 limits, so that an instruction that saturates shows;
-//! - of fused kernels all three outputs, with scales, zero points and bounds that reach every branch;
+//! - of fused kernels all four outputs, with scales, multipliers, zero points and bounds that reach every branch;
 //! - 0xFF in the padding of B, which must not matter, and sentinels around C, which must survive;
 //! - A, the panels or C at the very end of the arena: where the memory after it is not mapped, a read
 //!   or write past them faults.
 
 use crate::block::BlockMut;
-use crate::finish::{Output, Rescale, Scaled};
+use crate::finish::{Fixed, Output, Rescale, Scaled};
 use crate::pack::{self, Convert, Source};
 use crate::{Kernel, MAX_NR, Outer, Product, Ready, Stored, Variant, rows};
 use bytemuck::cast_slice_mut;
@@ -47,7 +47,8 @@ pub fn run(kernel: Ready, arena: &mut [u8], out: &mut dyn Write) -> Outcome {
             let (a_signed, b_signed) = (signs & 1 != 0, signs & 2 != 0);
             let mut case = Case { m, k, n, a_signed, b_signed, seed, output: Kind::Sums };
             if kernel.fused {
-                case.output = [Kind::Sums, Kind::Bytes, Kind::Floats][case.choose(6, 3) as usize];
+                let kinds = [Kind::Sums, Kind::Bytes, Kind::Floats, Kind::FixedBytes];
+                case.output = kinds[case.choose(6, 4) as usize];
             }
             match check(kernel, case, arena) {
                 Ok(()) => outcome.passed += 1,
@@ -67,6 +68,12 @@ pub fn run(kernel: Ready, arena: &mut [u8], out: &mut dyn Write) -> Outcome {
     for k in (0..=2 * kr + 1).chain([67, 128]) {
         shape(mr + 1, k, nr + 1);
         shape(1, k, nr);
+    }
+    // Nothing but terms, which are small in half of the cases of scaled outputs: there ties are.
+    for n in 1..=nr {
+        for m in mr - 1..mr + 3 {
+            shape(m, 0, n);
+        }
     }
     shape(3 * mr + 1, 131, 2 * nr + 3);
     shape(5 * mr, 256, 2 * nr);
@@ -89,13 +96,14 @@ struct Case {
 enum Kind {
     Sums,
     Bytes,
+    FixedBytes,
     Floats,
 }
 
 impl Kind {
     /// Bytes of an element.
     fn size(self) -> usize {
-        if self == Kind::Bytes { 1 } else { 4 }
+        if matches!(self, Kind::Bytes | Kind::FixedBytes) { 1 } else { 4 }
     }
 }
 
@@ -201,7 +209,13 @@ impl Case {
 
     /// Of outputs that are scaled half have sums so small that many are half-way between two results.
     fn small(&self) -> bool {
-        self.output != Kind::Sums && self.choose(7, 2) == 0
+        self.output != Kind::Sums && (self.ties() || self.choose(7, 2) == 0)
+    }
+
+    /// Whether the case is about ties of fixed point: of the sums there are only terms, and all results are
+    /// within range.
+    fn ties(&self) -> bool {
+        self.k == 0 && self.output == Kind::FixedBytes
     }
 
     fn accumulate(&self) -> bool {
@@ -227,12 +241,37 @@ impl Case {
         (self.choose(8, 3) == 0).then(|| [0.5, 1.0, 2.0, 0.75, 1.1][i % 5])
     }
 
+    /// Fixed-point values of a column, in the order of the fields: one of four roundings in all columns,
+    /// multipliers that make ties common where sums are small.
+    fn fixed(&self, j: usize) -> [i32; 5] {
+        let j = j + self.seed as usize;
+        let m = [1 << 30, 3 << 29, i32::MAX, 1 << 30, 0x5555_5555, 1 << 30, 0][j % 7];
+        let right = if self.small() { [1, 0, 2, 3, 1][j % 5] } else { 20 + j as i32 % 12 };
+        let (before, one) = ((right - 1).max(0), right.min(1));
+        match self.rounding() {
+            0 => [m, 1 << 30, one, before, one],
+            1 => [m, 1 << 30, 0, before, one],
+            _ => [m, if right == 0 { 1 << 30 } else { 0 }, 0, before, one],
+        }
+    }
+
+    /// 0 and 1 round twice, 3 away from zero.
+    fn rounding(&self) -> u32 {
+        if self.ties() { self.seed % 4 } else { self.choose(13, 4) }
+    }
+
     fn out_zero(&self) -> i32 {
+        if self.ties() {
+            return 1;
+        }
         [0, 1, -128, 127, 300, -crate::finish::MAX_ZERO_POINT, 55][self.choose(9, 7) as usize]
     }
 
     /// The least and the greatest 8-bit result.
     fn byte_range(&self) -> (i32, i32) {
+        if self.ties() {
+            return (-128, 127);
+        }
         [(-128, 127), (0, 255), (3, 200), (-100, -3), (0, 127)][self.choose(10, 5) as usize]
     }
 
@@ -251,7 +290,7 @@ impl Case {
     }
 
     fn initial_bits(&self, at: usize) -> u32 {
-        if self.output == Kind::Bytes { at as u8 as u32 } else { self.initial(at) as u32 }
+        if self.output.size() == 1 { at as u8 as u32 } else { self.initial(at) as u32 }
     }
 
     fn fill_output(&self, c: &mut [u8]) {
@@ -271,6 +310,16 @@ impl Case {
                 let (lo, hi) = self.byte_range();
                 let rounded = round_half_even(sum as f32 * scale);
                 rounded.saturating_add(self.out_zero().into()).clamp(lo.into(), hi.into()) as u8 as u32
+            }
+            Kind::FixedBytes => {
+                let (lo, hi) = self.byte_range();
+                let [m, nudge, negative, before, one] = self.fixed(j).map(i64::from);
+                let product = i64::from(sum) * m;
+                let product = product - i64::from(self.rounding() == 3 && product < 0);
+                let high = (product + nudge) >> 31;
+                let low = if high < 0 { high - negative } else { high };
+                let y = ((low >> before) + one) >> one;
+                (y + i64::from(self.out_zero())).clamp(lo.into(), hi.into()) as u8 as u32
             }
             Kind::Floats => {
                 let (lo, hi) = self.float_range();
@@ -446,6 +495,16 @@ fn run_into(
             let (zero_point, range) = (case.out_zero(), case.byte_range());
             let stage = Rescale { scale: &scale, row_scale, zero_point, range };
             kernel.run(variant, product, Output::Bytes { c, stage });
+        }
+        Kind::FixedBytes => {
+            let mut block = BlockMut::new(c, m, n, ldc, 1).expect(fits);
+            let c = &mut block.part(0, left, m, cols);
+            let values =
+                |field: usize| -> [i32; MAX_NR] { core::array::from_fn(|j| case.fixed(left + j)[field]) };
+            let [m, nudge, negative, before, one] = &[0, 1, 2, 3, 4].map(values);
+            let (away, zero_point, range) = (case.rounding() == 3, case.out_zero(), case.byte_range());
+            let stage = Fixed { m, nudge, negative, before, one, away, zero_point, range };
+            kernel.run(variant, product, Output::FixedBytes { c, stage });
         }
         Kind::Floats => {
             let mut block = BlockMut::new(cast_slice_mut::<u8, f32>(c), m, n, ldc, 1).expect(fits);
@@ -703,6 +762,20 @@ mod tests {
                         let (lo, hi) = if OFF == 6 { (-128, 255) } else { stage.range };
                         *c.add(at) = y.clamp(lo.into(), hi.into()) as u8;
                     }
+                    Out::FixedBytes { c, stage } => {
+                        let product = i64::from(sum) * i64::from(stage.m[j]);
+                        let less = OFF != 10 && stage.away && product < 0;
+                        let nudge = if OFF == 11 { 1 << 30 } else { stage.nudge[j].into() };
+                        let high = (product - i64::from(less) + nudge) >> 31;
+                        let low = high - if OFF != 12 && high < 0 { i64::from(stage.negative[j]) } else { 0 };
+                        let right = stage.before[j] + stage.one[j];
+                        let y = match OFF {
+                            13 => low >> right,
+                            _ => ((low >> stage.before[j]) + i64::from(stage.one[j])) >> stage.one[j],
+                        };
+                        let (lo, hi) = stage.range;
+                        *c.add(at) = (y + i64::from(stage.zero_point)).clamp(lo.into(), hi.into()) as u8;
+                    }
                     Out::Floats { c, stage } => {
                         let scale = row(stage.row_scale) * stage.scale[j];
                         let bias = if OFF == 7 { -0.0 } else { stage.bias[j] };
@@ -727,7 +800,7 @@ mod tests {
 
     #[test]
     fn wrong_output_stages_fail() {
-        let kernels: [(MicroFn, &str); 10] = [
+        let kernels: [(MicroFn, &str); 14] = [
             (fused::<0>, ""),
             (fused::<1>, "outer terms"),
             (fused::<2>, "scales of rows"),
@@ -738,6 +811,10 @@ mod tests {
             (fused::<7>, "bias"),
             (fused::<8>, "rounding of each step"),
             (fused::<9>, "range of f32"),
+            (fused::<10>, "negative ties away from zero"),
+            (fused::<11>, "rounding once"),
+            (fused::<12>, "negative ties of a second rounding"),
+            (fused::<13>, "rounding of the shift"),
         ];
         for (micro, lacks) in kernels {
             let (outcome, report) = outcome_of(micro, true);

@@ -3,7 +3,7 @@
 //! Two vectors of 32 bits become 16 bytes. The two instructions that narrow them work within 128-bit lanes,
 //! so the bytes end up in groups of four, which one permutation puts in order.
 
-use crate::finish::{Rescale, Scaled};
+use crate::finish::{Fixed, Rescale, Scaled};
 use crate::{Args, Out};
 use core::arch::x86_64::*;
 
@@ -63,6 +63,14 @@ pub unsafe fn finish<const H: usize, const V: usize>(t: &Args<'_>, mut acc: [[__
                     _mm256_mul_ps(_mm256_set1_ps(*rows.get_unchecked(t.top + i)), scale)
                 });
             }
+            Out::FixedBytes { c, stage } => {
+                // By way of memory, so that the accumulators' address is not taken.
+                let sums = acc;
+                match stage.away {
+                    false => fixed::<V, false>(t, sums.as_ptr().cast(), c, stage),
+                    true => fixed::<V, true>(t, sums.as_ptr().cast(), c, stage),
+                }
+            }
             Out::Floats { c, stage: stage @ Scaled { row_scale: None, .. } } => {
                 floats(t, acc, c, stage, |_, scale| scale);
             }
@@ -100,17 +108,11 @@ unsafe fn bytes<const H: usize, const V: usize>(
     stage: &Rescale<'_>,
     scale: impl Fn(usize, __m256) -> __m256,
 ) {
-    // SAFETY: as in `finish`; rows that are not whole go through a buffer.
+    // SAFETY: as in `finish`.
     unsafe {
-        // u8 is made as i8, 128 less.
-        let flip = if stage.range.1 > 127 { 128 } else { 0 };
-        let (lo, hi) = ((stage.range.0 - flip) as i8, (stage.range.1 - flip) as i8);
-        let zero = _mm256_set1_epi16((stage.zero_point - flip) as i16);
-        let (lo, hi) = (_mm_set1_epi8(lo), _mm_set1_epi8(hi));
-        let flip = _mm_set1_epi8(flip as u8 as i8);
+        let narrow = Narrow::new(stage.zero_point, stage.range);
         // Conversion turns what is beyond i32 into i32::MIN: right below, wrong above.
         let most = _mm256_set1_ps((1 << 30) as f32);
-        let order = _mm256_setr_epi32(0, 4, 1, 5, 0, 0, 0, 0);
         for i in 0..H {
             let mut y = [_mm256_setzero_si256(); 2];
             for v in 0..V {
@@ -118,12 +120,49 @@ unsafe fn bytes<const H: usize, const V: usize>(
                 let x = _mm256_mul_ps(_mm256_cvtepi32_ps(acc[i][v]), scale);
                 y[v] = _mm256_cvtps_epi32(_mm256_min_ps(x, most));
             }
-            let words = _mm256_adds_epi16(_mm256_packs_epi32(y[0], y[1]), zero);
+            narrow.store::<V>(y, c.add(i * t.ldc), t.cols);
+        }
+    }
+}
+
+/// From two vectors of rounded values to a row of bytes.
+struct Narrow {
+    zero: __m256i,
+    lo: __m128i,
+    hi: __m128i,
+    /// u8 is made as i8, 128 less.
+    flip: __m128i,
+}
+
+impl Narrow {
+    /// # Safety
+    /// The CPU has AVX2, and this is inlined into code that is compiled for it.
+    #[inline(always)]
+    unsafe fn new(zero_point: i32, range: (i32, i32)) -> Self {
+        let flip = if range.1 > 127 { 128 } else { 0 };
+        // SAFETY: the caller's promise.
+        unsafe {
+            Self {
+                zero: _mm256_set1_epi16((zero_point - flip) as i16),
+                lo: _mm_set1_epi8((range.0 - flip) as i8),
+                hi: _mm_set1_epi8((range.1 - flip) as i8),
+                flip: _mm_set1_epi8(flip as u8 as i8),
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`new`](Self::new); `c` is valid for `cols` bytes, which V vectors hold.
+    #[inline(always)]
+    unsafe fn store<const V: usize>(&self, y: [__m256i; 2], c: *mut u8, cols: usize) {
+        // SAFETY: the caller's promise; rows that are not whole go through a buffer.
+        unsafe {
+            let order = _mm256_setr_epi32(0, 4, 1, 5, 0, 0, 0, 0);
+            let words = _mm256_adds_epi16(_mm256_packs_epi32(y[0], y[1]), self.zero);
             let y = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(words, words), order);
-            let y = _mm_min_epi8(_mm_max_epi8(_mm256_castsi256_si128(y), lo), hi);
-            let y = _mm_xor_si128(y, flip);
-            let c = c.add(i * t.ldc);
-            match (V, t.cols) {
+            let y = _mm_min_epi8(_mm_max_epi8(_mm256_castsi256_si128(y), self.lo), self.hi);
+            let y = _mm_xor_si128(y, self.flip);
+            match (V, cols) {
                 (2, 16) => _mm_storeu_si128(c.cast(), y),
                 (1, 8) => _mm_storel_epi64(c.cast(), y),
                 (_, cols) => {
@@ -134,6 +173,51 @@ unsafe fn bytes<const H: usize, const V: usize>(
                     }
                 }
             }
+        }
+    }
+}
+
+/// The fixed-point stage of a tile whose sums are rows of V vectors. A function of its own, not inlined: it
+/// would make every tile's code longer by half.
+///
+/// # Safety
+/// As [`finish`]; `sums` is valid for `t.rows` rows.
+#[inline(never)]
+#[target_feature(enable = "avx2")]
+unsafe fn fixed<const V: usize, const AWAY: bool>(
+    t: &Args<'_>,
+    sums: *const __m256i,
+    c: *mut u8,
+    stage: &Fixed<'_>,
+) {
+    // SAFETY: as in `finish`.
+    unsafe {
+        let narrow = Narrow::new(stage.zero_point, stage.range);
+        let none = _mm256_setzero_si256();
+        for i in 0..t.rows {
+            let mut y = [none; 2];
+            for v in 0..V {
+                let load = |values: &[i32]| _mm256_loadu_si256(values.as_ptr().add(8 * v).cast());
+                let (m, nudge) = (load(stage.m), load(stage.nudge));
+                // Even lanes as they are, odd ones moved down: a product takes two lanes.
+                let odd = |x| _mm256_srli_epi64::<32>(x);
+                let sum = sums.add(i * V + v).read_unaligned();
+                let (mut even, mut other) = (_mm256_mul_epi32(sum, m), _mm256_mul_epi32(odd(sum), odd(m)));
+                if AWAY {
+                    even = _mm256_add_epi64(even, _mm256_cmpgt_epi64(none, even));
+                    other = _mm256_add_epi64(other, _mm256_cmpgt_epi64(none, other));
+                }
+                let low_half = _mm256_blend_epi32::<0xaa>(nudge, none);
+                let even = _mm256_srli_epi64::<31>(_mm256_add_epi64(even, low_half));
+                let other = _mm256_slli_epi64::<1>(_mm256_add_epi64(other, odd(nudge)));
+                let high = _mm256_blend_epi32::<0xaa>(even, other);
+                let less = _mm256_and_si256(_mm256_srai_epi32::<31>(high), load(stage.negative));
+                let low = _mm256_sub_epi32(high, less);
+                let one = load(stage.one);
+                y[v] =
+                    _mm256_srav_epi32(_mm256_add_epi32(_mm256_srav_epi32(low, load(stage.before)), one), one);
+            }
+            narrow.store::<V>(y, c.add(i * t.ldc), t.cols);
         }
     }
 }

@@ -10,7 +10,7 @@
 //! ```
 
 use super::zmm::each_row;
-use crate::finish::{Rescale, Scaled};
+use crate::finish::{Fixed, Rescale, Scaled};
 use crate::{Args, Out};
 use core::arch::x86_64::*;
 
@@ -60,6 +60,14 @@ pub unsafe fn finish<const H: usize, const V: usize>(t: &Args<'_>, mut acc: [[__
                     _mm512_mul_ps(_mm512_set1_ps(*rows.get_unchecked(t.top + i)), scale)
                 });
             }
+            Out::FixedBytes { c, stage } => {
+                // By way of memory, so that the accumulators' address is not taken.
+                let sums = acc;
+                match stage.away {
+                    false => fixed::<V, false>(t, sums.as_ptr().cast(), c, stage),
+                    true => fixed::<V, true>(t, sums.as_ptr().cast(), c, stage),
+                }
+            }
             Out::Floats { c, stage: stage @ Scaled { row_scale: None, .. } } => {
                 floats(t, acc, c, stage, |_, scale| scale);
             }
@@ -92,16 +100,9 @@ unsafe fn bytes<const H: usize, const V: usize>(
 ) {
     // SAFETY: as in `finish`.
     unsafe {
-        // u8 is made as i8, 128 less.
-        let flip = if stage.range.1 > 127 { 128 } else { 0 };
-        let (lo, hi) = ((stage.range.0 - flip) as i8, (stage.range.1 - flip) as i8);
-        let zero = _mm512_set1_epi16((stage.zero_point - flip) as i16);
-        let (lo, hi) = (_mm512_set1_epi8(lo), _mm512_set1_epi8(hi));
-        let flip = _mm512_set1_epi8(flip as u8 as i8);
+        let narrow = Narrow::new(stage.zero_point, stage.range, t.cols);
         // Conversion turns what is beyond i32 into i32::MIN: right below, wrong above.
         let most = _mm512_set1_ps((1 << 30) as f32);
-        let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-        let mask = !0u64 >> (64 - t.cols);
         each_row::<H>(
             #[inline(always)]
             |i| {
@@ -111,13 +112,98 @@ unsafe fn bytes<const H: usize, const V: usize>(
                     let x = _mm512_mul_ps(_mm512_cvtepi32_ps(acc[i][v]), scale);
                     y[v] = _mm512_cvtps_epi32(_mm512_min_ps(x, most));
                 }
-                let low = _mm512_adds_epi16(_mm512_packs_epi32(y[0], y[1]), zero);
-                let high = _mm512_adds_epi16(_mm512_packs_epi32(y[2], y[3]), zero);
-                let y = _mm512_permutexvar_epi32(order, _mm512_packs_epi16(low, high));
-                let y = _mm512_min_epi8(_mm512_max_epi8(y, lo), hi);
-                _mm512_mask_storeu_epi8(c.add(i * t.ldc).cast(), mask, _mm512_xor_si512(y, flip));
+                narrow.store(y, c.add(i * t.ldc));
             },
         );
+    }
+}
+
+/// From four vectors of rounded values to a row of bytes.
+struct Narrow {
+    zero: __m512i,
+    lo: __m512i,
+    hi: __m512i,
+    /// u8 is made as i8, 128 less.
+    flip: __m512i,
+    order: __m512i,
+    mask: u64,
+}
+
+impl Narrow {
+    /// # Safety
+    /// The CPU has AVX-512 F and BW, and this is inlined into code that is compiled for it.
+    #[inline(always)]
+    unsafe fn new(zero_point: i32, range: (i32, i32), cols: usize) -> Self {
+        let flip = if range.1 > 127 { 128 } else { 0 };
+        // SAFETY: the caller's promise.
+        unsafe {
+            Self {
+                zero: _mm512_set1_epi16((zero_point - flip) as i16),
+                lo: _mm512_set1_epi8((range.0 - flip) as i8),
+                hi: _mm512_set1_epi8((range.1 - flip) as i8),
+                flip: _mm512_set1_epi8(flip as u8 as i8),
+                order: _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15),
+                mask: !0u64 >> (64 - cols),
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`new`](Self::new); `c` is valid for as many bytes as there are columns.
+    #[inline(always)]
+    unsafe fn store(&self, y: [__m512i; 4], c: *mut u8) {
+        // SAFETY: the caller's promise; the mask keeps to the columns.
+        unsafe {
+            let low = _mm512_adds_epi16(_mm512_packs_epi32(y[0], y[1]), self.zero);
+            let high = _mm512_adds_epi16(_mm512_packs_epi32(y[2], y[3]), self.zero);
+            let y = _mm512_permutexvar_epi32(self.order, _mm512_packs_epi16(low, high));
+            let y = _mm512_min_epi8(_mm512_max_epi8(y, self.lo), self.hi);
+            _mm512_mask_storeu_epi8(c.cast(), self.mask, _mm512_xor_si512(y, self.flip));
+        }
+    }
+}
+
+/// The fixed-point stage of a tile whose sums are rows of V vectors. A function of its own, not inlined: it
+/// would make every tile's code longer by half.
+///
+/// # Safety
+/// As [`finish`]; `sums` is valid for `t.rows` rows.
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw")]
+unsafe fn fixed<const V: usize, const AWAY: bool>(
+    t: &Args<'_>,
+    sums: *const __m512i,
+    c: *mut u8,
+    stage: &Fixed<'_>,
+) {
+    // SAFETY: as in `finish`.
+    unsafe {
+        let narrow = Narrow::new(stage.zero_point, stage.range, t.cols);
+        for i in 0..t.rows {
+            let mut y = [_mm512_setzero_si512(); 4];
+            for v in 0..V {
+                let load = |values: &[i32]| _mm512_loadu_si512(values.as_ptr().add(16 * v).cast());
+                let (m, nudge) = (load(stage.m), load(stage.nudge));
+                // Even lanes as they are, odd ones moved down: a product takes two lanes.
+                let odd = |x| _mm512_srli_epi64::<32>(x);
+                let sum = sums.add(i * V + v).read_unaligned();
+                let (mut even, mut other) = (_mm512_mul_epi32(sum, m), _mm512_mul_epi32(odd(sum), odd(m)));
+                if AWAY {
+                    even = _mm512_add_epi64(even, _mm512_srai_epi64::<63>(even));
+                    other = _mm512_add_epi64(other, _mm512_srai_epi64::<63>(other));
+                }
+                let low_half = _mm512_maskz_mov_epi32(0x5555, nudge);
+                let even = _mm512_srli_epi64::<31>(_mm512_add_epi64(even, low_half));
+                let other = _mm512_slli_epi64::<1>(_mm512_add_epi64(other, odd(nudge)));
+                let high = _mm512_mask_mov_epi32(even, 0xaaaa, other);
+                let below = _mm512_cmplt_epi32_mask(high, _mm512_setzero_si512());
+                let low = _mm512_mask_sub_epi32(high, below, high, load(stage.negative));
+                let one = load(stage.one);
+                y[v] =
+                    _mm512_srav_epi32(_mm512_add_epi32(_mm512_srav_epi32(low, load(stage.before)), one), one);
+            }
+            narrow.store(y, c.add(i * t.ldc));
+        }
     }
 }
 
