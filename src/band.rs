@@ -7,7 +7,7 @@ use crate::scratch::{Buffers, Scratch};
 use crate::sink::{Part, Sink};
 use crate::store;
 use crate::strip::Strip;
-use crate::terms::{self, Added, ColumnTerms, NOTHING, RowTerms};
+use crate::terms::{self, Added, ColumnTerms, NOTHING, RowTerms, WideTerms};
 use crate::width::Width;
 use qgemm_kernels::block::BlockMut;
 use qgemm_kernels::finish::Output;
@@ -45,6 +45,7 @@ pub(crate) fn region(
                 let some = jc..panels.end.min(jc + call.plan.nc);
                 match call.width {
                     Width::Narrow => band.split_k(some, &mut sink, strip, column_terms, sums),
+                    Width::Corrected => band.split_k_corrected(some, &mut sink, strip, sums),
                     Width::Wide => band.split_k_wide(some, &mut sink, strip, wide),
                 }
             }
@@ -147,6 +148,41 @@ impl Band<'_> {
         }
     }
 
+    /// The same where terms take 64 bits: each tile of 32-bit sums is widened as it is finished.
+    fn split_k_corrected(
+        &self,
+        panels: Range<usize>,
+        sink: &mut Sink<'_, '_>,
+        strip: &mut Vec<Line>,
+        sums: &mut Vec<i32>,
+    ) {
+        let call = self.call;
+        let (m, nr) = (self.rows.len(), call.nr);
+        sums.resize(m * nr * panels.len(), 0);
+        for ks in self.k_blocks() {
+            let a = self.strip(ks.clone(), strip);
+            for (jr, panel) in self.panels(panels.clone()) {
+                let sums = &mut sums[(jr - panels.start) * m * nr..][..m * nr];
+                let columns = self.columns(jr);
+                let b = PanelRows { panel, bytes: call.b.panel_rows(panel, ks.clone()) };
+                let (c, accumulate) = (&mut tile(sums, m, columns.range.len(), nr), ks.start > 0);
+                self.multiply(0..m, a, b, NOTHING, Output::Sums { c, accumulate });
+                if ks.end < call.k {
+                    continue;
+                }
+                let stage = Stage::new(sink, columns.range.clone());
+                let terms = WideTerms::new(call, self.way, columns.range.clone());
+                let mut wide = [0; MAX_MR * MAX_NR];
+                for ir in self.tiles() {
+                    let wide = &mut wide[..ir.len() * nr];
+                    terms::widen(&sums[ir.start * nr..], wide);
+                    terms.add(self.terms, ir.clone(), wide, nr);
+                    store::store_wide(wide, nr, &stage, sink, &self.part(ir, &columns));
+                }
+            }
+        }
+    }
+
     /// The same with 64-bit sums and terms; a K block's own sums fit 32 bits.
     fn split_k_wide(
         &self,
@@ -177,7 +213,7 @@ impl Band<'_> {
         for (jr, _) in self.panels(panels.clone()) {
             let sums = &mut sums[(jr - panels.start) * m * nr..][..m * nr];
             let columns = self.columns(jr);
-            terms::correct_wide(call, self.way, columns.range.clone(), self.terms, sums, nr);
+            WideTerms::new(call, self.way, columns.range.clone()).add(self.terms, 0..m, sums, nr);
             let stage = Stage::new(sink, columns.range.clone());
             store::store_wide(sums, nr, &stage, sink, &self.part(0..m, &columns));
         }

@@ -116,14 +116,18 @@ fn multiply(gemm: &Gemm<'_>, b: &PackedB, sink: Sink<'_, '_>, threads: usize) {
     let sizes = other.iter().fold((first.a.size(), first.b.size()), |(a, b), other| {
         (a.max(other.a.size()), b.max(other.b.size()))
     });
+    let ways = [Some(first), other];
     let call = Call {
         gemm,
         b,
         mr: kernel.mr,
         nr: kernel.nr,
-        ways: [Some(first), other],
+        ways,
         plan: Plan::new(m, k, &kernel, sizes, caches),
-        width: if let Sink::I32 { .. } = sink { Width::Narrow } else { width::decide(gemm, b) },
+        width: match sink {
+            Sink::I32 { .. } => Width::Narrow,
+            _ => width::decide(gemm, b, ways.iter().flatten().map(|way| way.shift)),
+        },
         k,
     };
     spread(&call, 0..m, 0..b.panels().len(), sink, threads);

@@ -12,7 +12,7 @@
 //! (`-zb'·Σa`) and a value per column, which the kernel adds together with the bias. With a zero point per
 //! row or per column they are outer products of two vectors, which the kernel takes off.
 //! All of that holds modulo 2^32, and is computed so, in i32; where the sum itself may exceed 32 bits,
-//! [`correct_wide`] does it in 64 instead.
+//! [`WideTerms`] does it in 64 instead.
 
 use crate::driver::{Call, Way};
 use crate::gemm::ZeroPoint;
@@ -50,7 +50,7 @@ impl RowTerms {
             sum.extend(block.clone().map(|i| strip::row_sum(call, i) + shift));
         }
         let zeros = block.clone().map(|i| i64::from(call.gemm.a_zero.at(i)) + way.shift.0);
-        if call.width == Width::Wide {
+        if call.width != Width::Narrow {
             zero.clear();
             zero.extend(zeros);
             sum.resize(block.len(), 0);
@@ -180,35 +180,73 @@ fn take_off(added: &mut PerColumn<i32>, sum: &PerColumn<i32>, zero: i32) {
     }
 }
 
-/// Adds bias and zero point terms to the 64-bit sums of some columns of a band; `sums` has rows of `ld`.
-pub(crate) fn correct_wide(
-    call: &Call<'_>,
-    way: &Way,
-    columns: Range<usize>,
-    rows: &RowTerms,
-    sums: &mut [i64],
-    ld: usize,
-) {
-    let (mut bias, mut zero, mut sum) = ([0; MAX_NR], [0; MAX_NR], [0; MAX_NR]);
-    for (l, j) in columns.enumerate() {
-        zero[l] = i64::from(call.gemm.b_zero.at(j)) + way.shift.1;
-        sum[l] = call.b.columns().stored_sum[j].wrapping_sub(zero[l].wrapping_mul(call.k as i64));
-        bias[l] = call.gemm.bias.map_or(0, |bias| i64::from(bias[j]));
+/// What the columns of a panel contribute to 64-bit sums. Columns that pad the panel have any value.
+pub(crate) struct WideTerms {
+    /// `bias`, less `za'·sum` where there is one zero point for all of A.
+    added: PerColumn<i64>,
+    /// `zb'`
+    zero: PerColumn<i64>,
+    /// `Σ_k b - K·zb'`
+    sum: PerColumn<i64>,
+    /// Whether A has a zero point per row, and whether a `zb'` is not 0.
+    each_row: bool,
+    any_zero: bool,
+}
+
+impl WideTerms {
+    pub(crate) fn new(call: &Call<'_>, way: &Way, columns: Range<usize>) -> Self {
+        let [added, zero, sum] = [[0; MAX_NR]; 3];
+        let (each_row, one_zero) = match call.gemm.a_zero {
+            ZeroPoint::PerTensor(zero) => (false, i64::from(zero) + way.shift.0),
+            ZeroPoint::Each(_) => (true, 0),
+        };
+        let mut terms = Self { added, zero, sum, each_row, any_zero: false };
+        for (l, j) in columns.enumerate() {
+            let zero = i64::from(call.gemm.b_zero.at(j)) + way.shift.1;
+            let sum = call.b.columns().stored_sum[j].wrapping_sub(zero.wrapping_mul(call.k as i64));
+            let bias = call.gemm.bias.map_or(0, |bias| i64::from(bias[j]));
+            terms.added[l] = bias.wrapping_sub(one_zero.wrapping_mul(sum));
+            (terms.zero[l], terms.sum[l]) = (zero, sum);
+            terms.any_zero |= zero != 0;
+        }
+        terms
     }
-    take_off_wide(sums, ld, rows, (&bias, &zero, &sum));
+
+    /// Adds all that bias and zero points contribute to the sums of some rows of a band; `sums` has rows of
+    /// `ld`.
+    pub(crate) fn add(&self, rows: &RowTerms, range: Range<usize>, sums: &mut [i64], ld: usize) {
+        let (zeros, row_sums) = (&rows.zero[range.clone()], &rows.sum[range]);
+        for (row, (zero, row_sum)) in sums.chunks_mut(ld).zip(zeros.iter().zip(row_sums)) {
+            add_each(row, &self.added);
+            if self.each_row {
+                take_off_wide(row, &self.sum, *zero);
+            }
+            if self.any_zero {
+                take_off_wide(row, &self.zero, *row_sum);
+            }
+        }
+    }
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
-fn take_off_wide(
-    sums: &mut [i64],
-    ld: usize,
-    rows: &RowTerms,
-    (bias, zero, sum): (&PerColumn<i64>, &PerColumn<i64>, &PerColumn<i64>),
-) {
-    for (row, (&a_zero, &a_sum)) in sums.chunks_mut(ld).zip(rows.zero.iter().zip(&rows.sum)) {
-        for (acc, ((bias, b_sum), b_zero)) in row.iter_mut().zip(bias.iter().zip(sum).zip(zero)) {
-            let product = a_zero.wrapping_mul(*b_sum).wrapping_add(a_sum.wrapping_mul(*b_zero));
-            *acc = acc.wrapping_add(*bias).wrapping_sub(product);
-        }
+fn add_each(row: &mut [i64], added: &PerColumn<i64>) {
+    for (sum, added) in row.iter_mut().zip(added) {
+        *sum = sum.wrapping_add(*added);
+    }
+}
+
+/// `row -= factor·terms`
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
+fn take_off_wide(row: &mut [i64], terms: &PerColumn<i64>, factor: i64) {
+    for (sum, term) in row.iter_mut().zip(terms) {
+        *sum = sum.wrapping_sub(factor.wrapping_mul(*term));
+    }
+}
+
+/// Sums of 32 bits as 64.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
+pub(crate) fn widen(sums: &[i32], wide: &mut [i64]) {
+    for (wide, sum) in wide.iter_mut().zip(sums) {
+        *wide = i64::from(*sum);
     }
 }

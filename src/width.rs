@@ -8,6 +8,10 @@
 //! ```
 //!
 //! (Σ|b - zb| is at most either factor.) An i32 output needs no bound: it is defined modulo 2^32.
+//!
+//! Where that bound does not hold, the sums of stored products by themselves may still fit, which
+//! `K · max|a| · max|b|` bounds: for u8 by i8 up to K = 65,793, for u8 by u8 33,025, for i8 by i8 131,071. Then
+//! 64 bits are needed only to add what zero points and bias contribute, once per element.
 
 use crate::Error;
 use crate::gemm::{Gemm, Rhs, ZeroPoint};
@@ -18,8 +22,17 @@ use crate::packed::{Columns, PackedB};
 pub(crate) enum Width {
     /// `acc + bias` fits i32.
     Narrow,
-    /// It may not.
+    /// It may not, but the sum of stored products does.
+    Corrected,
+    /// Neither may.
     Wide,
+}
+
+/// Whether i32 holds the sum of any K products of values in two ranges.
+fn products_fit(k: usize, a: (i64, i64), b: (i64, i64)) -> bool {
+    let far = |(lo, hi): (i64, i64)| u128::from(lo.unsigned_abs().max(hi.unsigned_abs()));
+    // Far below 2^128: k < 2^64, and stored values are of 8 bits.
+    k as u128 * far(a) * far(b) <= i32::MAX as u128
 }
 
 /// The greatest |x - z| for x in [lo, hi] and z in the range of the zero points.
@@ -56,8 +69,23 @@ pub(crate) fn check(gemm: &Gemm<'_>) -> Result<(), Error> {
     Err(Error::ZeroPoint { argument, got, k })
 }
 
-/// Whether the exact sums of this product all fit i32.
-pub(crate) fn decide(gemm: &Gemm<'_>, b: &PackedB) -> Width {
+/// The width that this product needs, where storing adds `shifts` to the values of A and of B in each way that
+/// kernels read them.
+pub(crate) fn decide(gemm: &Gemm<'_>, b: &PackedB, mut shifts: impl Iterator<Item = (i64, i64)>) -> Width {
+    if all_fit(gemm, b) {
+        return Width::Narrow;
+    }
+    let stored = |(lo, hi): (i32, i32), shift: i64| (i64::from(lo) + shift, i64::from(hi) + shift);
+    let (a, k) = (gemm.a.element_type().range(), gemm.a.cols());
+    // Without products there is nothing for a kernel to do.
+    let raw = k > 0
+        && shifts
+            .all(|(to_a, to_b)| products_fit(k, stored(a, to_a), stored(b.element_type().range(), to_b)));
+    if raw { Width::Corrected } else { Width::Wide }
+}
+
+/// Whether the exact sums all fit i32.
+fn all_fit(gemm: &Gemm<'_>, b: &PackedB) -> bool {
     let k = gemm.a.cols() as i128;
     let a = distance(gemm.a.element_type().range(), &gemm.a_zero);
     let room = i128::from(i32::MAX) - max_bias(gemm);
@@ -67,12 +95,12 @@ pub(crate) fn decide(gemm: &Gemm<'_>, b: &PackedB) -> Width {
         a * (i128::from(abs) + k * z_abs).min(k * far) <= room
     };
     let Columns { abs_sum, min_max, all, .. } = b.columns();
-    let all_fit = fits(all.0, all.1, all.2, gemm.b_zero.min_max());
+    let any_fits = fits(all.0, all.1, all.2, gemm.b_zero.min_max());
     let each_fits = |j: usize| {
         let zero = gemm.b_zero.at(j);
         fits(abs_sum[j], min_max[j].0, min_max[j].1, (zero, zero))
     };
-    if all_fit || (0..b.n()).all(each_fits) { Width::Narrow } else { Width::Wide }
+    any_fits || (0..b.n()).all(each_fits)
 }
 
 #[cfg(test)]
@@ -86,23 +114,50 @@ mod tests {
         let packed = PackedB::pack(MatRef::row_major(&b, k, 1).unwrap(), a_type).unwrap();
         let bits = MatRef::row_major(&a, 1, k).unwrap();
         let a = crate::Operand { bits, element: a_type };
-        decide(&Gemm::new(a, &packed).a_zero(a_zero).b_zero(b_zero).bias(&bias), &packed)
+        // As the kernels of 16 bits store them.
+        decide(
+            &Gemm::new(a, &packed).a_zero(a_zero).b_zero(b_zero).bias(&bias),
+            &packed,
+            [(0, 0)].into_iter(),
+        )
     }
 
     #[test]
     fn bounds_are_where_they_should_be() {
         use ElementType::{I8, U8};
-        use Width::{Narrow, Wide};
+        use Width::{Corrected, Narrow, Wide};
         // 255·128·65,793 = 2,147,483,520 and 127 more fit.
         assert_eq!(width(65_793, U8, -128, 0, 0, 127), Narrow);
-        assert_eq!(width(65_793, U8, -128, 0, 0, 128), Wide);
+        assert_eq!(width(65_793, U8, -128, 0, 0, 128), Corrected);
         assert_eq!(width(65_794, U8, -128, 0, 0, 0), Wide);
         // 128·128·131,071 = 2^31 - 2^14.
         assert_eq!(width(131_071, I8, -128, 0, 0, (1 << 14) - 1), Narrow);
-        assert_eq!(width(131_071, I8, -128, 0, 0, 1 << 14), Wide);
+        assert_eq!(width(131_071, I8, -128, 0, 0, 1 << 14), Corrected);
+        assert_eq!(width(131_072, I8, -128, 0, 0, 0), Wide);
         // A zero point that all elements equal takes everything away, whatever their size.
         assert_eq!(width(1 << 20, I8, -128, i32::MAX, -128, 0), Narrow);
-        assert_eq!(width(1, I8, 1, i32::MIN, 0, 0), Wide);
+        assert_eq!(width(1, I8, 1, i32::MIN, 0, 0), Corrected);
+        assert_eq!(width(131_071, I8, 1, i32::MIN, 0, 0), Corrected);
+        assert_eq!(width(131_072, I8, 1, i32::MIN, 0, 0), Wide);
+        assert_eq!(width(0, I8, 1, i32::MIN, 0, i32::MIN), Wide);
         assert_eq!(width(1, I8, 1, -(i32::MAX - 127), 0, 0), Narrow);
+    }
+
+    #[test]
+    fn products_fit_up_to_the_exact_bound() {
+        const I8: (i64, i64) = (-128, 127);
+        const U8: (i64, i64) = (0, 255);
+        for (a, b, last) in [(U8, U8, 33_025), (U8, I8, 65_793), (I8, U8, 65_793), (I8, I8, 131_071)] {
+            assert!(products_fit(last, a, b) && !products_fit(last + 1, a, b), "{a:?} {b:?}");
+            // Against the sums of all four extremes, up to 2^20 and at the end of usize.
+            for k in (0..=1usize << 20).step_by(37).chain([last, last + 1, usize::MAX]) {
+                let ends = [a.0 * b.0, a.0 * b.1, a.1 * b.0, a.1 * b.1];
+                let fits = ends.iter().all(|end| i32::try_from(i128::from(*end) * k as i128).is_ok());
+                // The bound takes -2^31 for too much, as it is with a magnitude of 2^31.
+                let bound = ends.iter().all(|end| i128::from(*end).abs() * k as i128 <= i128::from(i32::MAX));
+                assert_eq!(products_fit(k, a, b), bound, "{k} {a:?} {b:?}");
+                assert!(fits || !bound);
+            }
+        }
     }
 }

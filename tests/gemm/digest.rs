@@ -12,23 +12,23 @@ const CASES: u32 = 200;
 const DIGEST: &str = "c49631291016b4e60779d73511b38256ab87666aaae23dfd7df971eb84e3f1d6";
 
 /// Numbers from a seed, the same on every machine.
-struct Numbers(u64);
+pub struct Numbers(pub u64);
 
 impl Numbers {
-    fn next(&mut self) -> u32 {
+    pub fn next(&mut self) -> u32 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as u32
     }
 
-    fn below(&mut self, n: u32) -> usize {
+    pub fn below(&mut self, n: u32) -> usize {
         (self.next() % n) as usize
     }
 
-    fn flip(&mut self) -> bool {
+    pub fn flip(&mut self) -> bool {
         self.below(2) == 1
     }
 
-    fn zeros(&mut self, len: usize) -> Vec<i32> {
+    pub fn zeros(&mut self, len: usize) -> Vec<i32> {
         let wide = self.flip();
         (0..len).map(|_| if wide { self.next() as i32 >> 6 } else { self.below(512) as i32 - 256 }).collect()
     }
@@ -36,7 +36,7 @@ impl Numbers {
 
 /// What multiplies: a packed B of this dispatch, or the oracle.
 #[derive(Clone, Copy)]
-enum With<'a> {
+pub enum With<'a> {
     Kernels(&'a Dispatch),
     Reference,
 }

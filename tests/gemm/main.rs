@@ -19,6 +19,7 @@ mod scales;
 mod shapes;
 mod spec;
 mod stages;
+mod stages_digest;
 mod support;
 #[cfg(feature = "rayon")]
 mod threads;
