@@ -41,14 +41,7 @@ pub unsafe fn finish<const H: usize, const V: usize>(t: &Args<'_>, mut acc: [[__
                 each_row::<H>(
                     #[inline(always)]
                     |i| {
-                        for v in 0..V {
-                            let c = c.add(i * t.ldc).wrapping_add(16 * v);
-                            let mask = mask::<V>(t.cols, v);
-                            if accumulate {
-                                acc[i][v] = _mm512_add_epi32(acc[i][v], _mm512_maskz_loadu_epi32(mask, c));
-                            }
-                            _mm512_mask_storeu_epi32(c, mask, acc[i][v]);
-                        }
+                        store_sums(t, c.add(i * t.ldc), accumulate, acc[i]);
                     },
                 );
             }
@@ -76,6 +69,26 @@ pub unsafe fn finish<const H: usize, const V: usize>(t: &Args<'_>, mut acc: [[__
                     _mm512_mul_ps(_mm512_set1_ps(*rows.get_unchecked(t.top + i)), scale)
                 });
             }
+        }
+    }
+}
+
+/// Stores the sums of a row at `c`.
+///
+/// # Safety
+/// As [`finish`].
+#[inline(always)]
+pub unsafe fn store_sums<const V: usize>(t: &Args<'_>, c: *mut i32, accumulate: bool, sums: [__m512i; V]) {
+    // SAFETY: the masks keep loads and stores to the `cols` elements of the row.
+    unsafe {
+        for v in 0..V {
+            let c = c.wrapping_add(16 * v);
+            let mask = mask::<V>(t.cols, v);
+            let mut sum = sums[v];
+            if accumulate {
+                sum = _mm512_add_epi32(sum, _mm512_maskz_loadu_epi32(mask, c));
+            }
+            _mm512_mask_storeu_epi32(c, mask, sum);
         }
     }
 }
