@@ -24,6 +24,6 @@ impl Tiles for Words {
     unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(t: &Args<'_>) {
         let dot = |acc, a, b| _mm512_add_epi32(acc, _mm512_madd_epi16(a, b));
         // SAFETY: the caller's promise.
-        unsafe { zmm::tile::<H, V, PANEL>(t, 2, 0, dot) }
+        unsafe { zmm::tile::<H, V, PANEL>(t, 2, _mm512_setzero_si512(), dot) }
     }
 }

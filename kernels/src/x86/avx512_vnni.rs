@@ -7,6 +7,7 @@
 
 use super::zmm::{self, Tiles};
 use crate::{Args, Isa, Kernel, Stored, Variant};
+use core::arch::asm;
 use core::arch::x86_64::*;
 
 pub static K6X64: Kernel = Kernel {
@@ -58,7 +59,9 @@ impl Tiles for Unsigned {
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
     unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(t: &Args<'_>) {
         // SAFETY: the caller's promise.
-        unsafe { zmm::tile::<H, V, PANEL>(t, 1, 0, |acc, a, b| _mm512_dpbusd_epi32(acc, a, b)) }
+        unsafe {
+            zmm::tile::<H, V, PANEL>(t, 1, _mm512_setzero_si512(), |acc, a, b| _mm512_dpbusd_epi32(acc, a, b))
+        }
     }
 }
 
@@ -69,6 +72,18 @@ impl Tiles for Signed {
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
     unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(t: &Args<'_>) {
         // SAFETY: the caller's promise.
-        unsafe { zmm::tile::<H, V, PANEL>(t, 1, 0x80, |acc, a, b| _mm512_dpbusd_epi32(acc, a, b)) }
+        unsafe { zmm::tile::<H, V, PANEL>(t, 1, sign_bits(), |acc, a, b| _mm512_dpbusd_epi32(acc, a, b)) }
     }
+}
+
+/// The sign bit of each byte, as a value that the compiler does not know: with a constant of equal lanes it
+/// moves the XOR before the broadcast, out of a vector register and back into one, which on Intel takes one of
+/// the two ports that multiply.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn sign_bits() -> __m512i {
+    let mut bits = _mm512_set1_epi8(i8::MIN);
+    // SAFETY: no instruction.
+    unsafe { asm!("/* {0} */", inout(zmm_reg) bits, options(pure, nomem, nostack, preserves_flags)) };
+    bits
 }

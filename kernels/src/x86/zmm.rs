@@ -108,7 +108,7 @@ unsafe fn height<T: Tiles, const V: usize, const PANEL: usize>(t: &Args<'_>) {
 const TWO_STREAMS: usize = 64;
 
 /// H rows and V vectors of columns of a panel that is PANEL vectors wide; `size` is the bytes of an
-/// element, `flip` what is XORed to each byte of A, and `dot(acc, a, b)` adds to each lane the products of
+/// element, `flips` what is XORed to A, and `dot(acc, a, b)` adds to each lane the products of
 /// the lane's groups.
 ///
 /// # Safety
@@ -118,7 +118,7 @@ const TWO_STREAMS: usize = 64;
 pub unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(
     t: &Args<'_>,
     size: usize,
-    flip: u8,
+    flips: __m512i,
     dot: impl Fn(__m512i, __m512i, __m512i) -> __m512i,
 ) {
     // SAFETY: throughout, the CPU has the instructions. `row` and A have H rows, `col` NR values; the panel
@@ -131,7 +131,6 @@ pub unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(
                 acc[i][v] = _mm512_add_epi32(col, _mm512_set1_epi32(*t.row.add(i)));
             }
         }
-        let flips = _mm512_set1_epi8(flip as i8);
         let (groups, left) = (t.k * size / 4, t.k * size % 4);
         let mut first = 0;
         if H <= 3 && groups >= TWO_STREAMS {
@@ -168,7 +167,7 @@ pub unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(
                         }
                     }
                     if left > 0 {
-                        rest::<V, PANEL>(t, i, (groups, left), flip, &dot, &mut acc[i]);
+                        rest::<V, PANEL>(t, i, (groups, left), flips, &dot, &mut acc[i]);
                     }
                     store_sums(t, c.add(i * t.ldc), accumulate, acc[i]);
                 },
@@ -181,7 +180,7 @@ pub unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(
         if left > 0 {
             each_row::<H>(
                 #[inline(always)]
-                |i| rest::<V, PANEL>(t, i, (groups, left), flip, &dot, &mut acc[i]),
+                |i| rest::<V, PANEL>(t, i, (groups, left), flips, &dot, &mut acc[i]),
             );
         }
         finish(t, acc);
@@ -197,13 +196,13 @@ unsafe fn rest<const V: usize, const PANEL: usize>(
     t: &Args<'_>,
     i: usize,
     (groups, left): (usize, usize),
-    flip: u8,
+    flips: __m512i,
     dot: &impl Fn(__m512i, __m512i, __m512i) -> __m512i,
     acc: &mut [__m512i; V],
 ) {
     // SAFETY: as in `tile`.
     unsafe {
-        let flips = i32::from_le_bytes([flip; 4]) as u32 >> (8 * (4 - left));
+        let flips = _mm512_cvtsi512_si32(flips) as u32 >> (8 * (4 - left));
         let bytes = super::partial_group(t.a.add(i * t.lda + 4 * groups), left, groups > 0);
         let a = _mm512_set1_epi32(bytes ^ flips as i32);
         for v in 0..V {
