@@ -93,13 +93,14 @@ impl Features {
 }
 
 /// Whether all the features of the target are there: at run time with `std`, else at compile time.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! has {
     ($($feature:tt)*) => {{
         #[cfg(all(feature = "std", target_arch = "x86_64"))]
         let has = true $(&& std::arch::is_x86_feature_detected!($feature))*;
         #[cfg(all(feature = "std", target_arch = "aarch64"))]
         let has = true $(&& std::arch::is_aarch64_feature_detected!($feature))*;
-        #[cfg(not(all(feature = "std", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+        #[cfg(not(feature = "std"))]
         let has = true $(&& cfg!(target_feature = $feature))*;
         has
     }};

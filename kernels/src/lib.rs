@@ -160,6 +160,8 @@ impl PartialEq for Ready {
 
 /// What a micro-kernel is called with. All pointers are valid for what `Ready::run` checked.
 #[derive(Clone, Copy)]
+// No kernel of another target is fused.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 struct Args<'a> {
     k: usize,
     /// `rows` rows of `k` elements, `lda` bytes apart.

@@ -61,8 +61,8 @@ fn each_error_names_the_argument_its_value_and_what_it_must_be() {
     let far = MatRef::new(&far, 1, 1 << 20, 0, 0).unwrap();
     let column = MatRef::new(&w, 1 << 20, 3, 0, 1).unwrap();
     let far = Gemm::new(far, column).a_zero(i32::MIN).b_zero(&[0, -1 << 20, 5]);
-    let endless = MatRef::new(&w, 1 << 52, 1, 0, 0).unwrap();
-    let endless_a = MatRef::new(&w, 1, 1 << 52, 0, 0).unwrap();
+    let endless = MatRef::new(&w, 1 << (usize::BITS - 12), 1, 0, 0).unwrap();
+    let endless_a = MatRef::new(&w, 1, 1 << (usize::BITS - 12), 0, 0).unwrap();
     #[rustfmt::skip]
     let cases: Vec<(&str, Error, &[&str])> = vec![
         ("TooShort", matrix(2, 4, 4, 1), &["matrix", "6", "at least 8"]),
@@ -71,7 +71,7 @@ fn each_error_names_the_argument_its_value_and_what_it_must_be() {
         ("TooShort", output(2, 3, 4, 1), &["output", "6", "at least 7"]),
         ("TooLarge", matrix(huge, 2, 0, 0), &["matrix", "18446744073709551615x2", "strides 0 and 0", "must be"]),
         ("TooLarge", matrix(2, 2, huge, 1), &["matrix", "2x2", "strides 18446744073709551615 and 1", "must be"]),
-        ("TooLarge", output(3, 3, 1, 1 << 63), &["output", "3x3", "strides 1 and 9223372036854775808", "must be"]),
+        ("TooLarge", output(3, 3, 1, 1 << (usize::BITS - 1)), &["output", "3x3", "strides 1 and 9223372036854775808", "must be"]),
         ("Overlap", output(2, 2, 1, 1), &["output", "2x2", "strides 1 and 1", "must be distinct"]),
         ("Overlap", output(3, 2, 1, 2), &["output", "3x2", "strides 1 and 2", "must be distinct"]),
         ("OutOfBounds", view.submatrix(1..3, 0..1).unwrap_err(), &["sub-matrix", "rows 1..3", "columns 0..1", "must", "2x3"]),
@@ -312,7 +312,7 @@ fn near() -> impl Strategy<Value = isize> {
 fn memory_that_cannot_be_had_is_an_error_and_the_next_call_works() {
     let (one, two) = ([3i8], [2u8]);
     // Beyond all memory, and beyond usize.
-    for k in [1usize << 52, usize::MAX] {
+    for k in [1usize << (usize::BITS - 12), usize::MAX] {
         let b = MatRef::new(&one, k, 1, 0, 0).unwrap();
         for kernel in Dispatch::available() {
             let dispatch = Dispatch::named(kernel.name).unwrap();
