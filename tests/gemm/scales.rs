@@ -32,7 +32,8 @@ fn in_pool(threads: usize, run: impl FnOnce() + Send) {
     #[cfg(feature = "rayon")]
     rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(run);
     #[cfg(not(feature = "rayon"))]
-    if threads == 1 {
+    {
+        let _ = threads;
         run();
     }
 }
