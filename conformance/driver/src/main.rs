@@ -1,7 +1,7 @@
 //! Runs qgemm on cases that come from a pipe or from files.
 //!
 //! A case is a safetensors blob: the operands, and in its metadata under `case` what to do with them, as JSON
-//! (see [`Case`]). Without arguments cases are read from standard input and results written to standard
+//! (see [`case::Case`]). Without arguments cases are read from standard input and results written to standard
 //! output, each blob after its length (u64, little endian). With arguments each is a file with a case and
 //! what it should give (tensors named `expected.*`); the exit code is 1 if one differs.
 //!
