@@ -15,10 +15,10 @@ use std::io::Write;
 #[derive(clap::Args)]
 pub struct Args {
     /// "M,K,N;M,K,N;..." or a file with a line "M K N" per shape [default: a list of 26]
-    #[arg(long, value_name = "LIST|FILE", allow_hyphen_values = true)]
+    #[arg(long, value_name = "LIST|FILE")]
     shapes: Option<String>,
     /// Threads to use, 1 to 1024
-    #[arg(long, value_name = "N", default_value = "1", allow_hyphen_values = true)]
+    #[arg(long, value_name = "N", default_value = "1")]
     threads: String,
     /// An instruction set, a kernel's full name, or all [default: the best]
     #[arg(long, value_name = "NAME")]

@@ -2,6 +2,7 @@
 //! so that any one of them can be made again.
 
 use crate::npy::Bytes;
+use crate::values::Factor;
 use qgemm::ElementType::{self, I8, U8};
 use qgemm::{Multiplier, Rounding};
 use rand::rngs::Xoshiro256PlusPlus;
@@ -69,15 +70,6 @@ pub struct Residual {
 pub enum Multipliers {
     One(Multiplier),
     Columns(Vec<Multiplier>),
-}
-
-/// A scale, or one per column, per row, or per row and column.
-#[derive(Debug)]
-pub enum Factor {
-    One(f32),
-    Columns(Vec<f32>),
-    Rows(Vec<f32>),
-    Both(Vec<f32>, Vec<f32>),
 }
 
 /// A product with everything that can be said about it.

@@ -24,16 +24,16 @@ pub struct Args {
     #[arg(long, value_name = "FILE", requires_all = ["x", "w"])]
     bias: Option<PathBuf>,
     /// Range of X that is quantized [default: that of the data]
-    #[arg(long, value_name = "LO,HI", requires = "x", allow_hyphen_values = true)]
+    #[arg(long, value_name = "LO,HI", requires = "x")]
     x_range: Option<String>,
     /// Range of W [default: that of the data]
-    #[arg(long, value_name = "LO,HI", requires = "x", allow_hyphen_values = true)]
+    #[arg(long, value_name = "LO,HI", requires = "x")]
     w_range: Option<String>,
     /// Range of the bias [default: that of the data]
-    #[arg(long, value_name = "LO,HI", requires = "x", allow_hyphen_values = true)]
+    #[arg(long, value_name = "LO,HI", requires = "x")]
     bias_range: Option<String>,
     /// Range of Y [default: that of the float product]
-    #[arg(long, value_name = "LO,HI", requires = "x", allow_hyphen_values = true)]
+    #[arg(long, value_name = "LO,HI", requires = "x")]
     y_range: Option<String>,
     /// Where to write the dequantized Y, as f32
     #[arg(long, value_name = "FILE")]

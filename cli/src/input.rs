@@ -53,16 +53,16 @@ where
 }
 
 /// Two values with a comma between.
-pub fn pair<T: FromStr>(argument: &str, text: &str, must: &str) -> Result<(T, T)> {
-    let parse = |text: &str| text.trim().parse().ok();
-    let found = text.split_once(',').and_then(|(lo, hi)| Some((parse(lo)?, parse(hi)?)));
+pub fn pair<T: FromStr, U: FromStr>(argument: &str, text: &str, must: &str) -> Result<(T, U)> {
+    let parts = text.split_once(',');
+    let found = parts.and_then(|(x, y)| Some((x.trim().parse().ok()?, y.trim().parse().ok()?)));
     found.ok_or_else(|| bad(argument, text, must))
 }
 
 /// A range of reals, `LO,HI`.
 pub fn real_range(argument: &str, text: &str) -> Result<(f64, f64)> {
     let must = "LO,HI: two finite numbers, LO below HI";
-    let (lo, hi) = pair::<f64>(argument, text, must)?;
+    let (lo, hi) = pair::<f64, f64>(argument, text, must)?;
     if lo.is_finite() && hi.is_finite() && lo < hi { Ok((lo, hi)) } else { Err(bad(argument, text, must)) }
 }
 

@@ -18,6 +18,7 @@ mod outfile;
 #[path = "../../examples/digits/report.rs"]
 mod report;
 mod shapes;
+mod stages;
 mod text;
 mod timing;
 mod values;
@@ -26,6 +27,7 @@ mod verify;
 
 use anyhow::{Error, Result};
 use clap::{Parser, Subcommand};
+use std::ffi::OsString;
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
@@ -43,7 +45,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Forward(forward::Args),
-    Matmul(matmul::Args),
+    Matmul(Box<matmul::Args>),
     Info(info::Args),
     Verify(verify::Args),
     Bench(bench::Args),
@@ -63,7 +65,7 @@ impl std::fmt::Display for Failed {
 impl std::error::Error for Failed {}
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(with_negative_values(std::env::args_os()));
     // Line-buffered, so that rows appear as they are measured.
     let mut out = io::stdout();
     let done = run(cli.command, &mut out).and_then(|()| Ok(out.flush()?));
@@ -76,6 +78,29 @@ fn main() -> ExitCode {
     // If stderr is gone there is nobody to tell.
     let _ = writeln!(io::stderr(), "error: {place}{error:#}");
     if error.is::<Failed>() { ExitCode::from(1) } else { ExitCode::from(2) }
+}
+
+/// Joins a value such as `-3` or `-20,-10` to its option, as in `--clamp=-20,-10`: clap takes one that stands
+/// alone for an option of its own, or else takes options for values where a value is forgotten.
+fn with_negative_values(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut joined: Vec<OsString> = Vec::new();
+    for word in words {
+        let negative = matches!(word.as_encoded_bytes(), [b'-', b'0'..=b'9' | b'.' | b'i', ..]);
+        match joined.last_mut() {
+            Some(option) if negative && is_option(option) => {
+                option.push("=");
+                option.push(word);
+            }
+            _ => joined.push(word),
+        }
+    }
+    joined
+}
+
+/// Whether a word names an option without its value.
+fn is_option(word: &OsString) -> bool {
+    let bytes = word.as_encoded_bytes();
+    bytes.len() > 2 && bytes.starts_with(b"--") && !bytes.contains(&b'=')
 }
 
 fn run(command: Option<Command>, out: &mut (dyn Write + Send)) -> Result<()> {

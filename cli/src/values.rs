@@ -1,16 +1,38 @@
-//! Arguments that are a number or a file of numbers: `--a-zero`, `--b-zero`, `--scale`, `--bias`.
+//! Arguments that are a number or a file of numbers: `--a-zero`, `--scale`, `--bias` and others.
 
 use crate::input::bad;
 use crate::npy::{self, Array};
 use anyhow::Result;
+use qgemm::{Scale, ZeroPoint};
 use std::ffi::OsStr;
 use std::path::Path;
+use std::str::FromStr;
 
 /// One value for all rows or columns, or one for each.
 #[derive(Debug, PartialEq)]
 pub enum Values<T> {
     One(T),
     Each(Vec<T>),
+}
+
+/// A scale, or one per column, per row, or per row and column.
+#[derive(Debug)]
+pub enum Factor {
+    One(f32),
+    Columns(Vec<f32>),
+    Rows(Vec<f32>),
+    Both(Vec<f32>, Vec<f32>),
+}
+
+impl Factor {
+    pub fn as_argument(&self) -> Scale<'_> {
+        match self {
+            Factor::One(scale) => Scale::PerTensor(*scale),
+            Factor::Columns(scales) => Scale::PerColumn(scales),
+            Factor::Rows(scales) => Scale::PerRow(scales),
+            Factor::Both(rows, columns) => Scale::RowsByColumns { rows, columns },
+        }
+    }
 }
 
 /// What a vector has one value per: the rows of A, or the columns of B.
@@ -51,7 +73,43 @@ impl Per {
     }
 }
 
-impl<T> Values<T> {
+impl Values<i32> {
+    pub fn as_argument(&self) -> ZeroPoint<'_> {
+        match self {
+            Values::One(zero) => ZeroPoint::PerTensor(*zero),
+            Values::Each(zeros) => ZeroPoint::Each(zeros),
+        }
+    }
+}
+
+impl<T: Copy> Values<T> {
+    /// `len` values in any case.
+    pub fn expand(self, len: usize) -> Vec<T> {
+        match self {
+            Values::One(value) => vec![value; len],
+            Values::Each(values) => values,
+        }
+    }
+
+    /// What `f` makes of each, or its first error.
+    pub fn map<U, E>(self, f: impl Fn(T) -> Result<U, E>) -> Result<Values<U>, E> {
+        Ok(match self {
+            Values::One(value) => Values::One(f(value)?),
+            Values::Each(values) => Values::Each(values.into_iter().map(f).collect::<Result<_, _>>()?),
+        })
+    }
+
+    /// What `f` makes of pairs; where both have one value for each there are equally many.
+    pub fn zip<U, E>(self, other: Self, f: impl Fn(T, T) -> Result<U, E>) -> Result<Values<U>, E> {
+        match (self, other) {
+            (Values::One(x), other) => other.map(|y| f(x, y)),
+            (all, Values::One(y)) => all.map(|x| f(x, y)),
+            (Values::Each(x), Values::Each(y)) => {
+                Ok(Values::Each(x.into_iter().zip(y).map(|(x, y)| f(x, y)).collect::<Result<_, _>>()?))
+            }
+        }
+    }
+
     fn of(values: Vec<T>) -> Self {
         if values.len() == 1 {
             Values::One(values.into_iter().next().expect("there is one"))
@@ -61,30 +119,35 @@ impl<T> Values<T> {
     }
 }
 
-const ZERO_MUST: &str = "an integer that fits i32 or a .npy file";
+const INTEGER_MUST: &str = "an integer that fits i32 or a .npy file";
 
-/// A zero point argument.
-pub fn zero_points(argument: &'static str, given: &OsStr, per: Per) -> Result<Values<i32>> {
+/// An argument of integers: zero points, multipliers.
+pub fn integers(argument: &'static str, given: &OsStr, per: Per) -> Result<Values<i32>> {
     if let Some(number) = as_number(given) {
-        let value = number.parse().map_err(|_| bad(argument, number, ZERO_MUST))?;
+        let value = number.parse().map_err(|_| bad(argument, number, INTEGER_MUST))?;
         return Ok(Values::One(value));
     }
-    let array = npy::read(argument, Path::new(given), ZERO_MUST)?;
-    let values = integers(&array)?;
+    let array = npy::read(argument, Path::new(given), INTEGER_MUST)?;
+    let values = array_of_i32(&array)?;
     per.check(&array, true)?;
     Ok(Values::of(values))
 }
 
 const SCALE_MUST: &str = "finite and not negative, a number or a .npy file of f32 or f64";
 
-/// A scale argument.
-pub fn scales(argument: &'static str, given: &OsStr, per: Per) -> Result<Values<f32>> {
+/// A scale argument: text as the type that is wanted, files through `convert`.
+pub fn scales<T>(
+    argument: &'static str,
+    given: &OsStr,
+    per: Per,
+    convert: impl Fn(f64) -> T,
+) -> Result<Values<T>>
+where
+    T: Copy + Into<f64> + FromStr,
+{
     if let Some(number) = as_number(given) {
-        let value: f32 = number.parse().map_err(|_| bad(argument, number, SCALE_MUST))?;
-        if !(value.is_finite() && value >= 0.0) {
-            return Err(bad(argument, number, SCALE_MUST));
-        }
-        return Ok(Values::One(value));
+        let value = number.parse::<T>().ok().filter(|&value| (0.0..f64::INFINITY).contains(&value.into()));
+        return value.map(Values::One).ok_or_else(|| bad(argument, number, SCALE_MUST));
     }
     let array = npy::read(argument, Path::new(given), SCALE_MUST)?;
     let values = npy::finite(&array)?;
@@ -92,7 +155,7 @@ pub fn scales(argument: &'static str, given: &OsStr, per: Per) -> Result<Values<
         return Err(array.refuse(format_args!("value {at} is {}", values[at])));
     }
     per.check(&array, true)?;
-    Ok(Values::of(values.into_iter().map(|x| x as f32).collect()))
+    Ok(Values::of(values.into_iter().map(convert).collect()))
 }
 
 /// A bias: added to the sums, or to what was scaled.
@@ -101,18 +164,27 @@ pub enum Bias {
     Floats(Vec<f32>),
 }
 
+impl Bias {
+    pub fn floats(&self) -> Option<&[f32]> {
+        match self {
+            Bias::Integers(_) => None,
+            Bias::Floats(values) => Some(values),
+        }
+    }
+}
+
 /// A bias argument, one value per column.
 pub fn bias(argument: &'static str, path: &Path, per: Per) -> Result<Bias> {
     let array = npy::read(argument, path, "a .npy file of integers that fit i32, or of finite f32 or f64")?;
     let values = match array.kind() {
         "f4" | "f8" => Bias::Floats(npy::finite(&array)?.into_iter().map(|x| x as f32).collect()),
-        _ => Bias::Integers(integers(&array)?),
+        _ => Bias::Integers(array_of_i32(&array)?),
     };
     per.check(&array, false)?;
     Ok(values)
 }
 
-fn integers(array: &Array) -> Result<Vec<i32>> {
+fn array_of_i32(array: &Array) -> Result<Vec<i32>> {
     let all =
         array.integers().ok_or_else(|| array.refuse(format_args!("elements of type {}", array.descr)))?;
     let convert = |(at, value): (usize, i128)| {
@@ -145,8 +217,8 @@ mod tests {
         assert_eq!(number("99999999999"), Some("99999999999".into()));
         assert_eq!(number("zero.npy"), None);
         assert_eq!(number(""), None);
-        assert_eq!(zero_points("--a-zero", OsStr::new("+7"), Per::RowOfA(2)).unwrap(), Values::One(7));
-        let e = zero_points("--a-zero", OsStr::new("3.5"), Per::RowOfA(2)).unwrap_err();
+        assert_eq!(integers("--a-zero", OsStr::new("+7"), Per::RowOfA(2)).unwrap(), Values::One(7));
+        let e = integers("--a-zero", OsStr::new("3.5"), Per::RowOfA(2)).unwrap_err();
         assert_eq!(e.to_string(), "--a-zero: was '3.5', must be an integer that fits i32 or a .npy file");
     }
 }

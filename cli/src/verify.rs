@@ -1,13 +1,13 @@
 //! `qgemm verify`: the library against its own definition, on this CPU.
 
 use crate::Failed;
-use crate::cases::{Case, Factor, Layout, Multipliers, Output, Residual, Scaling, Source, Zero};
+use crate::cases::{Case, Layout, Multipliers, Output, Residual, Scaling, Source, Zero};
 use crate::input::{dispatch, kernel_names, number, pool};
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 use qgemm::{
-    Dequantize, Dispatch, ElementType, Error, Gemm, MatMut, Operand, PackedB, Quantized, Requantize, Scale,
-    Table, ZeroPoint, reference,
+    Dequantize, Dispatch, ElementType, Error, Gemm, MatMut, Operand, PackedB, Quantized, Requantize, Table,
+    ZeroPoint, reference,
 };
 use rand::RngExt;
 use rayon::ThreadPool;
@@ -22,13 +22,13 @@ pub struct Args {
     #[arg(long, value_name = "NAME", default_value = "all")]
     kernel: String,
     /// How long, in seconds
-    #[arg(long, value_name = "S", default_value = "10", allow_hyphen_values = true)]
+    #[arg(long, value_name = "S", default_value = "10")]
     seconds: String,
     /// Start of the random numbers [default: another one each time]
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    #[arg(long, value_name = "N")]
     seed: Option<String>,
     /// Run this case alone
-    #[arg(long, value_name = "I", allow_hyphen_values = true)]
+    #[arg(long, value_name = "I")]
     case: Option<String>,
 }
 
@@ -165,17 +165,6 @@ impl Zero {
         match self {
             Zero::One(zero) => ZeroPoint::PerTensor(*zero),
             Zero::Each(zeros) => ZeroPoint::Each(zeros),
-        }
-    }
-}
-
-impl Factor {
-    fn as_argument(&self) -> Scale<'_> {
-        match self {
-            Factor::One(scale) => Scale::PerTensor(*scale),
-            Factor::Columns(scales) => Scale::PerColumn(scales),
-            Factor::Rows(scales) => Scale::PerRow(scales),
-            Factor::Both(rows, columns) => Scale::RowsByColumns { rows, columns },
         }
     }
 }

@@ -39,7 +39,8 @@ fn numbers() {
         ("--clamp", "1", "--out-type i8 --scale 1"),
         ("--clamp", "200,300", "--out-type i8 --scale 1"),
         ("--clamp", "0,1", ""),
-        ("--clamp", "0,1", "--out-type f32 --scale 1"),
+        ("--clamp", "1,0", "--out-type f32 --scale 1"),
+        ("--clamp", "nan,1", "--out-type f32 --scale 1"),
         ("--threads", "0", ""),
         ("--threads", "-1", ""),
         ("--threads", "two", ""),
@@ -64,6 +65,86 @@ fn numbers() {
     files.run("matmul --a a.npy --out y.npy").refused("--b");
     files.run("nonesuch").refused("nonesuch");
     assert_eq!(files.names(), ["a.npy", "b.npy"]);
+}
+
+#[test]
+fn output_stages() {
+    let files = files();
+    files.write("two.npy", &[2], &[1f32, 2.0]);
+    files.write("small.npy", &[4], &[5i32; 4]);
+    files.write("r.npy", &[2, 3], &[1u8; 6]);
+    files.write("s.npy", &[2, 4], &[1u8; 8]);
+    files.write("short.npy", &[255], &[1i8; 255]);
+    files.write("u8.npy", &[256], &[1u8; 256]);
+    files.write("huge.npy", &[2], &[3e38f32; 2]);
+    let float = "--out-type i8 --scale 1";
+    let fixed = "--out-type i8 --rounding ruy --multiplier 1073741824 --shift 0";
+    let residual = "--out-type i8 --scale 1 --residual s.npy";
+    let gelu = "--out-type i8 --scale 1 --activation gelu";
+    let wrong = [
+        // Where they have no meaning.
+        ("--row-scale", "two.npy", ""),
+        ("--row-scale", "two.npy", fixed),
+        ("--row-scale", "two.npy", "--out-type i8 --scale 1 --rounding real"),
+        ("--rounding", "float", ""),
+        ("--rounding", "ruy", "--out-type f32 --scale 1"),
+        ("--scale", "1", fixed),
+        ("--multiplier", "1073741824", &format!("{float} --shift 0")),
+        ("--residual", "s.npy", &format!("{fixed} --residual-scale 1")),
+        ("--residual", "s.npy", "--residual-scale 1 --out-type f32 --scale 1"),
+        ("--activation", "tanh", "--out-type f32 --scale 1"),
+        ("--activation-in", "1,0", &format!("{float} --activation u8.npy")),
+        // Values.
+        ("--rounding", "up", float),
+        ("--row-scale", "huge.npy", "--out-type i8 --scale 9"),
+        ("--row-scale", "small.npy", "--out-type i8"),
+        ("--row-scale", "-1", "--out-type i8"),
+        ("--multiplier", "5", "--out-type i8 --rounding ruy --shift 0"),
+        ("--multiplier", "small.npy", "--out-type i8 --rounding ruy --shift 0"),
+        ("--multiplier", "two.npy", "--out-type i8 --rounding ruy --shift 0"),
+        ("--shift", "31", "--out-type i8 --rounding ruy --multiplier 0"),
+        ("--residual", "r.npy", &format!("{float} --residual-scale 1")),
+        ("--residual", "two.npy", &format!("{float} --residual-scale 1")),
+        ("--residual-scale", "-1", residual),
+        ("--residual-scale", "x", residual),
+        ("--residual-zero", "4000000", &format!("{residual} --residual-scale 1")),
+        ("--activation", "relu", float),
+        ("--activation", "short.npy", float),
+        ("--activation", "u8.npy", float),
+        ("--activation-in", "0,1", &format!("{gelu} --activation-out 1,0")),
+        ("--activation-out", "1", &format!("{gelu} --activation-in 1,0")),
+        ("--activation-out", "1,0.5", &format!("{gelu} --activation-in 1,0")),
+    ];
+    for (argument, value, rest) in wrong {
+        let line = format!("{LINE} {rest} {argument} {value}");
+        let message = files.run(&line).refused(argument);
+        assert!(message.starts_with(&format!("error: {argument}")), "{line}: {message}");
+        assert!(message.contains("must be "), "{line}: {message}");
+    }
+    // What goes together.
+    files.run(&format!("{LINE} --out-type i8 --rounding single")).refused("--scale: was left out");
+    files.run(&format!("{LINE} --out-type i8 --rounding single --shift 1")).refused("--multiplier");
+    files.run(&format!("{LINE} {residual}")).refused("--residual-scale");
+    files.run(&format!("{LINE} {float} --residual-zero 1")).refused("--residual");
+    files.run(&format!("{LINE} {gelu}")).refused("--activation-in: was left out");
+    assert!(!files.exists("y.npy"));
+}
+
+/// The next option is not a value, but a negative number is.
+#[test]
+fn forgotten_values() {
+    let files = files();
+    for option in ["--a-zero", "--b-zero", "--scale", "--clamp", "--out-zero", "--threads"] {
+        let message = files.run(&format!("matmul --a a.npy --b b.npy {option} --out y.npy")).refused(option);
+        assert!(message.contains("a value is required for"), "{message}");
+    }
+    files.run("bench --shapes --csv").refused("--shapes");
+    files.run("verify --seconds").refused("--seconds");
+    assert!(!files.exists("y.npy"));
+    files
+        .run(&format!("{LINE} --a-zero -3 --out-type i8 --scale .5 --out-zero -3 --clamp -9,-.5"))
+        .refused("--clamp");
+    files.run(&format!("{LINE} --a-zero -3 --out-type i8 --scale .5 --out-zero -3 --clamp -9,-3")).ok();
 }
 
 /// Files that are no matrix of i8 or u8.
