@@ -1,13 +1,15 @@
 //! Random products for `qgemm verify`. A case is a function of the seed and its index, nothing else,
 //! so that any one of them can be made again.
 
-use crate::npy::Bytes;
-use crate::values::Factor;
+use crate::npy::{Bytes, Matrix8};
+use crate::stage::{Factor, FloatStage, Residual, Scaling, Stage};
+use crate::values::Values;
 use qgemm::ElementType::{self, I8, U8};
-use qgemm::{Multiplier, Rounding};
+use qgemm::{Gather, Multiplier, Quantized, Rounding, Table};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt, SeedableRng};
+use std::fmt::{self, Debug, Display, Formatter};
 
 /// Where the elements of a matrix lie in its slice.
 #[derive(Clone, Copy, Debug)]
@@ -18,111 +20,154 @@ pub struct Layout {
     pub len: usize,
 }
 
-/// An operand: its elements, with whatever lies between them.
-pub struct Source {
-    pub shape: (usize, usize),
-    pub layout: Layout,
-    pub data: Bytes,
+/// What is computed, on so many threads.
+pub struct Case {
+    pub kind: Kind,
+    pub threads: usize,
 }
 
-/// A zero point, or one per row of A (column of B).
-#[derive(Debug)]
-pub enum Zero {
-    One(i32),
-    Each(Vec<i32>),
+pub enum Kind {
+    Single(Product<Integers>),
+    Dynamic(Product<Reals>),
+    Batch(Vec<Product<Integers>>),
+}
+
+/// A product with everything that can be said about it.
+pub struct Product<A> {
+    pub k: usize,
+    /// A, with what depends on it.
+    pub a: A,
+    pub b: Matrix8,
+    /// What B is packed for, which A need not be; `None`: it is not packed ahead.
+    pub packed_for: Option<ElementType>,
+    pub b_zero: Values<i32>,
+    pub c: Target,
+}
+
+/// Where C goes.
+pub struct Target {
+    pub rows: usize,
+    pub cols: usize,
+    pub layout: Layout,
+    /// What the slice holds before, as bit patterns.
+    pub fill: u64,
+}
+
+pub struct Integers {
+    pub rows: Rows,
+    pub zero: Values<i32>,
+    pub bias: Option<Vec<i32>>,
+    pub output: Output,
+}
+
+pub enum Rows {
+    Plain(Matrix8),
+    Gathered { source: Matrix8, indices: Vec<u32>, taps: usize, padding: Option<i32> },
+}
+
+/// To be quantized by the product.
+pub struct Reals {
+    pub layout: Layout,
+    pub data: Vec<f32>,
+    pub asymmetric: bool,
+    pub per_tensor: bool,
+    pub output: FloatStage,
 }
 
 /// What is stored.
 pub enum Output {
-    Sums {
-        accumulate: bool,
-    },
-    Bytes {
-        element: ElementType,
-        scaling: Scaling,
-        zero: i32,
-        clamp: Option<(i32, i32)>,
-        table: Option<Box<[u8; 256]>>,
-    },
-    Floats {
-        scale: Factor,
-        bias: Option<Vec<f32>>,
-        clamp: Option<(f32, f32)>,
-    },
-}
-
-/// How sums become 8 bits.
-pub enum Scaling {
-    Float(Factor, Option<Residual>),
-    Fixed(Multipliers, Rounding),
-    /// One factor, or one per column.
-    Real(Vec<f64>),
-}
-
-/// A matrix that is added.
-pub struct Residual {
-    pub source: Source,
-    pub scale: f32,
-    pub zero: i32,
-}
-
-/// A multiplier, or one per column.
-pub enum Multipliers {
-    One(Multiplier),
-    Columns(Vec<Multiplier>),
-}
-
-/// A product with everything that can be said about it.
-pub struct Case {
-    pub m: usize,
-    pub k: usize,
-    pub n: usize,
-    pub a: Source,
-    pub b: Source,
-    /// What B is packed for, which A need not be; `None`: it is not packed ahead.
-    pub packed_for: Option<ElementType>,
-    pub a_zero: Zero,
-    pub b_zero: Zero,
-    pub bias: Option<Vec<i32>>,
-    pub output: Output,
-    pub c: Layout,
-    /// What the output's slice holds before, as bit patterns.
-    pub fill: u64,
-    pub threads: usize,
+    Sums { accumulate: bool },
+    Signed(Stage<i8>),
+    Unsigned(Stage<u8>),
+    Floats(FloatStage),
 }
 
 type Random = Xoshiro256PlusPlus;
+
+type Shape = (usize, usize, usize);
 
 impl Case {
     /// Case `index` of `seed`.
     pub fn new(seed: u64, index: u64) -> Self {
         // Both are mixed by the generator's own seeding; the odd factor keeps their sums apart.
         let rng = &mut Random::seed_from_u64(seed.wrapping_add(index.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
-        let (m, k, n) = shape(rng);
-        let [a_type, b_type] = [(); 2].map(|()| element(rng));
-        let other = if a_type == I8 { U8 } else { I8 };
-        let output = output(rng, a_type, (m, k, n));
-        // Where the exact sum is needed it has to stay below 2^63.
-        let far = matches!(output, Output::Sums { .. });
-        Self {
-            m,
-            k,
-            n,
-            a: source(rng, a_type, (m, k)),
-            b: source(rng, b_type, (k, n)),
-            packed_for: match rng.random_range(0..8) {
-                0..5 => Some(a_type),
-                5 => Some(other),
-                _ => None,
-            },
-            a_zero: zero(rng, m, a_type, far, 1 << 28),
-            b_zero: zero(rng, n, b_type, far, 1 << 12),
-            bias: rng.random_bool(0.5).then(|| bias(rng, n)),
-            output,
-            c: layout(rng, (m, n), false),
-            fill: rng.random(),
-            threads: rng.random_range(1..=3),
+        let kind = match rng.random_range(0..16) {
+            0..2 => Kind::Batch(batch(rng)),
+            2..4 => {
+                // Sometimes enough values for threads.
+                let large = rng.random_bool(0.25);
+                let many =
+                    (rng.random_range(50..=300), rng.random_range(200..=600), rng.random_range(1..=20));
+                let shape = if large { many } else { shape(rng) };
+                let reals = reals(rng, shape);
+                let element = if reals.asymmetric { U8 } else { I8 };
+                Kind::Dynamic(product(rng, shape, reals, element, false))
+            }
+            _ => {
+                let shape = shape(rng);
+                Kind::Single(integers(rng, shape))
+            }
+        };
+        Self { kind, threads: rng.random_range(1..=3) }
+    }
+
+    /// Where the outputs go.
+    pub fn targets(&self) -> Vec<&Target> {
+        match &self.kind {
+            Kind::Single(product) => vec![&product.c],
+            Kind::Dynamic(product) => vec![&product.c],
+            Kind::Batch(products) => products.iter().map(|product| &product.c).collect(),
         }
+    }
+}
+
+fn batch(rng: &mut Random) -> Vec<Product<Integers>> {
+    let small = |rng: &mut Random| loop {
+        let (m, k, n) = shape(rng);
+        if m * k * n <= 1 << 19 {
+            return (m, k, n);
+        }
+    };
+    let count = rng.random_range(0..=6);
+    // Equal ones are shared among threads in another way.
+    let same = rng.random_bool(0.3).then(|| small(rng));
+    let one = |_| {
+        let shape = same.unwrap_or_else(|| small(rng));
+        integers(rng, shape)
+    };
+    (0..count).map(one).collect()
+}
+
+fn integers(rng: &mut Random, (m, k, n): Shape) -> Product<Integers> {
+    let element = element(rng);
+    let taps = rng.random_bool(0.2).then(|| rng.random_range(1..=9));
+    // Whole rows of the source.
+    let k = taps.map_or(k, |taps| k / taps * taps);
+    let output = output(rng, element, (m, k, n));
+    // Where the exact sum is needed it has to stay below 2^63.
+    let far = matches!(output, Output::Sums { .. });
+    let zero = zero(rng, m, element, far, 1 << 28);
+    let rows = match taps {
+        None => Rows::Plain(source(rng, element, (m, k))),
+        Some(taps) => gathered(rng, element, (m, k), taps, &zero),
+    };
+    let bias = rng.random_bool(0.5).then(|| bias(rng, n));
+    product(rng, (m, k, n), Integers { rows, zero, bias, output }, element, far)
+}
+
+fn product<A>(rng: &mut Random, (m, k, n): Shape, a: A, a_type: ElementType, far: bool) -> Product<A> {
+    let b_type = element(rng);
+    Product {
+        k,
+        a,
+        b: source(rng, b_type, (k, n)),
+        packed_for: match rng.random_range(0..8) {
+            0..5 => Some(a_type),
+            5 => Some(if a_type == I8 { U8 } else { I8 }),
+            _ => None,
+        },
+        b_zero: zero(rng, n, b_type, far, 1 << 12),
+        c: Target { rows: m, cols: n, layout: layout(rng, (m, n), false), fill: rng.random() },
     }
 }
 
@@ -136,7 +181,7 @@ const EDGES: [usize; 38] = [
     65, 95, 96, 97, 127, 128, 129, 191, 193, 256,
 ];
 
-fn shape(rng: &mut Random) -> (usize, usize, usize) {
+fn shape(rng: &mut Random) -> Shape {
     let mut edge = |share: f64, most: usize| {
         if rng.random_bool(share) {
             *EDGES.choose(rng).expect("not empty")
@@ -168,7 +213,7 @@ fn shape(rng: &mut Random) -> (usize, usize, usize) {
     }
 }
 
-fn source(rng: &mut Random, element: ElementType, shape: (usize, usize)) -> Source {
+fn source(rng: &mut Random, element: ElementType, shape: (usize, usize)) -> Matrix8 {
     let layout = layout(rng, shape, true);
     let mut bits = vec![0u8; layout.len];
     // The bit patterns of the type's least and greatest value.
@@ -195,11 +240,69 @@ fn source(rng: &mut Random, element: ElementType, shape: (usize, usize)) -> Sour
             bits[row * layout.row_stride + j * layout.col_stride] = greatest;
         }
     }
-    let data = match element {
-        U8 => Bytes::U8(bits),
-        I8 => Bytes::I8(bits.into_iter().map(|x| x as i8).collect()),
+    let strides = (layout.row_stride, layout.col_stride);
+    Matrix8 { rows: shape.0, cols: shape.1, strides, data: Bytes::from_bits(element, bits) }
+}
+
+/// Rows put together from those of a source, some of them padding.
+fn gathered(
+    rng: &mut Random,
+    element: ElementType,
+    (m, k): (usize, usize),
+    taps: usize,
+    a_zero: &Values<i32>,
+) -> Rows {
+    let rows = rng.random_range(1..=m.max(2));
+    let source = source(rng, element, (rows, k / taps));
+    let padded = if rng.random() { rng.random_range(0.0..1.0) } else { 0.0 };
+    let consecutive = rng.random_bool(0.5);
+    let mut indices: Vec<u32> = Vec::new();
+    for _ in 0..m * taps {
+        indices.push(match indices.last() {
+            _ if rng.random_bool(padded) => Gather::PADDING,
+            // Neighbours in an image, which are copied in one go.
+            Some(&last) if consecutive && last != Gather::PADDING && (last as usize) < rows - 1 => last + 1,
+            _ => rng.random_range(0..rows as u32),
+        });
+    }
+    let (lo, hi) = element.range();
+    let zeros = match a_zero {
+        Values::One(zero) => std::slice::from_ref(zero),
+        Values::Each(zeros) => zeros,
     };
-    Source { shape, layout, data }
+    // A zero point that is no element cannot be that of padding.
+    let must = !zeros.iter().all(|zero| (lo..=hi).contains(zero));
+    let padding = (must || rng.random_bool(0.3)).then(|| rng.random_range(lo..=hi));
+    Rows::Gathered { source, indices, taps, padding }
+}
+
+fn reals(rng: &mut Random, (m, k, n): Shape) -> Reals {
+    let layout = layout(rng, (m, k), true);
+    let most = *[1.0f32, 1.0, 100.0, 1e-30, 1e-41, 1e30].choose(rng).expect("not empty");
+    let (lo, hi) = match rng.random_range(0..6) {
+        0 => (0.0, most),
+        1 => (-most, 0.0),
+        2 => (0.9 * most, most),
+        _ => (-most, most),
+    };
+    let kind = rng.random_range(0..8);
+    let one = |i: usize| match kind {
+        0 => hi,
+        // Many halves of steps.
+        1 => most * (rng.random_range(-254..=254) as f32 / 254.0),
+        // Zeros among others: whole rows or columns of them.
+        2 if i % 128 < 64 => 0.0,
+        _ => lo + (hi - lo) * rng.random::<f32>(),
+    };
+    let data = (0..layout.len).map(one).collect();
+    let mut output = float_stage(rng, (m, k, n));
+    // So that the product with a scale of A is finite.
+    let limit = |scales: &mut Vec<f32>| scales.iter_mut().for_each(|scale| *scale = scale.min(1e6));
+    match &mut output.scale {
+        Factor::One(scale) => *scale = scale.min(1e6),
+        Factor::Columns(scales) | Factor::Rows(scales) | Factor::Both(scales, _) => limit(scales),
+    }
+    Reals { layout, data, asymmetric: rng.random(), per_tensor: rng.random_bool(0.3), output }
 }
 
 /// Row- or column-major, with or without gaps; an input may also repeat a row or column.
@@ -220,7 +323,7 @@ fn layout(rng: &mut Random, (rows, cols): (usize, usize), repeats: bool) -> Layo
     Layout { row_stride, col_stride, len: last + rng.random_range(0..3) }
 }
 
-fn zero(rng: &mut Random, len: usize, element: ElementType, far: bool, most: i32) -> Zero {
+fn zero(rng: &mut Random, len: usize, element: ElementType, far: bool, most: i32) -> Values<i32> {
     let (lo, hi) = element.range();
     let range = match rng.random_range(0..6) {
         0..2 => 0..=0,
@@ -230,9 +333,9 @@ fn zero(rng: &mut Random, len: usize, element: ElementType, far: bool, most: i32
         _ => -most..=most,
     };
     if rng.random_bool(0.4) {
-        Zero::Each((0..len).map(|_| rng.random_range(range.clone())).collect())
+        Values::Each((0..len).map(|_| rng.random_range(range.clone())).collect())
     } else {
-        Zero::One(rng.random_range(range))
+        Values::One(rng.random_range(range))
     }
 }
 
@@ -241,55 +344,61 @@ fn bias(rng: &mut Random, n: usize) -> Vec<i32> {
     (0..n).map(|_| rng.random_range(-most..=most)).collect()
 }
 
-fn output(rng: &mut Random, a: ElementType, shape: (usize, usize, usize)) -> Output {
-    let n = shape.2;
+fn output(rng: &mut Random, a: ElementType, shape: Shape) -> Output {
     match rng.random_range(0..8) {
         0..2 => Output::Sums { accumulate: false },
         2 => Output::Sums { accumulate: true },
-        3 => Output::Floats {
-            scale: factor(rng, shape),
-            bias: rng.random_bool(0.5).then(|| (0..n).map(|_| rng.random_range(-1e6..1e6)).collect()),
-            clamp: rng
-                .random_bool(0.3)
-                .then(|| (rng.random_range(-1e3..0.0), rng.random_range(0.0..f32::MAX))),
+        3 => Output::Floats(float_stage(rng, shape)),
+        // Mostly the type of the activations, as in a network.
+        _ => match if rng.random_bool(0.7) { a } else { element(rng) } {
+            I8 => Output::Signed(stage(rng, shape)),
+            U8 => Output::Unsigned(stage(rng, shape)),
         },
-        _ => {
-            // Mostly the type of the activations, as in a network.
-            let element = if rng.random_bool(0.7) { a } else { element(rng) };
-            let (lo, hi) = element.range();
-            let zero = match rng.random_range(0..4) {
-                0 => 0,
-                1..3 => rng.random_range(lo..=hi),
-                _ => rng.random_range(-(1 << 21)..=1 << 21),
-            };
-            let clamp = rng.random_bool(0.4).then(|| {
-                let (x, y) = (rng.random_range(lo..=hi), rng.random_range(lo..=hi));
-                // Sometimes open at the top, as ReLU is, or at the bottom.
-                match rng.random_range(0..4) {
-                    0 => (x, i32::MAX),
-                    1 => (i32::MIN, x),
-                    _ => (x.min(y), x.max(y)),
-                }
-            });
-            let scaling = match rng.random_range(0..10) {
-                0..4 => {
-                    let rounding = [Rounding::Gemmlowp, Rounding::Ruy, Rounding::Single, Rounding::Reference];
-                    Scaling::Fixed(multipliers(rng, shape), *rounding.choose(rng).expect("not empty"))
-                }
-                4 => Scaling::Real(reals(rng, shape)),
-                _ => Scaling::Float(
-                    factor(rng, shape),
-                    rng.random_bool(0.3).then(|| residual(rng, (shape.0, n))),
-                ),
-            };
-            let table = rng.random_bool(0.25).then(|| {
-                let mut bytes = Box::new([0; 256]);
-                rng.fill_bytes(&mut *bytes);
-                bytes
-            });
-            Output::Bytes { element, scaling, zero, clamp, table }
-        }
     }
+}
+
+fn float_stage(rng: &mut Random, shape: Shape) -> FloatStage {
+    let most = *[1.0, 100.0, 1e6].choose(rng).expect("not empty");
+    FloatStage {
+        scale: factor(rng, shape),
+        bias: rng.random_bool(0.5).then(|| (0..shape.2).map(|_| rng.random_range(-most..most)).collect()),
+        clamp: rng.random_bool(0.3).then(|| (rng.random_range(-1e3..0.0), rng.random_range(0.0..f32::MAX))),
+    }
+}
+
+fn stage<T: Quantized>(rng: &mut Random, shape: Shape) -> Stage<T> {
+    let (lo, hi) = T::TYPE.range();
+    let zero = match rng.random_range(0..4) {
+        0 => 0,
+        1..3 => rng.random_range(lo..=hi),
+        _ => rng.random_range(-(1 << 21)..=1 << 21),
+    };
+    let clamp = rng.random_bool(0.4).then(|| {
+        let (x, y) = (rng.random_range(lo..=hi), rng.random_range(lo..=hi));
+        // Sometimes open at the top, as ReLU is, or at the bottom.
+        match rng.random_range(0..4) {
+            0 => (x, i32::MAX),
+            1 => (i32::MIN, x),
+            _ => (x.min(y), x.max(y)),
+        }
+    });
+    let scaling = match rng.random_range(0..10) {
+        0..4 => {
+            let rounding = [Rounding::Gemmlowp, Rounding::Ruy, Rounding::Single, Rounding::Reference];
+            Scaling::Fixed(multipliers(rng, shape), *rounding.choose(rng).expect("not empty"))
+        }
+        4 => Scaling::Real(real_factors(rng, shape)),
+        _ => Scaling::Float(
+            factor(rng, shape),
+            rng.random_bool(0.3).then(|| residual(rng, (shape.0, shape.2))),
+        ),
+    };
+    let table = rng.random_bool(0.25).then(|| {
+        let mut bits = [0; 256];
+        rng.fill_bytes(&mut bits);
+        Box::new(Table::from_fn(|x: T| T::from_bits(bits[usize::from(x.to_bits())])))
+    });
+    Stage { scaling, zero, clamp, table }
 }
 
 fn residual(rng: &mut Random, shape: (usize, usize)) -> Residual {
@@ -304,21 +413,24 @@ fn residual(rng: &mut Random, shape: (usize, usize)) -> Residual {
         1 => f32::from_bits(rng.random_range(0..=((1u64 << 63) as f32).to_bits())),
         _ => rng.random_range(0.0..2.0),
     };
-    Residual { source: source(rng, element, shape), scale, zero }
+    Residual { matrix: source(rng, element, shape), scale, zero }
 }
 
 /// Like scales; any at all now and then.
-fn reals(rng: &mut Random, (_, k, n): (usize, usize, usize)) -> Vec<f64> {
+fn real_factors(rng: &mut Random, (_, k, n): Shape) -> Values<f64> {
     let usual = 1.0 / (50.0 * ((k + 1) as f64).sqrt());
     let ties = rng.random_bool(0.3);
     let one = |rng: &mut Random| match ties {
         true => 0.5f64.powi(rng.random_range(0..16)),
         false => usual * rng.random_range(0.01..2.0),
     };
-    (0..if rng.random() { 1 } else { n }).map(|_| one(rng)).collect()
+    match rng.random() {
+        true => Values::One(one(rng)),
+        false => Values::Each((0..n).map(|_| one(rng)).collect()),
+    }
 }
 
-fn multipliers(rng: &mut Random, shape: (usize, usize, usize)) -> Multipliers {
+fn multipliers(rng: &mut Random, shape: Shape) -> Values<Multiplier> {
     let usual = 1.0 / (50.0 * ((shape.1 + 1) as f64).sqrt());
     let kind = rng.random_range(0..8);
     let one = |rng: &mut Random| {
@@ -330,14 +442,14 @@ fn multipliers(rng: &mut Random, shape: (usize, usize, usize)) -> Multipliers {
         multiplier.expect("it is within the range of multipliers")
     };
     match rng.random() {
-        true => Multipliers::One(one(rng)),
-        false => Multipliers::Columns((0..shape.2).map(|_| one(rng)).collect()),
+        true => Values::One(one(rng)),
+        false => Values::Each((0..shape.2).map(|_| one(rng)).collect()),
     }
 }
 
 /// Scales about that which spreads sums of K products over 8 bits; powers of two, which make ties; and
 /// extreme ones.
-fn factor(rng: &mut Random, (m, k, n): (usize, usize, usize)) -> Factor {
+fn factor(rng: &mut Random, (m, k, n): Shape) -> Factor {
     let usual = 1.0 / (50.0 * ((k + 1) as f32).sqrt());
     let kind = rng.random_range(0..12);
     let one = |rng: &mut Random| match kind {
@@ -358,76 +470,141 @@ fn factor(rng: &mut Random, (m, k, n): (usize, usize, usize)) -> Factor {
     }
 }
 
-impl std::fmt::Display for Case {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let element = |data: &Bytes| if matches!(data, Bytes::I8(_)) { "i8" } else { "u8" };
-        let strides = |layout: &Layout| format!("strides {} {}", layout.row_stride, layout.col_stride);
-        let Self { m, k, n, a, b, c, .. } = self;
-        writeln!(f, "  shape    M={m} K={k} N={n}, {} thread(s)", self.threads)?;
-        writeln!(f, "  a        {}, {}, zero point {}", element(&a.data), strides(&a.layout), self.a_zero)?;
-        let packed = self.packed_for.map_or("not packed ahead".into(), |a| format!("packed for {a}"));
-        writeln!(
-            f,
-            "  b        {}, {}, {packed}, zero point {}",
-            element(&b.data),
-            strides(&b.layout),
-            self.b_zero
-        )?;
-        writeln!(f, "  bias     {}", self.bias.as_deref().map_or("none".into(), brief))?;
-        writeln!(f, "  c        {}", strides(c))?;
-        match &self.output {
-            Output::Sums { accumulate: true } => write!(f, "  output   i32, added to what is there"),
-            Output::Sums { accumulate: false } => write!(f, "  output   i32"),
-            Output::Bytes { element, scaling, zero, clamp, table } => {
-                let clamp = clamp.map_or("no clamp".into(), |(lo, hi)| format!("clamp {lo},{hi}"));
-                let table = if table.is_some() { "a table" } else { "no table" };
-                write!(f, "  output   {element}, {scaling}, zero point {zero}, {clamp}, {table}")
-            }
-            Output::Floats { scale, bias, clamp } => {
-                let bias = bias.as_deref().map_or("none".into(), brief);
-                let clamp = clamp.map_or("no clamp".into(), |(lo, hi)| format!("clamp {lo},{hi}"));
-                write!(f, "  output   f32, scale {scale}, bias {bias}, {clamp}")
+impl Display for Case {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { kind, threads } = self;
+        match kind {
+            Kind::Single(product) => write!(f, "{product}\n  threads  {threads}"),
+            Kind::Dynamic(product) => write!(f, "{product}\n  threads  {threads}"),
+            Kind::Batch(products) => {
+                write!(f, "  batch    of {} on {threads} thread(s)", products.len())?;
+                let mut each = products.iter().enumerate();
+                each.try_for_each(|(i, product)| write!(f, "\n  -------- product {i}\n{product}"))
             }
         }
     }
 }
 
+impl<A: Display> Display for Product<A> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { k, a, b, b_zero, c: Target { rows, cols, layout, .. }, .. } = self;
+        writeln!(f, "  shape    M={rows} K={k} N={cols}")?;
+        let packed = self.packed_for.map_or("not packed ahead".into(), |a| format!("packed for {a}"));
+        writeln!(f, "  b        {}, {packed}, zero point {}", Matrix(b), Each(b_zero))?;
+        writeln!(f, "  c        strides {} {}", layout.row_stride, layout.col_stride)?;
+        write!(f, "{a}")
+    }
+}
+
+impl Display for Integers {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { rows, zero, bias, output } = self;
+        writeln!(f, "  a        {rows}, zero point {}", Each(zero))?;
+        writeln!(f, "  bias     {}", bias.as_deref().map_or("none".into(), brief))?;
+        write!(f, "  output   {output}")
+    }
+}
+
+impl Display for Reals {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { layout: Layout { row_stride, col_stride, .. }, data, output, .. } = self;
+        let scheme = if self.asymmetric { "asymmetric" } else { "symmetric" };
+        let per = if self.per_tensor { "tensor" } else { "row" };
+        let values = brief(data);
+        writeln!(f, "  a        f32, strides {row_stride} {col_stride}, {scheme} per {per}: {values}")?;
+        write!(f, "  output   {output}")
+    }
+}
+
+impl Display for Rows {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Rows::Plain(a) => write!(f, "{}", Matrix(a)),
+            Rows::Gathered { source, indices, taps, padding } => {
+                write!(f, "{taps} tap(s) of {} rows of {}, ", source.rows, Matrix(source))?;
+                let padding = padding.map_or("the zero point".into(), |value| value.to_string());
+                write!(f, "indices {}, padding {padding}", brief(indices))
+            }
+        }
+    }
+}
+
+impl Display for Output {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Output::Sums { accumulate: true } => f.write_str("i32, added to what is there"),
+            Output::Sums { accumulate: false } => f.write_str("i32"),
+            Output::Signed(stage) => write!(f, "i8, {stage}"),
+            Output::Unsigned(stage) => write!(f, "u8, {stage}"),
+            Output::Floats(stage) => write!(f, "{stage}"),
+        }
+    }
+}
+
+impl<T> Display for Stage<T> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { scaling, zero, .. } = self;
+        let table = if self.table.is_some() { "a table" } else { "no table" };
+        write!(f, "{scaling}, zero point {zero}, {}, {table}", clamp(&self.clamp))
+    }
+}
+
+impl Display for FloatStage {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let bias = self.bias.as_deref().map_or("none".into(), brief);
+        write!(f, "f32, scale {}, bias {bias}, {}", self.scale, clamp(&self.clamp))
+    }
+}
+
+fn clamp<T: Display>(clamp: &Option<(T, T)>) -> String {
+    clamp.as_ref().map_or("no clamp".into(), |(lo, hi)| format!("clamp {lo},{hi}"))
+}
+
 /// The first of many values.
-fn brief<T: std::fmt::Debug>(values: &[T]) -> String {
+fn brief<T: Debug>(values: &[T]) -> String {
     let more = if values.len() > 4 { format!(" and {} more", values.len() - 4) } else { String::new() };
     format!("{:?}{more}", &values[..values.len().min(4)])
 }
 
-impl std::fmt::Display for Zero {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Zero::One(zero) => write!(f, "{zero}"),
-            Zero::Each(zeros) => f.write_str(&brief(zeros)),
+/// An operand in short.
+struct Matrix<'a>(&'a Matrix8);
+
+impl Display for Matrix<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let element = if matches!(self.0.data, Bytes::I8(_)) { "i8" } else { "u8" };
+        write!(f, "{element}, strides {} {}", self.0.strides.0, self.0.strides.1)
+    }
+}
+
+/// One value, or the first ones.
+struct Each<'a, T>(&'a Values<T>);
+
+impl<T: Debug> Display for Each<'_, T> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Values::One(value) => write!(f, "{value:?}"),
+            Values::Each(values) => write!(f, "per row or column {}", brief(values)),
         }
     }
 }
 
-impl std::fmt::Display for Scaling {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Display for Scaling {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Scaling::Float(scale, None) => write!(f, "scale {scale}"),
-            Scaling::Float(scale, Some(Residual { source, scale: factor, zero })) => {
-                let element = if matches!(source.data, Bytes::I8(_)) { "i8" } else { "u8" };
-                let Layout { row_stride, col_stride, .. } = source.layout;
-                write!(f, "scale {scale}, {element} residual with strides {row_stride} {col_stride}, ")?;
-                write!(f, "scale {factor:e} and zero point {zero}")
+            Scaling::Float(scale, Some(Residual { matrix, scale: factor, zero })) => {
+                write!(f, "scale {scale}, residual {}, scale {factor:e}, zero point {zero}", Matrix(matrix))
             }
-            Scaling::Fixed(Multipliers::One(one), rounding) => write!(f, "{one:?}, rounding {rounding:?}"),
-            Scaling::Real(factors) => write!(f, "real factors {}", brief(factors)),
-            Scaling::Fixed(Multipliers::Columns(each), rounding) => {
-                write!(f, "per column {}, rounding {rounding:?}", brief(each))
+            Scaling::Fixed(multipliers, rounding) => {
+                write!(f, "multiplier {}, rounding {rounding:?}", Each(multipliers))
             }
+            Scaling::Real(factors) => write!(f, "real factor {}", Each(factors)),
         }
     }
 }
 
-impl std::fmt::Display for Factor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Display for Factor {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Factor::One(scale) => write!(f, "{scale:e}"),
             Factor::Columns(scales) => write!(f, "per column {}", brief(scales)),

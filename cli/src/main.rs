@@ -15,10 +15,11 @@ mod matmul;
 mod network;
 mod npy;
 mod outfile;
+mod output;
 #[path = "../../examples/digits/report.rs"]
 mod report;
 mod shapes;
-mod stages;
+mod stage;
 mod text;
 mod timing;
 mod values;

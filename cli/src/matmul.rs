@@ -3,7 +3,8 @@
 use crate::input::{bad_because, dispatch, pool, zeros};
 use crate::npy::Matrix8;
 use crate::outfile::OutFile;
-use crate::stages::{self, Output};
+use crate::output::{self, Output};
+
 use crate::values::{self, Bias, Per};
 use anyhow::Result;
 use qgemm::{Dispatch, Gemm, MatMut};
@@ -38,7 +39,7 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     threads: Option<String>,
     #[command(flatten)]
-    output: stages::Options,
+    output: output::Options,
 }
 
 pub fn run(args: &Args) -> Result<()> {
@@ -52,20 +53,23 @@ pub fn run(args: &Args) -> Result<()> {
     let (m, n) = (a.rows, b.cols);
     let a_zero = values::integers("--a-zero", &args.a_zero, Per::RowOfA(m))?;
     let b_zero = values::integers("--b-zero", &args.b_zero, Per::ColumnOfB(n))?;
-    let bias =
-        args.bias.as_deref().map(|path| values::bias("--bias", path, Per::ColumnOfB(n))).transpose()?;
-    let output = Output::new(&args.output, (m, n))?;
-    if let (Some(Bias::Floats(_)), Some(path)) = (&bias, &args.bias)
-        && !matches!(output, Output::F32 { .. })
-    {
-        let must = format!("a .npy file of integers where --out-type is {}", args.output.out_type);
-        return Err(bad_because("--bias", path.display(), "it holds floats", must));
+    let mut output = Output::new(&args.output, (m, n))?;
+    let mut bias = None;
+    if let Some(path) = &args.bias {
+        match (values::bias("--bias", path, Per::ColumnOfB(n))?, &mut output) {
+            (Bias::Integers(integers), _) => bias = Some(integers),
+            (Bias::Floats(floats), Output::F32(stage)) => stage.bias = Some(floats),
+            (Bias::Floats(_), _) => {
+                let must = format!("a .npy file of integers where --out-type is {}", args.output.out_type);
+                return Err(bad_because("--bias", path.display(), "it holds floats", must));
+            }
+        }
     }
     let file = OutFile::new("--out", &args.out)?;
 
     let mut product =
         Gemm::new(a.operand()?, b.operand()?).a_zero(a_zero.as_argument()).b_zero(b_zero.as_argument());
-    if let Some(Bias::Integers(bias)) = &bias {
+    if let Some(bias) = &bias {
         product = product.bias(bias);
     }
     if let Some(dispatch) = &dispatch {
@@ -77,17 +81,16 @@ pub fn run(args: &Args) -> Result<()> {
     let store = Store { pool, file, shape: (m, n) };
     match &output {
         Output::I32 => store.run(|y| product.run_i32(y)),
-        Output::F32 { scale, clamp } => {
-            let floats = bias.as_ref().and_then(Bias::floats);
-            let stage = stages::dequantize(scale, floats, *clamp)?;
+        Output::F32(stage) => {
+            let stage = stage.dequantize().map_err(output::rename)?;
             store.run(|y| product.run_f32(y, &stage))
         }
         Output::I8(stage) => {
-            let stage = stage.requantize()?;
+            let stage = stage.requantize().map_err(output::rename)?;
             store.run::<i8>(|y| product.run_requantized(y, &stage))
         }
         Output::U8(stage) => {
-            let stage = stage.requantize()?;
+            let stage = stage.requantize().map_err(output::rename)?;
             store.run::<u8>(|y| product.run_requantized(y, &stage))
         }
     }
@@ -107,7 +110,7 @@ impl Store {
     {
         let (m, n) = self.shape;
         let mut y: Vec<T> = zeros("--a and --b", format_args!("a {m}x{n} output"), m.saturating_mul(n))?;
-        self.pool.install(|| product(MatMut::row_major(&mut y, m, n)?)).map_err(stages::rename)?;
+        self.pool.install(|| product(MatMut::row_major(&mut y, m, n)?)).map_err(output::rename)?;
         self.file.write(self.shape, &y)
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::input::bad_because;
 use anyhow::Result;
-use qgemm::{MatRef, Operand};
+use qgemm::{ElementType, MatRef, Operand};
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
@@ -230,40 +230,43 @@ pub enum Bytes {
 }
 
 impl Bytes {
-    /// A view of them. The shape must be theirs.
-    pub fn view(&self, shape: (usize, usize), strides: (usize, usize)) -> Result<Operand<'_>, qgemm::Error> {
-        let ((rows, cols), (rs, cs)) = (shape, strides);
-        Ok(match self {
-            Bytes::I8(data) => MatRef::new(data, rows, cols, rs, cs)?.into(),
-            Bytes::U8(data) => MatRef::new(data, rows, cols, rs, cs)?.into(),
-        })
+    /// By their bit patterns.
+    pub fn from_bits(element: ElementType, bits: Vec<u8>) -> Self {
+        match element {
+            ElementType::I8 => Bytes::I8(bits.into_iter().map(|x| x as i8).collect()),
+            ElementType::U8 => Bytes::U8(bits),
+        }
     }
 }
 
-/// An operand of `matmul`.
+/// An operand.
 pub struct Matrix8 {
     pub rows: usize,
     pub cols: usize,
-    fortran: bool,
-    data: Bytes,
+    /// From row to row and from column to column.
+    pub strides: (usize, usize),
+    pub data: Bytes,
 }
 
 impl Matrix8 {
     pub fn read(argument: &'static str, path: &Path) -> Result<Self> {
         let array = read(argument, path, "a .npy file of i8 or u8 with 2 dimensions")?;
         let (rows, cols) = array.matrix_shape()?;
-        let fortran = array.fortran;
+        let strides = if array.fortran { (1, rows) } else { (cols, 1) };
         let data = match array.kind() {
             "u1" => Bytes::U8(array.data),
             "i1" => Bytes::I8(array.decode(i8::from_le_bytes)),
             _ => return Err(array.refuse(format_args!("elements of type {}", array.descr))),
         };
-        Ok(Self { rows, cols, fortran, data })
+        Ok(Self { rows, cols, strides, data })
     }
 
     pub fn operand(&self) -> Result<Operand<'_>, qgemm::Error> {
-        let strides = if self.fortran { (1, self.rows) } else { (self.cols, 1) };
-        self.data.view((self.rows, self.cols), strides)
+        let Self { rows, cols, strides: (rs, cs), .. } = *self;
+        Ok(match &self.data {
+            Bytes::I8(data) => MatRef::new(data, rows, cols, rs, cs)?.into(),
+            Bytes::U8(data) => MatRef::new(data, rows, cols, rs, cs)?.into(),
+        })
     }
 }
 

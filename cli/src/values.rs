@@ -3,7 +3,7 @@
 use crate::input::bad;
 use crate::npy::{self, Array};
 use anyhow::Result;
-use qgemm::{Scale, ZeroPoint};
+use qgemm::ZeroPoint;
 use std::ffi::OsStr;
 use std::path::Path;
 use std::str::FromStr;
@@ -13,26 +13,6 @@ use std::str::FromStr;
 pub enum Values<T> {
     One(T),
     Each(Vec<T>),
-}
-
-/// A scale, or one per column, per row, or per row and column.
-#[derive(Debug)]
-pub enum Factor {
-    One(f32),
-    Columns(Vec<f32>),
-    Rows(Vec<f32>),
-    Both(Vec<f32>, Vec<f32>),
-}
-
-impl Factor {
-    pub fn as_argument(&self) -> Scale<'_> {
-        match self {
-            Factor::One(scale) => Scale::PerTensor(*scale),
-            Factor::Columns(scales) => Scale::PerColumn(scales),
-            Factor::Rows(scales) => Scale::PerRow(scales),
-            Factor::Both(rows, columns) => Scale::RowsByColumns { rows, columns },
-        }
-    }
 }
 
 /// What a vector has one value per: the rows of A, or the columns of B.
@@ -162,15 +142,6 @@ where
 pub enum Bias {
     Integers(Vec<i32>),
     Floats(Vec<f32>),
-}
-
-impl Bias {
-    pub fn floats(&self) -> Option<&[f32]> {
-        match self {
-            Bias::Integers(_) => None,
-            Bias::Floats(values) => Some(values),
-        }
-    }
 }
 
 /// A bias argument, one value per column.

@@ -2,9 +2,10 @@
 
 use crate::input::{bad, bad_because, library, missing, pair};
 use crate::npy::{self, Matrix8};
-use crate::values::{self, Factor, Per, Values};
+use crate::stage::{Factor, FloatStage, Residual, Scaling, Stage};
+use crate::values::{self, Per, Values};
 use anyhow::Result;
-use qgemm::{Activation, Dequantize, Multiplier, QuantParams, Quantized, Requantize, Rounding, Table};
+use qgemm::{Activation, Multiplier, QuantParams, Quantized, Rounding, Table};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
@@ -59,32 +60,12 @@ pub struct Options {
     activation_out: Option<String>,
 }
 
-/// The output that was asked for, with what belongs to it.
+/// The output that was asked for.
 pub enum Output {
     I32,
-    F32 { scale: Factor, clamp: Option<(f32, f32)> },
+    F32(FloatStage),
     I8(Stage<i8>),
     U8(Stage<u8>),
-}
-
-/// What an 8-bit output needs.
-pub struct Stage<T> {
-    scaling: Scaling,
-    zero: i32,
-    clamp: Option<(i32, i32)>,
-    table: Option<Table<T>>,
-}
-
-enum Scaling {
-    Float(Factor, Option<Residual>),
-    Real(Values<f64>),
-    Fixed(Values<Multiplier>, Rounding),
-}
-
-struct Residual {
-    matrix: Matrix8,
-    scale: f32,
-    zero: i32,
 }
 
 const ACTIVATIONS: [(&str, Activation); 6] = [
@@ -117,60 +98,12 @@ impl Output {
             }
             "f32" => {
                 options.check_given(&["--scale", "--row-scale", "--clamp"], "--out-type is f32")?;
-                Output::F32 { scale: options.factor(shape)?, clamp: options.clamp("two numbers")? }
+                let (scale, clamp) = (options.factor(shape)?, options.clamp("two numbers")?);
+                Output::F32(FloatStage { scale, bias: None, clamp })
             }
-            "i8" => Output::I8(Stage::new(options, shape)?),
-            "u8" => Output::U8(Stage::new(options, shape)?),
+            "i8" => Output::I8(options.stage(shape)?),
+            "u8" => Output::U8(options.stage(shape)?),
             other => return Err(bad("--out-type", other, "i32, f32, i8 or u8")),
-        })
-    }
-}
-
-/// The stage of an f32 output.
-pub fn dequantize<'a>(
-    scale: &'a Factor,
-    bias: Option<&'a [f32]>,
-    clamp: Option<(f32, f32)>,
-) -> Result<Dequantize<'a>> {
-    let mut output = Dequantize::new(scale.as_argument()).map_err(rename)?;
-    if let Some(bias) = bias {
-        output = output.bias(bias);
-    }
-    match clamp {
-        Some((lo, hi)) => output.clamp(lo, hi).map_err(rename),
-        None => Ok(output),
-    }
-}
-
-impl<T: Quantized> Stage<T> {
-    fn new(options: &Options, shape: (usize, usize)) -> Result<Self> {
-        let scaling = options.scaling(shape)?;
-        let zero = options.out_zero.as_deref().map_or(Ok(0), |text| values::integer("--out-zero", text))?;
-        let clamp = options.clamp("two integers that fit i32")?;
-        Ok(Self { scaling, zero, clamp, table: options.table()? })
-    }
-
-    /// The library's form of it.
-    pub fn requantize(&self) -> Result<Requantize<'_>> {
-        let mut output = match &self.scaling {
-            Scaling::Float(scale, _) => Requantize::new(scale.as_argument(), self.zero),
-            Scaling::Real(Values::One(factor)) => Requantize::real(*factor, self.zero),
-            Scaling::Real(Values::Each(factors)) => Requantize::real(factors, self.zero),
-            Scaling::Fixed(Values::One(one), rounding) => Requantize::fixed_point(*one, *rounding, self.zero),
-            Scaling::Fixed(Values::Each(each), rounding) => {
-                Requantize::fixed_point(each, *rounding, self.zero)
-            }
-        }
-        .map_err(rename)?;
-        if let Scaling::Float(_, Some(Residual { matrix, scale, zero })) = &self.scaling {
-            output = output.residual(matrix.operand()?, *scale, *zero).map_err(rename)?;
-        }
-        if let Some((lo, hi)) = self.clamp {
-            output = output.clamp(lo, hi).map_err(rename)?;
-        }
-        Ok(match &self.table {
-            Some(table) => output.table(table),
-            None => output,
         })
     }
 }
@@ -222,6 +155,13 @@ impl Options {
             }
         }
         Ok(())
+    }
+
+    fn stage<T: Quantized>(&self, shape: (usize, usize)) -> Result<Stage<T>> {
+        let scaling = self.scaling(shape)?;
+        let zero = self.out_zero.as_deref().map_or(Ok(0), |text| values::integer("--out-zero", text))?;
+        let clamp = self.clamp("two integers that fit i32")?;
+        Ok(Stage { scaling, zero, clamp, table: self.table()?.map(Box::new) })
     }
 
     fn scaling(&self, shape: (usize, usize)) -> Result<Scaling> {
