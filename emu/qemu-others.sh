@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs the tests where there are no kernels but the scalar and the portable one: on a big-endian CPU (s390x,
-# under qemu-user), and in 32 bits as WebAssembly with simd128 (under Node.js; its own tests, see wasm/src).
+# under qemu-user), in 32 bits (i686, on the CPU itself), and as WebAssembly with simd128 (under
+# Node.js; its own tests, see wasm/src).
 #
 #   qemu-others.sh
 #
@@ -10,18 +11,21 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 if ! command -v qemu-s390x-static >/dev/null || ! command -v s390x-linux-gnu-gcc >/dev/null ||
-  ! command -v wasm-ld-19 >/dev/null ||
+  ! command -v i686-linux-gnu-gcc >/dev/null || ! command -v wasm-ld-19 >/dev/null ||
   ! [[ -d /usr/lib/rustlib/src/rust/library ]]; then
   sudo=$([[ $EUID == 0 ]] || echo sudo)
   $sudo apt-get update -qq
   $sudo env DEBIAN_FRONTEND=noninteractive apt-get -y -qq -o DPkg::Lock::Timeout=300 --no-install-recommends \
-    install rustc-web rust-web-src qemu-user-static gcc-s390x-linux-gnu libc6-dev-s390x-cross lld-19 >/dev/null
+    install rustc-web rust-web-src qemu-user-static gcc-s390x-linux-gnu libc6-dev-s390x-cross \
+    gcc-i686-linux-gnu libc6-dev-i386-cross lld-19 >/dev/null
 fi
 export RUSTC=/usr/bin/rustc CARGO_TARGET_DIR=target/others
 export RUSTC_BOOTSTRAP=1 # for -Z build-std
 export CARGO_TARGET_S390X_UNKNOWN_LINUX_GNU_LINKER=s390x-linux-gnu-gcc
 export CARGO_TARGET_S390X_UNKNOWN_LINUX_GNU_RUNNER='timeout 600 qemu-s390x-static'
 export CARGO_TARGET_S390X_UNKNOWN_LINUX_GNU_RUSTFLAGS='-C target-feature=+crt-static'
+export CARGO_TARGET_I686_UNKNOWN_LINUX_GNU_LINKER=i686-linux-gnu-gcc
+export CARGO_TARGET_I686_UNKNOWN_LINUX_GNU_RUSTFLAGS='-C target-feature=+crt-static'
 export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=wasm-ld-19
 export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS='-C linker-flavor=wasm-ld -C target-feature=+simd128'
 export CARGO_PROFILE_TEST_DEBUG=0 QGEMM_TEST_SCALE=${QGEMM_TEST_SCALE-10}
@@ -31,6 +35,10 @@ echo '--- s390x-unknown-linux-gnu'
 # Left out: what folds a bias. qemu 7.2 has `mdebr` wrong, an f64 product of two f32: 0.5 times 0.5 is 2^-16.
 cargo test -Z build-std --target s390x-unknown-linux-gnu -p qgemm-kernels -p qgemm --lib --tests -- \
   --nocapture --test-threads=2 --skip fold_bias --skip the_worked_example --skip each_error_names
+
+echo '--- i686-unknown-linux-gnu'
+cargo test -Z build-std --target i686-unknown-linux-gnu -p qgemm-kernels -p qgemm --lib --tests -- \
+  --nocapture --test-threads=2
 
 echo '--- wasm32-unknown-unknown'
 (cd emu/wasm && CARGO_TARGET_DIR=../../target/others cargo build -Z build-std=std,panic_abort --release \

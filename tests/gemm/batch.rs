@@ -1,6 +1,8 @@
 //! Batches: each task's output is that of its product alone, whatever else runs, on any number of threads.
 
-use crate::support::{Fill, Layout, Matrix, Random, config, each_kernel, each_kernel_or_best, scale};
+use crate::support::{
+    ENDLESS, Fill, Layout, Matrix, Random, config, each_kernel, each_kernel_or_best, scale,
+};
 use proptest::prelude::*;
 use qgemm::*;
 
@@ -227,8 +229,8 @@ fn nothing_is_written_where_a_task_cannot_run() {
     let (a, b) = ([1u8, 2], [3i8, 4]);
     let (mut c, mut d) = ([7i32], [8i32]);
     let good = Gemm::new(MatRef::row_major(&a, 1, 2).unwrap(), MatRef::row_major(&b, 2, 1).unwrap());
-    let endless_a = MatRef::new(&a, 1, 1 << (usize::BITS - 12), 0, 0).unwrap();
-    let endless = Gemm::new(endless_a, MatRef::new(&b, 1 << (usize::BITS - 12), 1, 0, 0).unwrap());
+    let endless_a = MatRef::new(&a, 1, ENDLESS, 0, 0).unwrap();
+    let endless = Gemm::new(endless_a, MatRef::new(&b, ENDLESS, 1, 0, 0).unwrap());
     on_threads(&|_| {
         let (mut c, mut d) = ([7i32], [8i32]);
         let mut tasks = [

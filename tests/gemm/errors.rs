@@ -1,7 +1,7 @@
 //! Every error that a caller can cause: which one it is, what its message says, and that nothing was
 //! written.
 
-use crate::support::config;
+use crate::support::{ENDLESS, config};
 use proptest::prelude::*;
 use qgemm::*;
 
@@ -50,7 +50,11 @@ fn each_error_names_the_argument_its_value_and_what_it_must_be() {
     let data = [0u8; 6];
     let w = [1i8; 6];
     let good = product(&w);
-    let huge = usize::MAX;
+    let (huge, half) = (usize::MAX, 1 << (usize::BITS - 1));
+    let texts = [format!("{huge}x2"), format!("strides {huge} and 1"), format!("strides 1 and {half}")];
+    let huge_shape = ["matrix", &texts[0], "strides 0 and 0", "must be"];
+    let huge_stride = ["matrix", "2x2", &texts[1], "must be"];
+    let half_stride = ["output", "3x3", &texts[2], "must be"];
     let matrix = |rows, cols, rs, cs| MatRef::new(&data, rows, cols, rs, cs).unwrap_err();
     let output = |rows, cols, rs, cs| MatMut::new(&mut [0f32; 6], rows, cols, rs, cs).unwrap_err();
     let view = MatRef::row_major(&data, 2, 3).unwrap();
@@ -61,17 +65,17 @@ fn each_error_names_the_argument_its_value_and_what_it_must_be() {
     let far = MatRef::new(&far, 1, 1 << 20, 0, 0).unwrap();
     let column = MatRef::new(&w, 1 << 20, 3, 0, 1).unwrap();
     let far = Gemm::new(far, column).a_zero(i32::MIN).b_zero(&[0, -1 << 20, 5]);
-    let endless = MatRef::new(&w, 1 << (usize::BITS - 12), 1, 0, 0).unwrap();
-    let endless_a = MatRef::new(&w, 1, 1 << (usize::BITS - 12), 0, 0).unwrap();
+    let endless = MatRef::new(&w, ENDLESS, 1, 0, 0).unwrap();
+    let endless_a = MatRef::new(&w, 1, ENDLESS, 0, 0).unwrap();
     #[rustfmt::skip]
     let cases: Vec<(&str, Error, &[&str])> = vec![
         ("TooShort", matrix(2, 4, 4, 1), &["matrix", "6", "at least 8"]),
         ("TooShort", matrix(2, 2, 9, 1), &["matrix", "6", "at least 11"]),
         ("TooShort", MatRef::col_major(&data, 7, 1).unwrap_err(), &["matrix", "6", "at least 7"]),
         ("TooShort", output(2, 3, 4, 1), &["output", "6", "at least 7"]),
-        ("TooLarge", matrix(huge, 2, 0, 0), &["matrix", "18446744073709551615x2", "strides 0 and 0", "must be"]),
-        ("TooLarge", matrix(2, 2, huge, 1), &["matrix", "2x2", "strides 18446744073709551615 and 1", "must be"]),
-        ("TooLarge", output(3, 3, 1, 1 << (usize::BITS - 1)), &["output", "3x3", "strides 1 and 9223372036854775808", "must be"]),
+        ("TooLarge", matrix(huge, 2, 0, 0), &huge_shape),
+        ("TooLarge", matrix(2, 2, huge, 1), &huge_stride),
+        ("TooLarge", output(3, 3, 1, half), &half_stride),
         ("Overlap", output(2, 2, 1, 1), &["output", "2x2", "strides 1 and 1", "must be distinct"]),
         ("Overlap", output(3, 2, 1, 2), &["output", "3x2", "strides 1 and 2", "must be distinct"]),
         ("OutOfBounds", view.submatrix(1..3, 0..1).unwrap_err(), &["sub-matrix", "rows 1..3", "columns 0..1", "must", "2x3"]),
@@ -312,7 +316,7 @@ fn near() -> impl Strategy<Value = isize> {
 fn memory_that_cannot_be_had_is_an_error_and_the_next_call_works() {
     let (one, two) = ([3i8], [2u8]);
     // Beyond all memory, and beyond usize.
-    for k in [1usize << (usize::BITS - 12), usize::MAX] {
+    for k in [ENDLESS, usize::MAX] {
         let b = MatRef::new(&one, k, 1, 0, 0).unwrap();
         for kernel in Dispatch::available() {
             let dispatch = Dispatch::named(kernel.name).unwrap();

@@ -2,6 +2,10 @@
 
 use qgemm::{Dispatch, Kernel, MatMut, MatRef};
 
+/// Rows of a B that no memory holds once it is packed, eight columns wide at least: 2^55 bytes, which are refused
+/// when they are asked for; in 32 bits, 2^31, which nobody may ask for.
+pub const ENDLESS: usize = if usize::BITS == 64 { 1 << (usize::BITS - 12) } else { 1 << (usize::BITS - 4) };
+
 /// `QGEMM_TEST_SCALE`: how many percent of the cases to run.
 pub fn scale() -> usize {
     match std::env::var("QGEMM_TEST_SCALE") {
