@@ -37,8 +37,9 @@ cargo test -Z build-std --target s390x-unknown-linux-gnu -p qgemm-kernels -p qge
   --nocapture --test-threads=2 --skip fold_bias --skip the_worked_example --skip each_error_names
 
 echo '--- i686-unknown-linux-gnu'
-cargo test -Z build-std --target i686-unknown-linux-gnu -p qgemm-kernels -p qgemm --lib --tests -- \
-  --nocapture --test-threads=2
+# Not emulated, so that compiling takes longest: less of it where the dependencies are not optimised.
+cargo test -Z build-std --config 'profile.test.package."*".opt-level=0' --target i686-unknown-linux-gnu \
+  -p qgemm-kernels -p qgemm --lib --tests -- --nocapture --test-threads=2
 
 echo '--- wasm32-unknown-unknown'
 (cd emu/wasm && CARGO_TARGET_DIR=../../target/others cargo build -Z build-std=std,panic_abort --release \
