@@ -64,6 +64,7 @@
 
 mod band;
 mod batch;
+mod columns;
 mod dispatch;
 mod driver;
 mod dynamic;

@@ -1,10 +1,11 @@
 //! The right-hand matrix, packed once.
 
+use crate::columns::Columns;
 use crate::element::{ElementType, Operand};
 use crate::{Dispatch, Error};
-use multiversion::multiversion;
 use qgemm_kernels::pack::{self, Convert, Line, Source};
 use qgemm_kernels::pages::prefer_huge;
+use qgemm_kernels::stats::ColumnStats;
 use qgemm_kernels::{Kernel, Ready, Stored, Variant};
 use std::fmt;
 use std::ops::Range;
@@ -35,19 +36,6 @@ pub(crate) struct Panel {
     pub(crate) variant: &'static Variant,
     /// In bytes.
     start: usize,
-}
-
-/// What is known of each column of B, real columns first, then those that pad the last panel.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Columns {
-    /// Σ of the stored values.
-    pub(crate) stored_sum: Vec<i64>,
-    /// Σ|b|.
-    pub(crate) abs_sum: Vec<u64>,
-    /// Least and greatest b; (0, 0) where K = 0.
-    pub(crate) min_max: Vec<(i16, i16)>,
-    /// The greatest Σ|b|, and the least and greatest b, of any column.
-    pub(crate) all: (u64, i16, i16),
 }
 
 impl fmt::Debug for PackedB {
@@ -120,10 +108,8 @@ impl PackedB {
         let bytes = bytes.ok_or(too_large)?;
         (self.k, self.n) = (0, 0);
         make_room(&mut self.panels, panels, purpose)?;
-        make_room(&mut self.lines, bytes.div_ceil(64), purpose)?;
-        make_room(&mut self.columns.stored_sum, padded, purpose)?;
-        make_room(&mut self.columns.abs_sum, padded, purpose)?;
-        make_room(&mut self.columns.min_max, padded, purpose)
+        self.reserve_lines(bytes.div_ceil(64))?;
+        self.columns.make_room(padded, purpose)
     }
 
     /// Packs another matrix into the memory that this one has.
@@ -144,36 +130,55 @@ impl PackedB {
 
         // Before any element is looked at: whatever the layout, an element takes a byte or more.
         let least = padded.checked_mul(k).ok_or(too_large.clone())?;
-        self.lines.clear();
-        reserve(&mut self.lines, least / 64, purpose)?;
+        self.reserve_lines(least / 64)?;
         let bytes = self.plan(dispatch, kernel, &b, activations)?.ok_or(too_large)?;
-        reserve(&mut self.lines, bytes.div_ceil(64), purpose)?;
-        prefer_huge(self.lines.spare_capacity_mut());
-        resize(&mut self.lines, bytes.div_ceil(64), Line([0; 64]), purpose)?;
-        let columns = &mut self.columns;
-        resize(&mut columns.stored_sum, padded, 0, purpose)?;
-        resize(&mut columns.abs_sum, padded, 0, purpose)?;
-        resize(&mut columns.min_max, padded, (0, 0), purpose)?;
+        let lines = bytes.div_ceil(64);
+        self.reserve_lines(lines)?;
+        // What is in them is all written below; only what is new need be given a value first.
+        self.lines.truncate(lines);
+        self.lines.resize(lines, Line([0; 64]));
+        self.columns.clear(padded, purpose)?;
 
-        let signed = b.element == ElementType::I8;
-        let mut rest = bytemuck::cast_slice_mut::<Line, u8>(&mut self.lines);
-        for (panel, j) in self.panels.iter().zip((0..n).step_by(nr)) {
-            let cols = nr.min(n - j);
-            let source = source_at(&b, j);
-            let stored = panel.variant.b;
-            let convert = Convert::new(signed, stored);
-            let len = panel.kernel.panel_bytes(k, stored).expect("the sum of all was computed");
-            let (out, after) = rest.split_at_mut(len);
-            pack::pack_panel(&panel.kernel, stored, convert, (k, cols), source, out);
-            columns.fill(j, cols, k, source, b.element);
-            let shift = i64::from(convert.shift(signed)) * k as i64;
-            columns.stored_sum[j..j + cols].iter_mut().for_each(|sum| *sum += shift);
-            rest = after;
+        let panels = 0..self.panels.len();
+        if b.bits.col_stride() == 1 {
+            for ks in blocks(k, ROWS) {
+                panels.clone().for_each(|index| self.fill(index, nr, ks.clone(), &b));
+            }
+        } else {
+            for index in panels {
+                blocks(k, COLUMN).for_each(|ks| self.fill(index, nr, ks, &b));
+            }
         }
-        columns.summarize(n);
+        self.columns.finish(n, k);
         (self.kernel, self.k, self.n) = (kernel, k, n);
         (self.element, self.activations) = (b.element, activations);
         Ok(())
+    }
+
+    /// Makes room for that many lines. What an earlier matrix left in them stays.
+    fn reserve_lines(&mut self, lines: usize) -> Result<(), Error> {
+        if self.lines.capacity() < lines {
+            self.lines.clear();
+            reserve(&mut self.lines, lines, "packed b")?;
+            prefer_huge(self.lines.spare_capacity_mut());
+        }
+        Ok(())
+    }
+
+    /// Packs the rows `ks` of a panel's columns, and takes them into what is known of those; `ks` starts with a
+    /// k-group.
+    fn fill(&mut self, index: usize, nr: usize, ks: Range<usize>, b: &Operand<'_>) {
+        let Panel { kernel, variant, start } = self.panels[index];
+        let (j, signed) = (index * nr, b.element == ElementType::I8);
+        let size @ (rows, cols) = (ks.len(), nr.min(b.cols() - j));
+        let source = source_at(b, j).from_row(ks.start);
+        let bytes = kernel.panel_bytes(rows, variant.b).expect("the sum of all was computed");
+        let lines = bytemuck::cast_slice_mut::<Line, u8>(&mut self.lines);
+        let out = &mut lines[start + ks.start * nr * variant.b.size()..][..bytes];
+        let mut stats = ColumnStats::NONE;
+        pack::pack_panel(kernel, variant.b, signed, size, source, out, &mut stats);
+        let shift = Convert::new(signed, variant.b).shift(signed);
+        self.columns.add(j, cols, &stats, i64::from(shift) * rows as i64);
     }
 
     /// Chooses each panel's kernel, and returns the bytes that they take; none where that overflows.
@@ -193,8 +198,8 @@ impl PackedB {
         for (panel, j) in self.panels.iter_mut().zip((0..n).step_by(exact.kernel.nr)) {
             if let Some(any) = proven.clone().next() {
                 let cols = exact.kernel.nr.min(n - j);
-                let convert = Convert::new(b.element == ElementType::I8, Stored::I8);
-                let steps = pack::provable_steps(&any, convert, (k, cols), source_at(b, j));
+                let signed = b.element == ElementType::I8;
+                let steps = pack::provable_steps(any, signed, (k, cols), source_at(b, j));
                 if let Some(kernel) = proven.clone().find(|kernel| kernel.steps <= steps) {
                     *panel = Panel { kernel, variant: &kernel.table_row().variants[0], start: 0 };
                 }
@@ -304,6 +309,17 @@ fn variant_for(kernel: &'static Kernel, activations: ElementType, b: ElementType
         .unwrap_or(&kernel.variants[0])
 }
 
+/// Rows that are packed of all panels before the next ones: enough for a panel's part to be a few cache lines
+/// on end, few enough to be read as streams.
+const ROWS: usize = 256;
+/// The same of one panel's columns, where those are slices.
+const COLUMN: usize = 512;
+
+/// `0..k` in blocks of `len`.
+fn blocks(k: usize, len: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..k).step_by(len).map(move |start| start..k.min(start + len))
+}
+
 /// `b` from column `j` on.
 fn source_at<'a>(b: &Operand<'a>, j: usize) -> Source<'a> {
     let view = b.bits.transpose();
@@ -311,7 +327,12 @@ fn source_at<'a>(b: &Operand<'a>, j: usize) -> Source<'a> {
 }
 
 /// Makes `v` `len` values long; only growth beyond its capacity allocates, and may fail.
-fn resize<T: Copy>(v: &mut Vec<T>, len: usize, value: T, purpose: &'static str) -> Result<(), Error> {
+pub(crate) fn resize<T: Copy>(
+    v: &mut Vec<T>,
+    len: usize,
+    value: T,
+    purpose: &'static str,
+) -> Result<(), Error> {
     v.clear();
     reserve(v, len, purpose)?;
     v.resize(len, value);
@@ -319,7 +340,7 @@ fn resize<T: Copy>(v: &mut Vec<T>, len: usize, value: T, purpose: &'static str) 
 }
 
 /// Empties a vector and makes room for `len` values.
-fn make_room<T>(v: &mut Vec<T>, len: usize, purpose: &'static str) -> Result<(), Error> {
+pub(crate) fn make_room<T>(v: &mut Vec<T>, len: usize, purpose: &'static str) -> Result<(), Error> {
     v.clear();
     reserve(v, len, purpose)
 }
@@ -328,107 +349,4 @@ fn make_room<T>(v: &mut Vec<T>, len: usize, purpose: &'static str) -> Result<(),
 fn reserve<T>(v: &mut Vec<T>, len: usize, purpose: &'static str) -> Result<(), Error> {
     let bytes = len.saturating_mul(size_of::<T>());
     v.try_reserve_exact(len).map_err(|_| Error::Memory { purpose, bytes })
-}
-
-impl Columns {
-    /// Takes in `cols` columns from the `j`th on; `stored_sum` gets the sums of the source's values.
-    fn fill(&mut self, j: usize, cols: usize, k_len: usize, source: Source<'_>, element: ElementType) {
-        if k_len == 0 {
-            return;
-        }
-        let flip = if element == ElementType::I8 { 0x80 } else { 0 };
-        let (sums, abs) = (&mut self.stored_sum[j..j + cols], &mut self.abs_sum[j..j + cols]);
-        let min_max = &mut self.min_max[j..j + cols];
-        if source.col_stride == 1 {
-            by_rows(source, k_len, flip, sums, abs, min_max);
-        } else {
-            by_columns(source, k_len, flip, sums, abs, min_max);
-        }
-    }
-
-    fn summarize(&mut self, n: usize) {
-        let abs = self.abs_sum.iter().copied().max().unwrap_or(0);
-        let (lo, hi) =
-            self.min_max[..n].iter().fold((i16::MAX, i16::MIN), |a, b| (a.0.min(b.0), a.1.max(b.1)));
-        self.all = if n == 0 { (0, 0, 0) } else { (abs, lo, hi) };
-    }
-}
-
-/// The value of a source byte, whose sign bit is inverted if it is i8: 128 less, then.
-#[inline(always)]
-fn value(byte: u8, flip: u8) -> i16 {
-    i16::from(byte ^ flip) - i16::from(flip)
-}
-
-/// Rows that fit 32-bit sums of 8-bit values.
-const SUM_ROWS: usize = 1 << 20;
-
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
-fn by_rows(
-    source: Source<'_>,
-    k_len: usize,
-    flip: u8,
-    sums: &mut [i64],
-    abs: &mut [u64],
-    min_max: &mut [(i16, i16)],
-) {
-    const W: usize = qgemm_kernels::MAX_NR;
-    let cols = sums.len();
-    let (mut lo, mut hi) = ([i16::MAX; W], [i16::MIN; W]);
-    for start in (0..k_len).step_by(SUM_ROWS) {
-        let (mut sum, mut magnitude) = ([0i32; W], [0i32; W]);
-        for k in start..k_len.min(start + SUM_ROWS) {
-            let row = &source.bits[k * source.row_stride..][..cols];
-            let sums = sum.iter_mut().zip(&mut magnitude);
-            let ends = lo.iter_mut().zip(&mut hi);
-            for ((&byte, (sum, magnitude)), (lo, hi)) in row.iter().zip(sums).zip(ends) {
-                let b = value(byte, flip);
-                *sum += i32::from(b);
-                *magnitude += i32::from(b.abs());
-                *lo = b.min(*lo);
-                *hi = b.max(*hi);
-            }
-        }
-        for j in 0..cols {
-            sums[j] += i64::from(sum[j]);
-            abs[j] += magnitude[j] as u64;
-        }
-    }
-    for (j, min_max) in min_max.iter_mut().enumerate() {
-        *min_max = (lo[j], hi[j]);
-    }
-}
-
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
-fn by_columns(
-    source: Source<'_>,
-    k_len: usize,
-    flip: u8,
-    sums: &mut [i64],
-    abs: &mut [u64],
-    min_max: &mut [(i16, i16)],
-) {
-    for j in 0..sums.len() {
-        let column = &source.bits[j * source.col_stride..];
-        let (mut lo, mut hi) = (i16::MAX, i16::MIN);
-        for start in (0..k_len).step_by(SUM_ROWS) {
-            let (mut sum, mut magnitude) = (0i32, 0i32);
-            let mut take = |byte: u8| {
-                let b = value(byte, flip);
-                sum += i32::from(b);
-                magnitude += i32::from(b.abs());
-                lo = lo.min(b);
-                hi = hi.max(b);
-            };
-            let end = k_len.min(start + SUM_ROWS);
-            if source.row_stride == 1 {
-                column[start..end].iter().for_each(|&byte| take(byte));
-            } else {
-                (start..end).for_each(|k| take(column[k * source.row_stride]));
-            }
-            sums[j] += i64::from(sum);
-            abs[j] += magnitude as u64;
-        }
-        min_max[j] = (lo, hi);
-    }
 }

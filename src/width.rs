@@ -14,8 +14,9 @@
 //! 64 bits are needed only to add what zero points and bias contribute, once per element.
 
 use crate::Error;
+use crate::columns::Columns;
 use crate::gemm::{Gemm, Rhs, ZeroPoint};
-use crate::packed::{Columns, PackedB};
+use crate::packed::PackedB;
 
 /// The width of the sums that an 8-bit or f32 output is made from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

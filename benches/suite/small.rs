@@ -12,7 +12,8 @@ use qgemm::ElementType::U8;
 use qgemm::{Gemm, MatMut, MatRef, PackedB, Requantize, reference};
 use qgemm_kernels::block::BlockMut;
 use qgemm_kernels::finish::Output;
-use qgemm_kernels::pack::{self, Convert, Line, Source};
+use qgemm_kernels::pack::{self, Line, Source};
+use qgemm_kernels::stats::ColumnStats;
 use qgemm_kernels::{Features, Product, Ready, Stored, TABLE, Variant};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -117,7 +118,7 @@ impl Alone {
         let mut panel = vec![Line([0; 64]); kernel.panel_bytes(k, variant.b)?.div_ceil(64)];
         let source = Source { bits: bytemuck::cast_slice(&operands.b), row_stride: n, col_stride: 1 };
         let bytes = &mut bytemuck::cast_slice_mut(&mut panel)[..kernel.panel_bytes(k, variant.b)?];
-        pack::pack_panel(&kernel, variant.b, Convert::new(true, variant.b), (k, n), source, bytes);
+        pack::pack_panel(kernel, variant.b, true, (k, n), source, bytes, &mut ColumnStats::NONE.clone());
         let zeros = vec![0; kernel.nr.max(m)];
         Some(Self { shape: operands.shape, a, kernel, variant, panel, zeros })
     }

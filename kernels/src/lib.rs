@@ -37,6 +37,7 @@ mod portable;
 pub mod rows;
 mod scalar;
 pub mod selftest;
+pub mod stats;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 

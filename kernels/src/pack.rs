@@ -14,7 +14,9 @@
 //! Element (k, j) lies at `(k / KR · NR + j) · KR + k % KR`. The value of the padding does not matter
 //! to kernels (A counts as 0 there), only that there is some.
 
-use crate::{Kernel, MAX_NR, MAX_STEPS, Stored};
+use crate::block::extent;
+use crate::stats::ColumnStats;
+use crate::{Kernel, MAX_NR, MAX_STEPS, Ready, Stored};
 use bytemuck::{cast_slice, cast_slice_mut};
 use multiversion::multiversion;
 
@@ -73,22 +75,51 @@ pub struct Source<'a> {
     pub col_stride: usize,
 }
 
-/// Packs a panel: `k_len` rows and `cols` columns of `source`; the rest of the panel becomes 0.
+impl<'a> Source<'a> {
+    /// From row `k` on, which must exist.
+    pub fn from_row(self, k: usize) -> Self {
+        Self { bits: &self.bits[k * self.row_stride..], ..self }
+    }
+}
+
+/// The most rows that [`pack_panel`] takes at a time.
+pub const MAX_ROWS: usize = 1 << 20;
+
+/// Packs a panel, or some k-groups of one: `k_len` rows and `cols` columns of `source`, of i8 (`signed`) or u8;
+/// the rest of the panel becomes 0. What there is to know of the columns is added to `stats`.
 ///
 /// # Panics
-/// If `panel` is not exactly `kernel.panel_bytes(k_len, stored)` long, `cols` exceeds NR, the source
-/// is too short, or (for 16-bit elements) the panel is not aligned to 2 bytes.
+/// If `panel` is not exactly `kernel.panel_bytes(k_len, stored)` long, `k_len` exceeds [`MAX_ROWS`], `cols`
+/// exceeds NR, the source is too short, or (for 16-bit elements) the panel is not aligned to 2 bytes.
 pub fn pack_panel(
-    kernel: &Kernel,
+    kernel: Ready,
     stored: Stored,
-    convert: Convert,
+    signed: bool,
     (k_len, cols): (usize, usize),
     source: Source<'_>,
     panel: &mut [u8],
+    stats: &mut ColumnStats,
 ) {
     assert_eq!(Some(panel.len()), kernel.panel_bytes(k_len, stored));
-    assert!(cols <= kernel.nr);
+    assert!(cols <= kernel.nr && k_len <= MAX_ROWS);
+    if k_len == 0 || cols == 0 {
+        return panel.fill(0);
+    }
+    let need = extent(k_len, cols, source.row_stride, source.col_stride);
+    assert!(need.is_some_and(|need| need <= source.bits.len()), "B is too short");
+    let convert = Convert::new(signed, stored);
     let group = kernel.nr * kernel.kr;
+    let filled = cols * kernel.kr;
+    if filled < group {
+        let size = stored.size();
+        panel.chunks_exact_mut(group * size).for_each(|out| out[filled * size..].fill(0));
+    }
+    let done = pack_front(kernel, stored, (signed, convert), (k_len, cols), source, panel, stats);
+    if done == k_len {
+        return;
+    }
+    let (source, k_len) = (source.from_row(done), k_len - done);
+    let panel = &mut panel[done * kernel.nr * stored.size()..];
     let flip = if convert == Convert::Flip { 0x80 } else { 0 };
     match (stored, kernel.kr) {
         (Stored::I16, 1) => pack_16::<1>(source, convert, (k_len, cols), group, cast_slice_mut(panel)),
@@ -97,6 +128,62 @@ pub fn pack_panel(
         (Stored::U8 | Stored::I8, 8) => pack_8::<8>(source, flip, (k_len, cols), group, panel),
         _ => unreachable!("no kernel has this layout"),
     }
+    stats.add(source, signed, (k_len, cols));
+}
+
+/// Does the same for as many rows, from the first on, as there is special code for: whole k-groups. Returns how
+/// many.
+#[cfg(target_arch = "x86_64")]
+fn pack_front(
+    kernel: Ready,
+    stored: Stored,
+    (signed, convert): (bool, Convert),
+    (k_len, cols): (usize, usize),
+    source: Source<'_>,
+    panel: &mut [u8],
+    stats: &mut ColumnStats,
+) -> usize {
+    use crate::Isa;
+    use crate::x86::{pack, pack_zmm};
+    let narrower = matches!(kernel.isa, Isa::Scalar | Isa::Portable);
+    if narrower || stored == Stored::I16 || kernel.kr != 4 {
+        return 0;
+    }
+    let flip = if convert == Convert::Flip { 0x80 } else { 0 };
+    let (groups, runs, nr) = (k_len / 4, k_len / 32, kernel.nr);
+    assert!(nr.is_multiple_of(16));
+    // SAFETY: the witness shows the CPU to have AVX2, which all other instruction sets include. The caller found the source to hold
+    // `k_len` rows and `cols` columns, and the panel to hold them in k-groups of 4.
+    unsafe {
+        if source.col_stride == 1 && kernel.isa == Isa::Avx512Vnni {
+            match signed {
+                true => pack_zmm::interleave::<true>(source, flip, (groups, cols), nr, panel, stats),
+                false => pack_zmm::interleave::<false>(source, flip, (groups, cols), nr, panel, stats),
+            }
+            return 4 * groups;
+        }
+        match (source.col_stride, source.row_stride, signed) {
+            (1, _, true) => pack::interleave::<true>(source, flip, (groups, cols), nr, panel, stats),
+            (1, _, false) => pack::interleave::<false>(source, flip, (groups, cols), nr, panel, stats),
+            (_, 1, true) => pack::transpose::<true>(source, flip, (runs, cols), nr, panel, stats),
+            (_, 1, false) => pack::transpose::<false>(source, flip, (runs, cols), nr, panel, stats),
+            _ => return 0,
+        }
+    }
+    if source.col_stride == 1 { 4 * groups } else { 32 * runs }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn pack_front(
+    _: Ready,
+    _: Stored,
+    _: (bool, Convert),
+    _: (usize, usize),
+    _: Source<'_>,
+    _: &mut [u8],
+    _: &mut ColumnStats,
+) -> usize {
+    0
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
@@ -126,8 +213,12 @@ fn pack_16<const KR: usize>(
     }
 }
 
-/// One k-group after the other. Whole groups are interleaved from KR rows, or copied from columns,
-/// whichever of the two is contiguous; what is left goes element by element.
+/// k-groups that are packed from one column before the next one: of a column that is a slice these are a line
+/// or more of its cache lines, and what they become of NR columns stays in the first-level cache.
+const RUN: usize = 32;
+
+/// Whole groups are interleaved from KR rows, or copied from columns, whichever of the two is contiguous; what
+/// is left goes element by element. What pads columns is not written.
 #[inline(always)]
 fn pack_groups<T: Copy + Default, const KR: usize>(
     source: Source<'_>,
@@ -137,28 +228,35 @@ fn pack_groups<T: Copy + Default, const KR: usize>(
     panel: &mut [T],
 ) {
     let Source { bits, row_stride, col_stride } = source;
-    for (g, out) in panel.chunks_exact_mut(group).enumerate() {
-        let whole = (g + 1) * KR <= k_len;
-        let (cells, padding) = out.split_at_mut(cols * KR);
-        padding.fill(T::default());
-        if whole && col_stride == 1 {
+    let filled = cols * KR;
+    let slices = col_stride == 1 || row_stride == 1;
+    let whole = if slices { k_len / KR } else { 0 };
+    let (front, rest) = panel.split_at_mut(whole * group);
+    if col_stride == 1 {
+        for (g, out) in front.chunks_exact_mut(group).enumerate() {
             let rows: [&[u8]; KR] = core::array::from_fn(|r| &bits[(g * KR + r) * row_stride..][..cols]);
-            interleave(rows, &convert, cells);
-        } else if whole && row_stride == 1 {
-            for (j, cell) in cells.chunks_exact_mut(KR).enumerate() {
-                let column = &bits[j * col_stride + g * KR..][..KR];
-                for r in 0..KR {
-                    cell[r] = convert(column[r]);
+            interleave(rows, &convert, &mut out[..filled]);
+        }
+    } else {
+        for (run, out) in front.chunks_mut(RUN * group).enumerate() {
+            let len = out.len() / group * KR;
+            for j in 0..cols {
+                let column = &bits[j * col_stride + run * RUN * KR..][..len];
+                let cells = out[j * KR..].chunks_mut(group);
+                for (cell, values) in cells.zip(column.chunks_exact(KR)) {
+                    for (cell, value) in cell[..KR].iter_mut().zip(values) {
+                        *cell = convert(*value);
+                    }
                 }
             }
-        } else {
-            for (j, cell) in cells.chunks_exact_mut(KR).enumerate() {
-                for (r, cell) in cell.iter_mut().enumerate() {
-                    let k = g * KR + r;
-                    let inside = k < k_len;
-                    *cell =
-                        if inside { convert(bits[k * row_stride + j * col_stride]) } else { T::default() };
-                }
+        }
+    }
+    for (g, out) in rest.chunks_exact_mut(group).enumerate() {
+        for (j, cell) in out[..filled].chunks_exact_mut(KR).enumerate() {
+            for (r, cell) in cell.iter_mut().enumerate() {
+                let k = (whole + g) * KR + r;
+                let inside = k < k_len;
+                *cell = if inside { convert(bits[k * row_stride + j * col_stride]) } else { T::default() };
             }
         }
     }
@@ -192,8 +290,8 @@ fn interleave<T: Copy, const KR: usize>(rows: [&[u8]; KR], convert: &impl Fn(u8)
 /// the panel's first) `Σ max(w, 0) <= 128` and `Σ max(-w, 0) <= 128` for the stored values w: see
 /// `avx2_proven` for why that suffices.
 pub fn provable_steps(
-    kernel: &Kernel,
-    convert: Convert,
+    kernel: Ready,
+    signed: bool,
     (k_len, cols): (usize, usize),
     source: Source<'_>,
 ) -> usize {
@@ -214,7 +312,8 @@ pub fn provable_steps(
         let bits = source.bits.get(k * source.row_stride..).unwrap_or(&[]);
         let source = Source { bits, ..source };
         chunk.fill(0);
-        pack_panel(kernel, Stored::I8, convert, (rows, cols), source, &mut chunk[..bytes]);
+        let mut ignored = ColumnStats::NONE;
+        pack_panel(kernel, Stored::I8, signed, (rows, cols), source, &mut chunk[..bytes], &mut ignored);
         // A lane of 16 bits holds the sums of two neighbours.
         for lane in (0..group).step_by(2) {
             let mut sums: [(i32, i32); MAX_STEPS] = core::array::from_fn(|g| {
@@ -271,7 +370,8 @@ mod tests {
 
     fn steps(b: &[i8], k: usize, n: usize) -> usize {
         let source = Source { bits: bytemuck::cast_slice(b), row_stride: n, col_stride: 1 };
-        provable_steps(&KERNEL, Convert::Copy, (k, n), source)
+        let ready = KERNEL.ready(&crate::Features::detect()).expect("it needs nothing");
+        provable_steps(ready, true, (k, n), source)
     }
 
     /// The definition: every lane of every run.

@@ -15,6 +15,7 @@
 use crate::block::BlockMut;
 use crate::finish::{Fixed, Output, Rescale, Scaled};
 use crate::pack::{self, Convert, Source};
+use crate::stats::ColumnStats;
 use crate::{Kernel, MAX_NR, Outer, Product, Ready, Stored, Variant, rows};
 use bytemuck::cast_slice_mut;
 use core::fmt::{self, Write};
@@ -420,7 +421,7 @@ fn check(kernel: Ready, case: Case, arena: &mut [u8]) -> Result<(), Wrong> {
     if kernel.steps > 0 {
         case.fill_provable(&kernel, b);
     }
-    pack_b(&kernel, variant, case, b, panels);
+    pack_b(kernel, variant, case, b, panels);
     for (i, out) in strip.chunks_exact_mut(row_bytes.max(1)).enumerate() {
         let row = &a[i * lda..][..k];
         match variant.a {
@@ -516,19 +517,19 @@ fn run_into(
 }
 
 /// Packs B, and fills all padding with 0xFF.
-fn pack_b(kernel: &Kernel, variant: &Variant, case: Case, b: &[u8], panels: &mut [u8]) {
+fn pack_b(kernel: Ready, variant: &Variant, case: Case, b: &[u8], panels: &mut [u8]) {
     let Case { k, n, .. } = case;
     let panel_bytes = kernel.panel_bytes(k, variant.b).expect("cases are small");
     for (p, panel) in panels.chunks_exact_mut(panel_bytes.max(1)).enumerate() {
         let (left, cols) = (p * kernel.nr, kernel.nr.min(n - p * kernel.nr));
         let source = Source { bits: b.get(left..).unwrap_or(&[]), row_stride: n, col_stride: 1 };
-        let convert = Convert::new(case.b_signed, variant.b);
-        pack::pack_panel(kernel, variant.b, convert, (k, cols), source, panel);
+        let mut stats = ColumnStats::NONE;
+        pack::pack_panel(kernel, variant.b, case.b_signed, (k, cols), source, panel, &mut stats);
         for row in 0..k.next_multiple_of(kernel.kr) {
             for j in 0..kernel.nr {
                 if row >= k || j >= cols {
                     let size = variant.b.size();
-                    panel[pack::index(kernel, row, j) * size..][..size].fill(0xff);
+                    panel[pack::index(&kernel, row, j) * size..][..size].fill(0xff);
                 }
             }
         }

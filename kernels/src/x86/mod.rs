@@ -6,6 +6,8 @@ pub mod avx512_bw;
 pub mod avx512_vnni;
 pub mod avx_vnni;
 pub mod avx_vnni_int8;
+pub mod pack;
+pub mod pack_zmm;
 mod ymm;
 mod ymm_finish;
 mod zmm;

@@ -1,0 +1,162 @@
+//! Packing, and what it learns of columns, against their definitions, for every kernel that this CPU can run.
+
+use qgemm_kernels::pack::{self, Convert, Line, Source};
+use qgemm_kernels::stats::ColumnStats;
+use qgemm_kernels::{Features, Ready, TABLE, Variant};
+
+/// Numbers that look random (SplitMix64).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let x = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^ (x >> 31)
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        (self.next() % end as u64) as usize
+    }
+}
+
+fn ready() -> impl Iterator<Item = Ready> {
+    TABLE.iter().filter_map(|kernel| kernel.ready(&Features::detect()))
+}
+
+#[derive(Debug)]
+struct Case {
+    size: (usize, usize),
+    row_stride: usize,
+    col_stride: usize,
+    signed: bool,
+    bits: Vec<u8>,
+}
+
+impl Case {
+    /// B as it lies, transposed, or neither.
+    fn new(size @ (k, n): (usize, usize), layout: usize, signed: bool, random: &mut Random) -> Self {
+        let gap = random.below(3);
+        let (row_stride, col_stride) = match layout {
+            0 => (n + gap, 1),
+            1 => (1, k + gap),
+            _ => (2, 2 * k + gap),
+        };
+        // Not a byte more than there must be.
+        let len = if k * n == 0 { 0 } else { (k - 1) * row_stride + (n - 1) * col_stride + 1 };
+        // Now and then only the two extremes.
+        let extremes = random.below(4) == 0;
+        let (least, greatest) = if signed { (0x80, 0x7f) } else { (0, 0xff) };
+        let byte = |random: &mut Random| match random.next() as u8 {
+            byte if extremes && byte < 128 => least,
+            _ if extremes => greatest,
+            byte => byte,
+        };
+        let bits = (0..len).map(|_| byte(random)).collect();
+        Self { size, row_stride, col_stride, signed, bits }
+    }
+
+    fn value(&self, k: usize, j: usize) -> i16 {
+        let byte = self.bits[k * self.row_stride + j * self.col_stride];
+        if self.signed { i16::from(byte as i8) } else { i16::from(byte) }
+    }
+
+    fn source(&self) -> Source<'_> {
+        Source { bits: &self.bits, row_stride: self.row_stride, col_stride: self.col_stride }
+    }
+
+    fn check(&self, kernel: Ready, variant: &Variant) {
+        let (k_len, cols) = self.size;
+        let bytes = kernel.panel_bytes(k_len, variant.b).expect("cases are small");
+        let mut lines = vec![Line([0xee; 64]); bytes.div_ceil(64)];
+        let panel = &mut bytemuck::cast_slice_mut(&mut lines)[..bytes];
+        let mut stats = ColumnStats::NONE;
+        pack::pack_panel(kernel, variant.b, self.signed, self.size, self.source(), panel, &mut stats);
+
+        let shift = Convert::new(self.signed, variant.b).shift(self.signed) as i16;
+        for k in 0..k_len.next_multiple_of(kernel.kr) {
+            for j in 0..kernel.nr {
+                let inside = k < k_len && j < cols;
+                let want = if inside { self.value(k, j) + shift } else { 0 };
+                let got = pack::panel_value(&kernel, variant.b, panel, k, j);
+                assert_eq!(got, want, "{}: element {k}, {j} of {self:?}", kernel.name);
+            }
+        }
+        let mut want = ColumnStats::NONE;
+        for j in 0..cols {
+            let column = || (0..k_len).map(|k| self.value(k, j));
+            want.sum[j] = column().map(i32::from).sum();
+            want.abs[j] = column().map(|b| i32::from(b.abs())).sum();
+            want.least[j] = column().min().unwrap_or(i16::MAX);
+            want.greatest[j] = column().max().unwrap_or(i16::MIN);
+        }
+        assert_eq!(columns(&stats, cols), columns(&want, cols), "{}: {self:?}", kernel.name);
+    }
+}
+
+/// Those that there are.
+fn columns(stats: &ColumnStats, cols: usize) -> Vec<(i32, i32, i16, i16)> {
+    let ColumnStats { sum, abs, least, greatest } = stats;
+    (0..cols).map(|j| (sum[j], abs[j], least[j], greatest[j])).collect()
+}
+
+#[test]
+fn panels_and_stats_are_those_of_the_definition() {
+    let mut random = Random(1);
+    for kernel in ready() {
+        for variant in kernel.table_row().variants {
+            for round in 0..400 {
+                // Around k-groups, runs of them, and the vectors that hold columns.
+                let k = [0, 1, 3, 4, 5, 31, 32, 33, 64, 127, 128, 129, 300][random.below(13)];
+                let n = match round % 3 {
+                    0 => kernel.nr,
+                    _ => 1 + random.below(kernel.nr),
+                };
+                Case::new((k, n), random.below(3), random.next().is_multiple_of(2), &mut random)
+                    .check(kernel, variant);
+            }
+        }
+    }
+}
+
+#[test]
+fn sums_of_many_rows_of_extremes_are_exact() {
+    let k = 70_000;
+    for kernel in ready() {
+        let variant = &kernel.table_row().variants[0];
+        for (byte, signed) in [(0x80, true), (0x7f, true), (0xff, false), (0, false)] {
+            for layout in [0, 1] {
+                let mut case = Case::new((k, 3), layout, signed, &mut Random(2));
+                case.bits.fill(byte);
+                case.check(kernel, variant);
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_may_be_packed_in_parts() {
+    for kernel in ready() {
+        let (k, n) = (257, kernel.nr.min(13));
+        let variant = &kernel.table_row().variants[0];
+        for layout in 0..3 {
+            let case = Case::new((k, n), layout, true, &mut Random(3));
+            let bytes = kernel.panel_bytes(k, variant.b).expect("the case is small");
+            let mut lines = [(); 2].map(|()| vec![Line([0; 64]); bytes.div_ceil(64)]);
+            let [whole, parts] = &mut lines;
+            let (mut want, mut got) = (ColumnStats::NONE, ColumnStats::NONE);
+            let panel = &mut bytemuck::cast_slice_mut(whole)[..bytes];
+            pack::pack_panel(kernel, variant.b, true, (k, n), case.source(), panel, &mut want);
+            for start in (0..k).step_by(64) {
+                let rows = 64.min(k - start);
+                let from = kernel.panel_bytes(start, variant.b).expect("less than all");
+                let len = kernel.panel_bytes(rows, variant.b).expect("less than all");
+                let part = &mut bytemuck::cast_slice_mut(parts)[from..from + len];
+                let source = case.source().from_row(start);
+                pack::pack_panel(kernel, variant.b, true, (rows, n), source, part, &mut got);
+            }
+            assert!(whole.iter().zip(parts.iter()).all(|(x, y)| x.0 == y.0), "{} {layout}", kernel.name);
+            assert_eq!(columns(&want, n), columns(&got, n));
+        }
+    }
+}
