@@ -114,18 +114,19 @@ fn widen(part: &[u8], convert: Convert, at: Range<usize>, row: &mut [u8]) {
     rows::widen(part, convert, &mut row[at]);
 }
 
-/// The sum of row `i` of A.
-pub(crate) fn row_sum(call: &Call<'_>, i: usize) -> i64 {
+/// Adds to each of `sums` the sum of a row of A.
+pub(crate) fn add_row_sums(call: &Call<'_>, rows: Range<usize>, sums: &mut [i64]) {
     let a = &call.gemm.a;
     let signed = a.element_type() == ElementType::I8;
-    if let Some(row) = a.in_place().and_then(|bits| bits.row(i)) {
-        return rows::sum(row, signed);
+    if let Some(bits) = a.in_place() {
+        return rows::add_sums(bits.data_from_row(rows.start), bits.row_stride(), call.k, signed, sums);
     }
     let mut copied = [0; MAX_STEP];
-    let sum = |ks: Range<usize>| {
-        let copied = &mut copied[..ks.len()];
-        a.fill(i, ks, call.gemm.a_zero.at(i), copied);
-        rows::sum(copied, signed)
-    };
-    steps(a, 0..call.k).map(sum).sum()
+    for (i, sum) in rows.zip(sums) {
+        for ks in steps(a, 0..call.k) {
+            let copied = &mut copied[..ks.len()];
+            a.fill(i, ks, call.gemm.a_zero.at(i), copied);
+            rows::add_sums(copied, copied.len(), copied.len(), signed, std::slice::from_mut(sum));
+        }
+    }
 }

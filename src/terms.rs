@@ -46,8 +46,8 @@ impl RowTerms {
         let Self { zero, sum, narrow_zero, narrow_sum, added } = self;
         sum.clear();
         if way.row_sums {
-            let shift = way.shift.0 * call.k as i64;
-            sum.extend(block.clone().map(|i| strip::row_sum(call, i) + shift));
+            sum.resize(block.len(), way.shift.0 * call.k as i64);
+            strip::add_row_sums(call, block.clone(), sum);
         }
         let zeros = block.clone().map(|i| i64::from(call.gemm.a_zero.at(i)) + way.shift.0);
         if call.width != Width::Narrow {
@@ -61,16 +61,20 @@ impl RowTerms {
             narrow_zero.extend(zeros.map(|zero| zero as i32));
         }
         added.clear();
-        match call.gemm.b_zero {
-            ZeroPoint::PerTensor(zero) => {
-                let zero = zero.wrapping_add(way.shift.1 as i32);
-                added.extend(sum.iter().map(|sum| zero.wrapping_mul(*sum as i32).wrapping_neg()));
-            }
-            ZeroPoint::Each(_) => {
-                narrow_sum.clear();
-                narrow_sum.extend(sum.iter().map(|sum| *sum as i32));
-            }
-        }
+        let (factor, narrow) = match call.gemm.b_zero {
+            ZeroPoint::PerTensor(zero) => (zero.wrapping_add(way.shift.1 as i32).wrapping_neg(), added),
+            ZeroPoint::Each(_) => (1, narrow_sum),
+        };
+        narrow.resize(sum.len(), 0);
+        times(sum, factor, narrow);
+    }
+}
+
+/// `products = factor·sums`, modulo 2^32.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
+fn times(sums: &[i64], factor: i32, products: &mut [i32]) {
+    for (product, sum) in products.iter_mut().zip(sums) {
+        *product = factor.wrapping_mul(*sum as i32);
     }
 }
 

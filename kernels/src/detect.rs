@@ -106,7 +106,8 @@ macro_rules! has {
     }};
 }
 
-fn detected(isa: Isa) -> bool {
+/// Whether the CPU has `isa`.
+pub(crate) fn detected(isa: Isa) -> bool {
     match isa {
         Isa::Scalar | Isa::Portable => true,
         #[cfg(target_arch = "x86_64")]

@@ -563,9 +563,11 @@ impl Terms {
             b_zero: [0; MAX_NR],
             b_sum: [0; MAX_NR],
         };
+        let mut a_sums = [0; MAX_M];
+        rows::add_sums(a, lda, k, case.a_signed, &mut a_sums[..m]);
         for i in 0..m {
             t.a_zero[i] = case.a_zero(i) + a_shift;
-            t.a_sum[i] = rows::sum(&a[i * lda..][..k], case.a_signed) as i32 + a_shift * k as i32;
+            t.a_sum[i] = a_sums[i] as i32 + a_shift * k as i32;
         }
         for (l, j) in columns.enumerate() {
             t.b_zero[l] = case.b_zero(j) + b_shift;

@@ -8,6 +8,7 @@ pub mod avx_vnni;
 pub mod avx_vnni_int8;
 pub mod pack;
 pub mod pack_zmm;
+pub mod row_sums;
 mod ymm;
 mod ymm_finish;
 mod zmm;
