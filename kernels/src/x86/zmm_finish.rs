@@ -55,10 +55,10 @@ pub unsafe fn finish<const H: usize, const V: usize>(t: &Args<'_>, mut acc: [[__
             }
             Out::FixedBytes { c, stage } => {
                 // By way of memory, so that the accumulators' address is not taken.
-                let sums = acc;
+                let mut sums = acc;
                 match stage.away {
-                    false => fixed::<V, false>(t, sums.as_ptr().cast(), c, stage),
-                    true => fixed::<V, true>(t, sums.as_ptr().cast(), c, stage),
+                    false => fixed::<V, false>(t, sums.as_mut_ptr().cast(), c, stage),
+                    true => fixed::<V, true>(t, sums.as_mut_ptr().cast(), c, stage),
                 }
             }
             Out::Floats { c, stage: stage @ Scaled { row_scale: None, .. } } => {
@@ -176,8 +176,8 @@ impl Narrow {
     }
 }
 
-/// The fixed-point stage of a tile whose sums are rows of V vectors. A function of its own, not inlined: it
-/// would make every tile's code longer by half.
+/// The fixed-point stage of a tile whose sums are rows of V vectors, which it replaces. A function of its own,
+/// not inlined: it would make every tile's code longer by half.
 ///
 /// # Safety
 /// As [`finish`]; `sums` is valid for `t.rows` rows.
@@ -185,35 +185,42 @@ impl Narrow {
 #[target_feature(enable = "avx512f,avx512bw")]
 unsafe fn fixed<const V: usize, const AWAY: bool>(
     t: &Args<'_>,
-    sums: *const __m512i,
+    sums: *mut __m512i,
     c: *mut u8,
     stage: &Fixed<'_>,
 ) {
     // SAFETY: as in `finish`.
     unsafe {
-        let narrow = Narrow::new(stage.zero_point, stage.range, t.cols);
-        for i in 0..t.rows {
-            let mut y = [_mm512_setzero_si512(); 4];
-            for v in 0..V {
-                let load = |values: &[i32]| _mm512_loadu_si512(values.as_ptr().add(16 * v).cast());
-                let (m, nudge) = (load(stage.m), load(stage.nudge));
-                // Even lanes as they are, odd ones moved down: a product takes two lanes.
-                let odd = |x| _mm512_srli_epi64::<32>(x);
-                let sum = sums.add(i * V + v).read_unaligned();
-                let (mut even, mut other) = (_mm512_mul_epi32(sum, m), _mm512_mul_epi32(odd(sum), odd(m)));
+        // Down the columns, whose multipliers then stay in registers.
+        for v in 0..V {
+            let load = |values: &[i32]| _mm512_loadu_si512(values.as_ptr().add(16 * v).cast());
+            // Even lanes as they are, odd ones moved down: a product takes two lanes.
+            let odd = |x| _mm512_srli_epi64::<32>(x);
+            let (m, nudge, negative) = (load(stage.m), load(stage.nudge), load(stage.negative));
+            let (m_odd, nudge_odd) = (odd(m), odd(nudge));
+            let nudge_even = _mm512_maskz_mov_epi32(0x5555, nudge);
+            let (before, one) = (load(stage.before), load(stage.one));
+            for i in 0..t.rows {
+                let sum = sums.add(i * V + v);
+                let x = sum.read_unaligned();
+                let (mut even, mut other) = (_mm512_mul_epi32(x, m), _mm512_mul_epi32(odd(x), m_odd));
                 if AWAY {
                     even = _mm512_add_epi64(even, _mm512_srai_epi64::<63>(even));
                     other = _mm512_add_epi64(other, _mm512_srai_epi64::<63>(other));
                 }
-                let low_half = _mm512_maskz_mov_epi32(0x5555, nudge);
-                let even = _mm512_srli_epi64::<31>(_mm512_add_epi64(even, low_half));
-                let other = _mm512_slli_epi64::<1>(_mm512_add_epi64(other, odd(nudge)));
+                let even = _mm512_srli_epi64::<31>(_mm512_add_epi64(even, nudge_even));
+                let other = _mm512_slli_epi64::<1>(_mm512_add_epi64(other, nudge_odd));
                 let high = _mm512_mask_mov_epi32(even, 0xaaaa, other);
                 let below = _mm512_cmplt_epi32_mask(high, _mm512_setzero_si512());
-                let low = _mm512_mask_sub_epi32(high, below, high, load(stage.negative));
-                let one = load(stage.one);
-                y[v] =
-                    _mm512_srav_epi32(_mm512_add_epi32(_mm512_srav_epi32(low, load(stage.before)), one), one);
+                let low = _mm512_srav_epi32(_mm512_mask_sub_epi32(high, below, high, negative), before);
+                sum.write_unaligned(_mm512_srav_epi32(_mm512_add_epi32(low, one), one));
+            }
+        }
+        let narrow = Narrow::new(stage.zero_point, stage.range, t.cols);
+        for i in 0..t.rows {
+            let mut y = [_mm512_setzero_si512(); 4];
+            for v in 0..V {
+                y[v] = sums.add(i * V + v).read_unaligned();
             }
             narrow.store(y, c.add(i * t.ldc));
         }
