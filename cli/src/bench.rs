@@ -24,7 +24,8 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     kernel: Option<String>,
     /// What to measure, of: u8s8s32 s8s8s32 u8s8u8_zp s8s8s8_zp u8s8s32_dynb s8s8s32_dynb
-    /// u8s8u8_fixed s8s8s8_fixed pack f32_dynamic f32_dynamic_zp [default: the first four]
+    /// u8s8s32_bzp s8s8s32_bzp u8s8u8_fixed s8s8s8_fixed u8s8u8_far s8s8s8_far pack f32_dynamic
+    /// f32_dynamic_zp [default: the first four]
     #[arg(long, value_name = "V,...")]
     variants: Option<String>,
     /// Print CSV alone

@@ -19,10 +19,14 @@ pub enum Work {
     Sums,
     /// The same with B as it comes: packing is timed.
     SumsOfPlainB,
+    /// The same as `Sums` with a zero point of B, which takes sums of A's rows.
+    RowSums,
     /// To 8 bits, with a scale per column and zero points of A and of the output.
     Bytes,
     /// The same in integers: a multiplier per column, gemmlowp's rounding.
     FixedBytes,
+    /// The same as `Bytes` with a zero point of A such that exact sums leave 32 bits.
+    FarBytes,
     /// The packing of B alone.
     Pack,
     /// f32 in, each row quantized by the call (symmetrically to i8, or with a zero point to u8), f32 out, with
@@ -40,15 +44,19 @@ pub struct Variant {
     pub default: bool,
 }
 
-pub const VARIANTS: [Variant; 11] = [
+pub const VARIANTS: [Variant; 15] = [
     Variant { name: "u8s8s32", work: Work::Sums, a: U8, default: true },
     Variant { name: "s8s8s32", work: Work::Sums, a: I8, default: true },
     Variant { name: "u8s8u8_zp", work: Work::Bytes, a: U8, default: true },
     Variant { name: "s8s8s8_zp", work: Work::Bytes, a: I8, default: true },
     Variant { name: "u8s8s32_dynb", work: Work::SumsOfPlainB, a: U8, default: false },
     Variant { name: "s8s8s32_dynb", work: Work::SumsOfPlainB, a: I8, default: false },
+    Variant { name: "u8s8s32_bzp", work: Work::RowSums, a: U8, default: false },
+    Variant { name: "s8s8s32_bzp", work: Work::RowSums, a: I8, default: false },
     Variant { name: "u8s8u8_fixed", work: Work::FixedBytes, a: U8, default: false },
     Variant { name: "s8s8s8_fixed", work: Work::FixedBytes, a: I8, default: false },
+    Variant { name: "u8s8u8_far", work: Work::FarBytes, a: U8, default: false },
+    Variant { name: "s8s8s8_far", work: Work::FarBytes, a: I8, default: false },
     Variant { name: "pack", work: Work::Pack, a: U8, default: false },
     Variant { name: "f32_dynamic", work: Work::Floats, a: I8, default: false },
     Variant { name: "f32_dynamic_zp", work: Work::Floats, a: U8, default: false },
@@ -121,13 +129,19 @@ pub struct Measured {
     pub error: f64,
 }
 
-/// Zero points of A and of the output.
+/// Zero points of A and of an 8-bit output.
 fn zero_points(a: ElementType) -> (i32, i32) {
     match a {
         U8 => (131, 128),
         I8 => (7, -3),
     }
 }
+
+/// The zero point of A where sums are to leave 32 bits.
+const FAR: i32 = 1 << 20;
+
+/// The zero point of B where it has one.
+const B_ZERO: i32 = 5;
 
 /// Exact sums of some rows.
 pub struct Expected {
@@ -138,17 +152,23 @@ pub struct Expected {
 impl Variant {
     /// What the result has to be, before the output stage, whatever the kernel.
     pub fn expected(&self, operands: &Operands) -> Expected {
-        let bytes = matches!(self.work, Work::Bytes | Work::FixedBytes);
-        let zero = if bytes { zero_points(self.a).0 } else { 0 };
+        let zero = match self.work {
+            Work::Bytes | Work::FixedBytes => zero_points(self.a).0,
+            Work::FarBytes => FAR,
+            _ => 0,
+        };
+        let b_zero = if self.work == Work::RowSums { B_ZERO.into() } else { 0 };
         let k = operands.shape.k;
         fn less<T: Quantized>(row: &[T], zero: i32) -> Vec<i64> {
             row.iter().map(|a| i64::from(a.to_i32() - zero)).collect()
         }
         match (self.work, self.a) {
             (Work::Pack, _) => Expected { rows: Vec::new(), sums: Vec::new() },
-            (Work::Floats, _) => expected(operands, |i| self.quantized(&operands.floats[i * k..][..k])),
-            (_, U8) => expected(operands, |i| less(&operands.unsigned[i * k..][..k], zero)),
-            (_, I8) => expected(operands, |i| less(&operands.signed[i * k..][..k], zero)),
+            (Work::Floats, _) => {
+                expected(operands, b_zero, |i| self.quantized(&operands.floats[i * k..][..k]))
+            }
+            (_, U8) => expected(operands, b_zero, |i| less(&operands.unsigned[i * k..][..k], zero)),
+            (_, I8) => expected(operands, b_zero, |i| less(&operands.signed[i * k..][..k], zero)),
         }
     }
 
@@ -180,14 +200,22 @@ impl Variant {
         let (seconds, error) = match (self.work, self.a) {
             (Work::Pack, _) => time_pack(operands, &packed, dispatch, quick)?,
             (Work::Floats, _) => time_floats(self, operands, expected, &packed, quick)?,
-            (Work::Bytes, U8) => time_bytes(operands, &operands.unsigned, expected, &packed, quick, false)?,
-            (Work::Bytes, I8) => time_bytes(operands, &operands.signed, expected, &packed, quick, false)?,
-            (Work::FixedBytes, U8) => {
-                time_bytes(operands, &operands.unsigned, expected, &packed, quick, true)?
+            (Work::Bytes | Work::FixedBytes | Work::FarBytes, U8) => {
+                time_bytes(operands, &operands.unsigned, expected, &packed, quick, self.work)?
             }
-            (Work::FixedBytes, I8) => time_bytes(operands, &operands.signed, expected, &packed, quick, true)?,
+            (Work::Bytes | Work::FixedBytes | Work::FarBytes, I8) => {
+                time_bytes(operands, &operands.signed, expected, &packed, quick, self.work)?
+            }
             (Work::Sums, U8) => time_sums(operands, &operands.unsigned, expected, Gemm::new, &packed, quick)?,
             (Work::Sums, I8) => time_sums(operands, &operands.signed, expected, Gemm::new, &packed, quick)?,
+            (Work::RowSums, U8) => {
+                let product = |a, b| Gemm::new(a, b).b_zero(B_ZERO);
+                time_sums(operands, &operands.unsigned, expected, product, &packed, quick)?
+            }
+            (Work::RowSums, I8) => {
+                let product = |a, b| Gemm::new(a, b).b_zero(B_ZERO);
+                time_sums(operands, &operands.signed, expected, product, &packed, quick)?
+            }
             (Work::SumsOfPlainB, U8) => {
                 let b = operands.b()?;
                 time_sums(
@@ -217,7 +245,7 @@ impl Variant {
 }
 
 /// A few rows, or all if that is little work.
-fn expected(operands: &Operands, row: impl Fn(usize) -> Vec<i64>) -> Expected {
+fn expected(operands: &Operands, b_zero: i64, row: impl Fn(usize) -> Vec<i64>) -> Expected {
     let Shape { m, n, .. } = operands.shape;
     let mut rows = vec![0, m - 1, m / 2, m / 3];
     if m <= 128 && operands.shape.macs() < 2e8 {
@@ -226,7 +254,7 @@ fn expected(operands: &Operands, row: impl Fn(usize) -> Vec<i64>) -> Expected {
     let sums = rows.iter().map(|i| {
         let mut sums = vec![0i64; n];
         for (a, b) in row(*i).into_iter().zip(operands.b.chunks_exact(n)) {
-            sums.iter_mut().zip(b).for_each(|(sum, b)| *sum += a * i64::from(*b));
+            sums.iter_mut().zip(b).for_each(|(sum, b)| *sum += a * (i64::from(*b) - b_zero));
         }
         sums
     });
@@ -268,27 +296,28 @@ fn time_bytes<T: Quantized + Default + Into<f64>>(
     expected: &Expected,
     packed: &PackedB,
     quick: bool,
-    fixed: bool,
+    work: Work,
 ) -> Result<(f64, f64)> {
     let Shape { m, k, n } = operands.shape;
     let mut c: Vec<T> = zeros("--shapes", operands.shape, m.saturating_mul(n))?;
-    let (a_zero, zero) = zero_points(T::TYPE);
+    let fixed = work == Work::FixedBytes;
+    let (near, zero) = zero_points(T::TYPE);
+    // Sums are larger by as much; outputs spread as those of the others do.
+    let (a_zero, less) = if work == Work::FarBytes { (FAR, 74.0 / FAR as f32) } else { (near, 1.0) };
+    let scales: Vec<f32> = operands.scales.iter().map(|scale| scale * less).collect();
     let product = Gemm::new(MatRef::row_major(a, m, k)?, packed).a_zero(a_zero);
-    let multipliers = operands
-        .scales
-        .iter()
-        .map(|&scale| Multiplier::from_real(scale.into()))
-        .collect::<Result<Vec<_>, _>>()?;
+    let multipliers =
+        scales.iter().map(|&scale| Multiplier::from_real(scale.into())).collect::<Result<Vec<_>, _>>()?;
     let output = match fixed {
         true => Requantize::fixed_point(&multipliers, Rounding::Gemmlowp, zero)?,
-        false => Requantize::new(&operands.scales, zero)?,
+        false => Requantize::new(&scales, zero)?,
     };
     let seconds = best_time(quick, || product.run_requantized(MatMut::row_major(&mut c, m, n)?, &output))?;
     let (lo, hi) = T::TYPE.range();
     let value = |sum: i64, j: usize| {
         let rounded = match fixed {
             true => multipliers[j].apply(sum as i32, Rounding::Gemmlowp),
-            false => (sum as f32 * operands.scales[j]).round_ties_even() as i64,
+            false => (sum as f32 * scales[j]).round_ties_even() as i64,
         };
         (rounded + i64::from(zero)).clamp(lo.into(), hi.into()) as f64
     };
