@@ -7,7 +7,7 @@ use crate::scratch::{Buffers, Scratch};
 use crate::sink::{Part, Sink};
 use crate::store;
 use crate::strip::Strip;
-use crate::terms::{self, Added, ColumnTerms, NOTHING, RowTerms, WideTerms};
+use crate::terms::{Added, ColumnTerms, NOTHING, RealTerms, RowTerms, WideTerms};
 use crate::width::Width;
 use qgemm_kernels::block::BlockMut;
 use qgemm_kernels::finish::Output;
@@ -37,16 +37,15 @@ pub(crate) fn region(
             let (rows, top) = (block.clone(), ic - rows.start);
             let band = Band { call, way, rows, top, panels: panels.clone(), terms };
             let Buffers { strip, column_terms, sums, wide } = &mut scratch.buffers;
-            if call.width == Width::Narrow && call.plan.kc >= call.k {
-                band.whole_k(&mut sink, strip, column_terms);
+            if call.width != Width::Wide && call.plan.kc >= call.k {
+                band.whole_k(&mut sink, strip, column_terms, sums);
                 continue;
             }
             for jc in panels.clone().step_by(call.plan.nc) {
                 let some = jc..panels.end.min(jc + call.plan.nc);
                 match call.width {
-                    Width::Narrow => band.split_k(some, &mut sink, strip, column_terms, sums),
-                    Width::Corrected => band.split_k_corrected(some, &mut sink, strip, sums),
                     Width::Wide => band.split_k_wide(some, &mut sink, strip, wide),
+                    _ => band.split_k(some, &mut sink, strip, column_terms, sums),
                 }
             }
         }
@@ -67,6 +66,10 @@ struct Band<'a> {
     terms: &'a RowTerms,
 }
 
+/// Tiles whose sums are finished together where they go through scratch: they stay in the first-level cache, and
+/// calls are few.
+const TILES: usize = 8;
+
 /// The columns of a panel.
 struct Columns {
     /// In B.
@@ -83,28 +86,60 @@ struct PanelRows<'a> {
 }
 
 impl Band<'_> {
-    /// K in one block: each tile is finished as soon as it is summed.
-    fn whole_k(&self, sink: &mut Sink<'_, '_>, strip: &mut Vec<Line>, terms: &mut ColumnTerms) {
+    /// K in one block: tiles are finished as soon as they are summed.
+    fn whole_k(
+        &self,
+        sink: &mut Sink<'_, '_>,
+        strip: &mut Vec<Line>,
+        terms: &mut ColumnTerms,
+        sums: &mut Vec<i32>,
+    ) {
         let call = self.call;
-        let nr = call.nr;
+        let (m, nr) = (self.rows.len(), call.nr);
         let a = self.strip(0..call.k, strip);
+        let step = m.min(TILES * call.mr);
         for (jr, panel) in self.panels(self.panels.clone()) {
             let columns = self.columns(jr);
-            let added = terms.added(call, self.way, columns.range.clone(), self.terms);
             let b = PanelRows { panel, bytes: call.b.panel_rows(panel, 0..call.k) };
-            let all = &self.part(0..self.rows.len(), &columns);
             let stage = Stage::new(sink, columns.range.clone());
-            if epilogue::with_output(sink, &stage, all, panel.kernel.fused, |output| {
-                self.multiply(0..self.rows.len(), a, b, added, output);
-            }) {
+            let (added, real) = match call.width {
+                Width::Narrow => (terms.added(call, self.way, columns.range.clone(), self.terms), None),
+                _ => (NOTHING, Some(RealTerms::new(call, self.way, columns.range.clone(), self.terms))),
+            };
+            let fused = panel.kernel.fused;
+            if real.is_none()
+                && epilogue::with_output(sink, &stage, &self.part(0..m, &columns), fused, |output| {
+                    self.multiply(0..m, a, b, added, output);
+                })
+            {
                 continue;
             }
-            let mut sums = [0; MAX_MR * MAX_NR];
-            for ir in self.tiles() {
-                let c = &mut tile(&mut sums, ir.len(), columns.range.len(), nr);
-                self.multiply(ir.clone(), a, b, added, Output::Sums { c, accumulate: false });
-                store::store(&sums, nr, &stage, sink, &self.part(ir, &columns));
+            sums.resize(sums.len().max(step * nr), 0);
+            for start in (0..m).step_by(step) {
+                let rows = start..m.min(start + step);
+                let c = &mut tile(sums, rows.len(), columns.range.len(), nr);
+                self.multiply(rows.clone(), a, b, added, Output::Sums { c, accumulate: false });
+                self.store(sums, &stage, real.as_ref(), rows, &columns, sink);
             }
+        }
+    }
+
+    /// Finishes the sums of some rows and a panel.
+    fn store(
+        &self,
+        sums: &[i32],
+        stage: &Stage,
+        real: Option<&RealTerms<'_>>,
+        rows: Range<usize>,
+        columns: &Columns,
+        sink: &mut Sink<'_, '_>,
+    ) {
+        let part = self.part(rows.clone(), columns);
+        match real {
+            Some(terms) => {
+                store::store_corrected(sums, self.call.nr, (terms, rows.start), stage, sink, &part);
+            }
+            None => store::store(sums, self.call.nr, stage, sink, &part),
         }
     }
 
@@ -126,9 +161,9 @@ impl Band<'_> {
             for (jr, panel) in self.panels(panels.clone()) {
                 let sums = &mut sums[(jr - panels.start) * m * nr..][..m * nr];
                 let columns = self.columns(jr);
-                let added = match first {
-                    true => terms.added(call, self.way, columns.range.clone(), self.terms),
-                    false => NOTHING,
+                let added = match call.width {
+                    Width::Narrow if first => terms.added(call, self.way, columns.range.clone(), self.terms),
+                    _ => NOTHING,
                 };
                 let b = PanelRows { panel, bytes: call.b.panel_rows(panel, ks.clone()) };
                 let (mut c, accumulate) = match self.direct(sink, &columns) {
@@ -143,42 +178,9 @@ impl Band<'_> {
             let columns = self.columns(jr);
             if self.direct(sink, &columns).is_none() {
                 let stage = Stage::new(sink, columns.range.clone());
-                store::store(sums, nr, &stage, sink, &self.part(0..m, &columns));
-            }
-        }
-    }
-
-    /// The same where terms take 64 bits: each tile of 32-bit sums is widened as it is finished.
-    fn split_k_corrected(
-        &self,
-        panels: Range<usize>,
-        sink: &mut Sink<'_, '_>,
-        strip: &mut Vec<Line>,
-        sums: &mut Vec<i32>,
-    ) {
-        let call = self.call;
-        let (m, nr) = (self.rows.len(), call.nr);
-        sums.resize(m * nr * panels.len(), 0);
-        for ks in self.k_blocks() {
-            let a = self.strip(ks.clone(), strip);
-            for (jr, panel) in self.panels(panels.clone()) {
-                let sums = &mut sums[(jr - panels.start) * m * nr..][..m * nr];
-                let columns = self.columns(jr);
-                let b = PanelRows { panel, bytes: call.b.panel_rows(panel, ks.clone()) };
-                let (c, accumulate) = (&mut tile(sums, m, columns.range.len(), nr), ks.start > 0);
-                self.multiply(0..m, a, b, NOTHING, Output::Sums { c, accumulate });
-                if ks.end < call.k {
-                    continue;
-                }
-                let stage = Stage::new(sink, columns.range.clone());
-                let terms = WideTerms::new(call, self.way, columns.range.clone());
-                let mut wide = [0; MAX_MR * MAX_NR];
-                for ir in self.tiles() {
-                    let wide = &mut wide[..ir.len() * nr];
-                    terms::widen(&sums[ir.start * nr..], wide);
-                    terms.add(self.terms, ir.clone(), wide, nr);
-                    store::store_wide(wide, nr, &stage, sink, &self.part(ir, &columns));
-                }
+                let real = (call.width == Width::Corrected)
+                    .then(|| RealTerms::new(call, self.way, columns.range.clone(), self.terms));
+                self.store(sums, &stage, real.as_ref(), 0..m, &columns, sink);
             }
         }
     }

@@ -11,7 +11,7 @@ use crate::element::ElementType;
 use crate::epilogue::{Fixed, Real, Rescale, Stage};
 use crate::output::Residual;
 use crate::sink::{Part, Sink};
-use crate::terms::PerColumn;
+use crate::terms::{PerColumn, RealTerms};
 use multiversion::multiversion;
 use qgemm_kernels::MAX_NR;
 use qgemm_kernels::block::BlockMut;
@@ -48,6 +48,26 @@ impl Sum for i32 {
     }
 }
 
+impl Sum for f64 {
+    #[inline(always)]
+    fn to_f32(self) -> f32 {
+        self as f32
+    }
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
+        self
+    }
+    #[inline(always)]
+    fn to_i32(self) -> i32 {
+        self as i64 as i32
+    }
+    #[inline(always)]
+    fn saturate(self) -> i32 {
+        let x = self.clamp(i32::MIN.into(), i32::MAX.into());
+        (x + ROUND_F64).to_bits() as i32
+    }
+}
+
 impl Sum for i64 {
     #[inline(always)]
     fn to_f32(self) -> f32 {
@@ -70,24 +90,50 @@ impl Sum for i64 {
 /// Stores finished sums, in rows of `ld`, to a part of `sink`.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
 pub(crate) fn store(sums: &[i32], ld: usize, stage: &Stage, sink: &mut Sink<'_, '_>, part: &Part) {
-    store_sums(sums, ld, stage, sink, part);
+    store_sums(sums, ld, |_| |_, sum| sum, stage, sink, part);
 }
 
 /// [`store`] from 64-bit sums.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
 pub(crate) fn store_wide(sums: &[i64], ld: usize, stage: &Stage, sink: &mut Sink<'_, '_>, part: &Part) {
-    store_sums(sums, ld, stage, sink, part);
+    store_sums(sums, ld, |_| |_, sum| sum, stage, sink, part);
 }
 
+/// [`store`] from sums of stored products, to which terms are yet to be added; row `top` of those is the part's
+/// first.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
+pub(crate) fn store_corrected(
+    sums: &[i32],
+    ld: usize,
+    (terms, top): (&RealTerms<'_>, usize),
+    stage: &Stage,
+    sink: &mut Sink<'_, '_>,
+    part: &Part,
+) {
+    match terms.outer() {
+        false => store_sums(sums, ld, |i| terms.finish::<false>(top + i), stage, sink, part),
+        true => store_sums(sums, ld, |i| terms.finish::<true>(top + i), stage, sink, part),
+    }
+}
+
+/// `exact(i)(j, sums[i][j])` is what is to be stored.
 #[inline(always)]
-fn store_sums<T: Sum>(sums: &[T], ld: usize, stage: &Stage, sink: &mut Sink<'_, '_>, part: &Part) {
+fn store_sums<T: Copy, S: Sum, E: Fn(usize, T) -> S>(
+    sums: &[T],
+    ld: usize,
+    exact: impl Fn(usize) -> E,
+    stage: &Stage,
+    sink: &mut Sink<'_, '_>,
+    part: &Part,
+) {
     match (sink, stage) {
         (Sink::I32 { c, .. }, Stage::I32 { accumulate }) => {
             let mut c = part.of(c);
             for i in 0..c.rows() {
+                let exact = exact(i);
                 for j in 0..c.cols() {
                     let c = c.get_mut(i, j).expect("the part has this shape");
-                    *c = if *accumulate { *c } else { 0 }.wrapping_add(sums[i * ld + j].to_i32());
+                    *c = if *accumulate { *c } else { 0 }.wrapping_add(exact(j, sums[i * ld + j]).to_i32());
                 }
             }
         }
@@ -95,13 +141,13 @@ fn store_sums<T: Sum>(sums: &[T], ld: usize, stage: &Stage, sink: &mut Sink<'_, 
             let (rows, mut c) = (output.row_scale(part), part.of(c));
             match &output.residual {
                 None => each_row(sums, ld, &mut c, |i| {
-                    let row = factor(rows, i);
-                    move |j, sum: T| round(sum.to_f32() * (row * p.scale[j]), p)
+                    let (row, exact) = (factor(rows, i), exact(i));
+                    move |j, sum| round(exact(j, sum).to_f32() * (row * p.scale[j]), p)
                 }),
                 Some(residual) => each_row(sums, ld, &mut c, |i| {
-                    let row = factor(rows, i);
+                    let (row, exact) = (factor(rows, i), exact(i));
                     let added = residual_row(residual, part.rows.start + i, part.columns.clone());
-                    move |j, sum: T| round(sum.to_f32() * (row * p.scale[j]) + added[j], p)
+                    move |j, sum| round(exact(j, sum).to_f32() * (row * p.scale[j]) + added[j], p)
                 }),
             }
             if let Some(table) = output.table {
@@ -110,14 +156,22 @@ fn store_sums<T: Sum>(sums: &[T], ld: usize, stage: &Stage, sink: &mut Sink<'_, 
         }
         (Sink::Bytes { c, output }, Stage::Fixed(p)) => {
             let mut c = part.of(c);
-            store_fixed(sums, ld, p, &mut c);
+            match (p.any_left, p.away) {
+                (false, false) => store_fixed::<false, false, _, _, _>(sums, ld, exact, p, &mut c),
+                (false, true) => store_fixed::<false, true, _, _, _>(sums, ld, exact, p, &mut c),
+                (true, false) => store_fixed::<true, false, _, _, _>(sums, ld, exact, p, &mut c),
+                (true, true) => store_fixed::<true, true, _, _, _>(sums, ld, exact, p, &mut c),
+            }
             if let Some(table) = output.table {
                 look_up(&mut c, table);
             }
         }
         (Sink::Bytes { c, output }, Stage::Real(p)) => {
             let mut c = part.of(c);
-            each_row(sums, ld, &mut c, |_| move |j, sum: T| half_away(sum.to_f64() * p.factor[j], p));
+            each_row(sums, ld, &mut c, |i| {
+                let exact = exact(i);
+                move |j, sum| half_away(exact(j, sum).to_f64() * p.factor[j], p)
+            });
             if let Some(table) = output.table {
                 look_up(&mut c, table);
             }
@@ -125,9 +179,9 @@ fn store_sums<T: Sum>(sums: &[T], ld: usize, stage: &Stage, sink: &mut Sink<'_, 
         (Sink::F32 { c, output }, Stage::F32 { scale, bias, clamp: (lo, hi) }) => {
             let rows = output.scale.rows(part.rows.clone());
             each_row(sums, ld, &mut part.of(c), |i| {
-                let row = factor(rows, i);
-                move |j, sum: T| {
-                    let y = sum.to_f32() * (row * scale[j]) + bias[j];
+                let (row, exact) = (factor(rows, i), exact(i));
+                move |j, sum| {
+                    let y = exact(j, sum).to_f32() * (row * scale[j]) + bias[j];
                     let y = if y < *lo { *lo } else { y };
                     if y > *hi { *hi } else { y }
                 }
@@ -201,19 +255,17 @@ pub(crate) fn look_up(c: &mut BlockMut<'_, u8>, table: &[u8; 256]) {
 }
 
 #[inline(always)]
-fn store_fixed<T: Sum>(sums: &[T], ld: usize, p: &Fixed, c: &mut BlockMut<'_, u8>) {
-    match (p.any_left, p.away) {
-        (false, false) => {
-            each_row(sums, ld, c, |_| move |j, sum: T| fixed::<false, false>(sum.saturate(), j, p))
-        }
-        (false, true) => {
-            each_row(sums, ld, c, |_| move |j, sum: T| fixed::<false, true>(sum.saturate(), j, p))
-        }
-        (true, false) => {
-            each_row(sums, ld, c, |_| move |j, sum: T| fixed::<true, false>(sum.saturate(), j, p))
-        }
-        (true, true) => each_row(sums, ld, c, |_| move |j, sum: T| fixed::<true, true>(sum.saturate(), j, p)),
-    }
+fn store_fixed<const LEFT: bool, const AWAY: bool, T: Copy, S: Sum, E: Fn(usize, T) -> S>(
+    sums: &[T],
+    ld: usize,
+    exact: impl Fn(usize) -> E,
+    p: &Fixed,
+    c: &mut BlockMut<'_, u8>,
+) {
+    each_row(sums, ld, c, |i| {
+        let exact = exact(i);
+        move |j, sum| fixed::<LEFT, AWAY>(exact(j, sum).saturate(), j, p)
+    });
 }
 
 /// The definition is at [`Fixed`]. No step overflows: `high` is from 1 - 2^31, or -2^31 where nothing is
@@ -238,7 +290,7 @@ const LANES: usize = 8;
 
 /// `c[i][j] = f(i)(j, sums[i][j])`, for whole groups of [`LANES`] columns at a time.
 #[inline(always)]
-fn each_row<T: Sum, O: Copy + Default, F: Fn(usize, T) -> O>(
+fn each_row<T: Copy, O: Copy + Default, F: Fn(usize, T) -> O>(
     sums: &[T],
     ld: usize,
     c: &mut BlockMut<'_, O>,
@@ -269,7 +321,7 @@ fn each_row<T: Sum, O: Copy + Default, F: Fn(usize, T) -> O>(
 
 /// `out[j] = f(j, sums[j])`: 16 at a time, then 8.
 #[inline(always)]
-fn apply<T: Sum, O>(sums: &[T], out: &mut [O], f: &impl Fn(usize, T) -> O) {
+fn apply<T: Copy, O>(sums: &[T], out: &mut [O], f: &impl Fn(usize, T) -> O) {
     let len = sums.len().min(MAX_NR);
     let wide = len / 16 * 16;
     for start in (0..wide).step_by(16) {

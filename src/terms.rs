@@ -12,7 +12,7 @@
 //! (`-zb'·Σa`) and a value per column, which the kernel adds together with the bias. With a zero point per
 //! row or per column they are outer products of two vectors, which the kernel takes off.
 //! All of that holds modulo 2^32, and is computed so, in i32; where the sum itself may exceed 32 bits,
-//! [`WideTerms`] does it in 64 instead.
+//! [`RealTerms`] does it in f64, if that is exact (see `width`), else [`WideTerms`] in i64.
 
 use crate::driver::{Call, Way};
 use crate::gemm::ZeroPoint;
@@ -247,10 +247,38 @@ fn take_off_wide(row: &mut [i64], terms: &PerColumn<i64>, factor: i64) {
     }
 }
 
-/// Sums of 32 bits as 64.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
-pub(crate) fn widen(sums: &[i32], wide: &mut [i64]) {
-    for (wide, sum) in wide.iter_mut().zip(sums) {
-        *wide = i64::from(*sum);
+/// The same in f64, where every sum on the way is exact: see `width`.
+pub(crate) struct RealTerms<'a> {
+    added: PerColumn<f64>,
+    zero: PerColumn<f64>,
+    sum: PerColumn<f64>,
+    each_row: bool,
+    outer: bool,
+    rows: &'a RowTerms,
+}
+
+impl<'a> RealTerms<'a> {
+    pub(crate) fn new(call: &Call<'_>, way: &Way, columns: Range<usize>, rows: &'a RowTerms) -> Self {
+        let WideTerms { added, zero, sum, each_row, .. } = WideTerms::new(call, way, columns);
+        let [added, zero, sum] = [added, zero, sum].map(|terms| terms.map(|term| term as f64));
+        let outer = each_row || matches!(call.gemm.b_zero, ZeroPoint::Each(_));
+        Self { added, zero, sum, each_row, outer, rows }
+    }
+
+    /// Whether rows or columns have zero points of their own. Else a row adds one value to all its columns.
+    pub(crate) fn outer(&self) -> bool {
+        self.outer
+    }
+
+    /// The sums of a row of the band, finished: where `outer`, by its products.
+    #[inline(always)]
+    pub(crate) fn finish<const OUTER: bool>(&self, i: usize) -> impl Fn(usize, i32) -> f64 {
+        let zero = if self.each_row { self.rows.zero[i] as f64 } else { 0.0 };
+        let sum = self.rows.sum[i] as f64;
+        let row = if OUTER { 0.0 } else { -(sum * self.zero[0]) };
+        move |j, x| {
+            let x = f64::from(x) + self.added[j];
+            if OUTER { x - zero * self.sum[j] - sum * self.zero[j] } else { x + row }
+        }
     }
 }

@@ -11,7 +11,15 @@
 //!
 //! Where that bound does not hold, the sums of stored products by themselves may still fit, which
 //! `K · max|a| · max|b|` bounds: for u8 by i8 up to K = 65,793, for u8 by u8 33,025, for i8 by i8 131,071. Then
-//! 64 bits are needed only to add what zero points and bias contribute, once per element.
+//! more bits are needed only to add what zero points and bias contribute (see `terms`), once per element: those
+//! of f64, which holds every integer up to 2^53, where no partial sum can exceed that:
+//!
+//! ```text
+//! 2^31 + 2^31 + max|za'| · (max Σ|b| + K·max|zb|) + max|zb'| · K · 255
+//! ```
+//!
+//! bounds the sum of products, the bias, and the terms of the zero points of A and of B. Each is an integer, and
+//! so is every product and sum on the way.
 
 use crate::Error;
 use crate::columns::Columns;
@@ -23,9 +31,9 @@ use crate::packed::PackedB;
 pub(crate) enum Width {
     /// `acc + bias` fits i32.
     Narrow,
-    /// It may not, but the sum of stored products does.
+    /// It may not, but the sum of stored products does, and f64 holds it with all that is added.
     Corrected,
-    /// Neither may.
+    /// It takes i64.
     Wide,
 }
 
@@ -34,6 +42,15 @@ fn products_fit(k: usize, a: (i64, i64), b: (i64, i64)) -> bool {
     let far = |(lo, hi): (i64, i64)| u128::from(lo.unsigned_abs().max(hi.unsigned_abs()));
     // Far below 2^128: k < 2^64, and stored values are of 8 bits.
     k as u128 * far(a) * far(b) <= i32::MAX as u128
+}
+
+/// Whether f64 holds the sum of any K products that fit i32, the bias and the terms of the zero points exactly,
+/// however they are added up. `zero_a` and `zero_b` are the greatest magnitudes of zero points of stored values,
+/// `sum_b` that of a column's sum of B less its zero point.
+fn terms_fit(k: usize, zero_a: u64, zero_b: u64, sum_b: u128) -> bool {
+    // Far below 2^128: `products_fit` bounds k.
+    let (a, b) = (u128::from(zero_a) * sum_b, u128::from(zero_b) * k as u128 * 255);
+    (1 << 32) + a + b <= 1 << f64::MANTISSA_DIGITS
 }
 
 /// The greatest |x - z| for x in [lo, hi] and z in the range of the zero points.
@@ -78,11 +95,18 @@ pub(crate) fn decide(gemm: &Gemm<'_>, b: &PackedB, mut shifts: impl Iterator<Ite
     }
     let stored = |(lo, hi): (i32, i32), shift: i64| (i64::from(lo) + shift, i64::from(hi) + shift);
     let (a, k) = (gemm.a.element_type().range(), gemm.a.cols());
+    let far = |zero: &ZeroPoint<'_>, shift: i64| {
+        let (lo, hi) = zero.min_max();
+        (i64::from(lo) + shift).unsigned_abs().max((i64::from(hi) + shift).unsigned_abs())
+    };
+    let sum_b = u128::from(b.columns().all.0) + k as u128 * u128::from(far(&gemm.b_zero, 0));
     // Without products there is nothing for a kernel to do.
-    let raw = k > 0
-        && shifts
-            .all(|(to_a, to_b)| products_fit(k, stored(a, to_a), stored(b.element_type().range(), to_b)));
-    if raw { Width::Corrected } else { Width::Wide }
+    let corrected = k > 0
+        && shifts.all(|(to_a, to_b)| {
+            products_fit(k, stored(a, to_a), stored(b.element_type().range(), to_b))
+                && terms_fit(k, far(&gemm.a_zero, to_a), far(&gemm.b_zero, to_b), sum_b)
+        });
+    if corrected { Width::Corrected } else { Width::Wide }
 }
 
 /// Whether the exact sums all fit i32.
@@ -142,6 +166,25 @@ mod tests {
         assert_eq!(width(131_072, I8, 1, i32::MIN, 0, 0), Wide);
         assert_eq!(width(0, I8, 1, i32::MIN, 0, i32::MIN), Wide);
         assert_eq!(width(1, I8, 1, -(i32::MAX - 127), 0, 0), Narrow);
+    }
+
+    #[test]
+    fn terms_fit_up_to_the_exact_bound() {
+        const MOST: u128 = (1 << 53) - (1 << 32);
+        let f64_holds = |x: u128| x as f64 as u128 == x && (x - 1) as f64 as u128 == x - 1;
+        assert!(f64_holds(MOST + (1 << 32)) && !f64_holds(MOST + (1 << 32) + 2));
+        for sum_b in [1, 2, 255, 768 * 128, 131_071 * 128, 1 << 40] {
+            let last = (MOST / sum_b) as u64;
+            assert!(terms_fit(1, last, 0, sum_b) && !terms_fit(1, last + 1, 0, sum_b), "{sum_b}");
+        }
+        for k in [1, 768, 33_025, 131_071] {
+            let last = (MOST / (k as u128 * 255)) as u64;
+            assert!(terms_fit(k, 0, last, 0) && !terms_fit(k, 0, last + 1, 0), "{k}");
+            assert!(!terms_fit(k, 1, last, MOST));
+        }
+        // Zero points of both that are far out: of 20 bits each, then of 25.
+        assert_eq!(width(4096, ElementType::U8, 1, 1 << 20, 1 << 20, 0), Width::Corrected);
+        assert_eq!(width(4096, ElementType::U8, 1, 1 << 24, 1 << 24, 0), Width::Wide);
     }
 
     #[test]
