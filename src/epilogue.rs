@@ -6,10 +6,10 @@ use crate::fixed::{Multipliers, Rounding};
 use crate::output::Scaling;
 use crate::scale::Scale;
 use crate::sink::{Bytes, Part, Sink};
-use crate::store;
 use crate::terms::PerColumn;
 use qgemm_kernels::MAX_NR;
 use qgemm_kernels::finish::{self, Output};
+use qgemm_kernels::table::look_up;
 use std::ops::Range;
 
 /// The output stage of one panel's columns.
@@ -181,7 +181,7 @@ pub(crate) fn with_output(
             let mut c = part.of(c);
             run(Output::Bytes { c: &mut c, stage });
             if let Some(table) = output.table {
-                store::look_up(&mut c, table);
+                look_up(&mut c, table);
             }
         }
         (Sink::Bytes { c, output }, Stage::Fixed(p))
@@ -196,7 +196,7 @@ pub(crate) fn with_output(
             let mut c = part.of(c);
             run(Output::FixedBytes { c: &mut c, stage });
             if let Some(table) = output.table {
-                store::look_up(&mut c, table);
+                look_up(&mut c, table);
             }
         }
         (Sink::F32 { c, output }, Stage::F32 { scale, bias, clamp }) if fused && c.rows_are_slices() => {

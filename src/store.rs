@@ -15,6 +15,7 @@ use crate::terms::{PerColumn, RealTerms};
 use multiversion::multiversion;
 use qgemm_kernels::MAX_NR;
 use qgemm_kernels::block::BlockMut;
+use qgemm_kernels::table::look_up;
 use std::ops::Range;
 
 /// A finished sum, of either width.
@@ -237,21 +238,6 @@ fn residual_row(residual: &Residual<'_>, i: usize, columns: Range<usize>) -> Per
         None => columns.zip(&mut added).for_each(|(j, added)| *added = residual.at(i, j)),
     }
     added
-}
-
-/// Replaces bytes by a table's.
-pub(crate) fn look_up(c: &mut BlockMut<'_, u8>, table: &[u8; 256]) {
-    for i in 0..c.rows() {
-        match c.row_mut(i) {
-            Some(row) => row.iter_mut().for_each(|byte| *byte = table[usize::from(*byte)]),
-            None => {
-                for j in 0..c.cols() {
-                    let byte = c.get_mut(i, j).expect("the block has this shape");
-                    *byte = table[usize::from(*byte)];
-                }
-            }
-        }
-    }
 }
 
 #[inline(always)]

@@ -132,6 +132,12 @@ pub(crate) fn detected(isa: Isa) -> bool {
     }
 }
 
+/// Whether the CPU has AVX-512 VBMI, next to F and BW.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn vbmi() -> bool {
+    has!("avx512f" "avx512bw" "avx512vbmi")
+}
+
 /// Sizes of the data caches in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caches {

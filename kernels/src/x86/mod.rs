@@ -6,6 +6,7 @@ pub mod avx512_bw;
 pub mod avx512_vnni;
 pub mod avx_vnni;
 pub mod avx_vnni_int8;
+pub mod look_up;
 pub mod pack;
 pub mod pack_zmm;
 pub mod row_sums;
