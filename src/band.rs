@@ -21,7 +21,7 @@ pub(crate) fn region(
     call: &Call<'_>,
     rows: Range<usize>,
     panels: Range<usize>,
-    mut sink: Sink<'_, '_>,
+    sink: &mut Sink<'_, '_>,
     scratch: &mut Scratch,
 ) {
     let mut ic = rows.start;
@@ -38,14 +38,14 @@ pub(crate) fn region(
             let band = Band { call, way, rows, top, panels: panels.clone(), terms };
             let Buffers { strip, column_terms, sums, wide } = &mut scratch.buffers;
             if call.width != Width::Wide && call.plan.kc >= call.k {
-                band.whole_k(&mut sink, strip, column_terms, sums);
+                band.whole_k(sink, strip, column_terms, sums);
                 continue;
             }
             for jc in panels.clone().step_by(call.plan.nc) {
                 let some = jc..panels.end.min(jc + call.plan.nc);
                 match call.width {
-                    Width::Wide => band.split_k_wide(some, &mut sink, strip, wide),
-                    _ => band.split_k(some, &mut sink, strip, column_terms, sums),
+                    Width::Wide => band.split_k_wide(some, sink, strip, wide),
+                    _ => band.split_k(some, sink, strip, column_terms, sums),
                 }
             }
         }

@@ -7,7 +7,6 @@ use crate::output::{Dequantize, Requantize};
 use crate::packed::PackedB;
 use crate::scratch;
 use crate::sink::Sink;
-use crate::width;
 use crate::{Error, Gemm, MatMut};
 
 /// A checked product and where it goes: [`run`](Self::run) alone, or in a batch with
@@ -31,8 +30,8 @@ impl<'a, 'c> Task<'a, 'c> {
     /// # Errors
     /// As the method's, but for those of packing.
     pub fn i32(gemm: Gemm<'a>, c: MatMut<'c, i32>) -> Result<Self, Error> {
-        gemm.check((c.rows(), c.cols()))?;
-        Ok(Self::new(gemm, Sink::I32 { c: c.block, accumulate: false }))
+        let sink = gemm.sums(c, false)?;
+        Ok(Self { gemm, sink, pending: true })
     }
 
     /// [`Gemm::accumulate_i32`], to be run.
@@ -40,8 +39,8 @@ impl<'a, 'c> Task<'a, 'c> {
     /// # Errors
     /// As the method's, but for those of packing.
     pub fn accumulate_i32(gemm: Gemm<'a>, c: MatMut<'c, i32>) -> Result<Self, Error> {
-        gemm.check((c.rows(), c.cols()))?;
-        Ok(Self::new(gemm, Sink::I32 { c: c.block, accumulate: true }))
+        let sink = gemm.sums(c, true)?;
+        Ok(Self { gemm, sink, pending: true })
     }
 
     /// [`Gemm::run_requantized`], to be run.
@@ -53,10 +52,8 @@ impl<'a, 'c> Task<'a, 'c> {
         c: MatMut<'c, T>,
         output: &Requantize<'a>,
     ) -> Result<Self, Error> {
-        gemm.check((c.rows(), c.cols()))?;
-        width::check(&gemm)?;
-        let output = output.for_output(c.rows(), c.cols(), T::TYPE)?;
-        Ok(Self::new(gemm, Sink::Bytes { c: c.block.into_bits(), output }))
+        let sink = gemm.bytes(c, output)?;
+        Ok(Self { gemm, sink, pending: true })
     }
 
     /// [`Gemm::run_f32`], to be run.
@@ -64,14 +61,8 @@ impl<'a, 'c> Task<'a, 'c> {
     /// # Errors
     /// As the method's, but for those of packing.
     pub fn f32(gemm: Gemm<'a>, c: MatMut<'c, f32>, output: &Dequantize<'a>) -> Result<Self, Error> {
-        gemm.check((c.rows(), c.cols()))?;
-        width::check(&gemm)?;
-        output.check_shape(c.rows(), c.cols())?;
-        Ok(Self::new(gemm, Sink::F32 { c: c.block, output: *output }))
-    }
-
-    fn new(gemm: Gemm<'a>, sink: Sink<'c, 'a>) -> Self {
-        Self { gemm, sink, pending: true }
+        let sink = gemm.floats(c, output)?;
+        Ok(Self { gemm, sink, pending: true })
     }
 
     /// Runs this product alone.
@@ -85,7 +76,7 @@ impl<'a, 'c> Task<'a, 'c> {
 
     /// On that many threads at most.
     fn run_on(&mut self, threads: usize) -> Result<(), Error> {
-        let result = driver::run(&self.gemm, self.sink.reborrow(), threads);
+        let result = driver::run(&self.gemm, &mut self.sink, threads);
         self.pending = result.is_err();
         result
     }

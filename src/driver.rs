@@ -83,7 +83,7 @@ pub(crate) fn dispatch<'a>(gemm: &Gemm<'a>) -> Result<&'a Dispatch, Error> {
 }
 
 /// Computes a product whose arguments were checked, on that many threads of the pool at most.
-pub(crate) fn run(gemm: &Gemm<'_>, sink: Sink<'_, '_>, threads: usize) -> Result<(), Error> {
+pub(crate) fn run(gemm: &Gemm<'_>, sink: &mut Sink<'_, '_>, threads: usize) -> Result<(), Error> {
     let (m, n, _) = gemm.shape();
     if m == 0 || n == 0 {
         return Ok(());
@@ -106,7 +106,7 @@ pub(crate) fn run(gemm: &Gemm<'_>, sink: Sink<'_, '_>, threads: usize) -> Result
     Ok(())
 }
 
-fn multiply(gemm: &Gemm<'_>, b: &PackedB, sink: Sink<'_, '_>, threads: usize) {
+fn multiply(gemm: &Gemm<'_>, b: &PackedB, sink: &mut Sink<'_, '_>, threads: usize) {
     static CACHES: OnceLock<Caches> = OnceLock::new();
     let caches = *CACHES.get_or_init(Caches::detect);
     let (m, _, k) = gemm.shape();
@@ -134,27 +134,40 @@ fn multiply(gemm: &Gemm<'_>, b: &PackedB, sink: Sink<'_, '_>, threads: usize) {
 }
 
 #[cfg(not(feature = "rayon"))]
-fn spread(call: &Call<'_>, rows: Range<usize>, panels: Range<usize>, sink: Sink<'_, '_>, _threads: usize) {
+fn spread(
+    call: &Call<'_>,
+    rows: Range<usize>,
+    panels: Range<usize>,
+    sink: &mut Sink<'_, '_>,
+    _threads: usize,
+) {
     scratch::with(|scratch| band::region(call, rows, panels, sink, scratch));
 }
 
 /// Shares a region among the threads of the current rayon pool, as far as they are worth waking.
 #[cfg(feature = "rayon")]
-fn spread(call: &Call<'_>, rows: Range<usize>, panels: Range<usize>, sink: Sink<'_, '_>, threads: usize) {
+fn spread(
+    call: &Call<'_>,
+    rows: Range<usize>,
+    panels: Range<usize>,
+    sink: &mut Sink<'_, '_>,
+    threads: usize,
+) {
     let work = rows.len().saturating_mul(call.b.n()).saturating_mul(call.k);
-    let parts = match work / GRAIN {
-        0 | 1 => 1,
-        worth => worth.min(threads).min(rayon::current_num_threads()),
-    };
-    split(call, rows, panels, sink, parts);
+    // Before anything is asked of the pool: most products are small.
+    if work < 2 * GRAIN || threads == 1 {
+        return scratch::with(|scratch| band::region(call, rows, panels, sink, scratch));
+    }
+    let parts = (work / GRAIN).min(threads).min(rayon::current_num_threads());
+    split(call, rows, panels, sink.reborrow(), parts);
 }
 
 /// Cuts a region into `parts` of about the same size, for a thread each.
 #[cfg(feature = "rayon")]
-fn split(call: &Call<'_>, rows: Range<usize>, panels: Range<usize>, sink: Sink<'_, '_>, parts: usize) {
+fn split(call: &Call<'_>, rows: Range<usize>, panels: Range<usize>, mut sink: Sink<'_, '_>, parts: usize) {
     let tiles = rows.len().div_ceil(call.mr);
     if parts <= 1 || (tiles <= 1 && panels.len() <= 1) {
-        return scratch::with(|scratch| band::region(call, rows, panels, sink, scratch));
+        return scratch::with(|scratch| band::region(call, rows, panels, &mut sink, scratch));
     }
     let here = parts / 2;
     // Rows, while there are several tiles of them: then each thread widens and sums its own only.

@@ -4,7 +4,8 @@ use crate::element::{Operand, Quantized};
 use crate::gather::Lhs;
 use crate::output::{Dequantize, Requantize};
 use crate::packed::PackedB;
-use crate::{Dispatch, Error, MatMut, Task};
+use crate::sink::Sink;
+use crate::{Dispatch, Error, MatMut, driver, width};
 
 /// One zero point for a matrix, or one per row of A (per column of B). Any i32.
 ///
@@ -181,7 +182,7 @@ impl<'a> Gemm<'a> {
     /// and if B is not packed, [`Error::Memory`] if there is not enough to pack it and [`Error::Kernel`] if
     /// `QGEMM_ISA` is wrong. `c` is then left as it was.
     pub fn run_i32(&self, c: MatMut<'_, i32>) -> Result<(), Error> {
-        Task::i32(*self, c)?.run()
+        self.run(self.sums(c, false)?)
     }
 
     /// Adds `acc` to what `c` holds, modulo 2^32.
@@ -189,7 +190,7 @@ impl<'a> Gemm<'a> {
     /// # Errors
     /// As [`run_i32`](Self::run_i32).
     pub fn accumulate_i32(&self, c: MatMut<'_, i32>) -> Result<(), Error> {
-        Task::accumulate_i32(*self, c)?.run()
+        self.run(self.sums(c, true)?)
     }
 
     /// Stores 8-bit values, requantized from the exact sums.
@@ -204,7 +205,7 @@ impl<'a> Gemm<'a> {
         c: MatMut<'_, T>,
         output: &Requantize<'_>,
     ) -> Result<(), Error> {
-        Task::requantized(*self, c, output)?.run()
+        self.run(self.bytes(c, output)?)
     }
 
     /// Stores f32 values, scaled from the exact sums.
@@ -213,7 +214,44 @@ impl<'a> Gemm<'a> {
     /// As [`run_i32`](Self::run_i32); also [`Error::Length`] if the number of scales is not that of the
     /// rows or columns or that of bias values not N, and [`Error::ZeroPoint`] if the exact sum could reach 2^63.
     pub fn run_f32(&self, c: MatMut<'_, f32>, output: &Dequantize<'_>) -> Result<(), Error> {
-        Task::f32(*self, c, output)?.run()
+        self.run(self.floats(c, output)?)
+    }
+
+    fn run(&self, mut sink: Sink<'_, '_>) -> Result<(), Error> {
+        driver::run(self, &mut sink, usize::MAX)
+    }
+
+    /// Sums as an output, if that fits.
+    #[inline]
+    pub(crate) fn sums<'c>(&self, c: MatMut<'c, i32>, accumulate: bool) -> Result<Sink<'c, 'static>, Error> {
+        self.check((c.rows(), c.cols()))?;
+        Ok(Sink::I32 { c: c.block, accumulate })
+    }
+
+    /// 8-bit values as an output, if that fits.
+    #[inline]
+    pub(crate) fn bytes<'c, 'o, T: Quantized>(
+        &self,
+        c: MatMut<'c, T>,
+        output: &Requantize<'o>,
+    ) -> Result<Sink<'c, 'o>, Error> {
+        self.check((c.rows(), c.cols()))?;
+        width::check(self)?;
+        let output = output.for_output(c.rows(), c.cols(), T::TYPE)?;
+        Ok(Sink::Bytes { c: c.block.into_bits(), output })
+    }
+
+    /// f32 values as an output, if that fits.
+    #[inline]
+    pub(crate) fn floats<'c, 'o>(
+        &self,
+        c: MatMut<'c, f32>,
+        output: &Dequantize<'o>,
+    ) -> Result<Sink<'c, 'o>, Error> {
+        self.check((c.rows(), c.cols()))?;
+        width::check(self)?;
+        output.check_shape(c.rows(), c.cols())?;
+        Ok(Sink::F32 { c: c.block, output: *output })
     }
 
     /// M, N and K.

@@ -65,16 +65,24 @@ impl fmt::Display for Isa {
     }
 }
 
-/// The instruction sets that the CPU has. A value of this type is proof of them.
+/// The instruction sets that the CPU has, of which a value of this type is proof, and what else decides how
+/// kernels work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Features([bool; Isa::ALL.len()]);
+pub struct Features {
+    has: [bool; Isa::ALL.len()],
+    slow_stores: bool,
+}
 
 impl Features {
     /// Asks the CPU and the operating system. Without the feature `std` only what the target itself
     /// guarantees is found.
     pub fn detect() -> Self {
         // SAFETY: `detected` tells the truth.
-        unsafe { Self::assume(detected) }
+        let features = unsafe { Self::assume(detected) };
+        #[cfg(target_arch = "x86_64")]
+        return Self { slow_stores: is_zen_4(), ..features };
+        #[cfg(not(target_arch = "x86_64"))]
+        features
     }
 
     /// Takes the caller's word, for bare metal.
@@ -83,12 +91,17 @@ impl Features {
     /// The CPU has each instruction set for which `has` returns true, and the operating system, if
     /// any, keeps its registers.
     pub unsafe fn assume(has: impl Fn(Isa) -> bool) -> Self {
-        Self(Isa::ALL.map(has))
+        Self { has: Isa::ALL.map(has), slow_stores: false }
     }
 
     /// Whether the CPU has `isa`.
     pub fn has(&self, isa: Isa) -> bool {
-        self.0[isa as usize]
+        self.has[isa as usize]
+    }
+
+    /// Whether a store of 512 bits takes two cycles: on Zen 4.
+    pub fn slow_stores(&self) -> bool {
+        self.slow_stores
     }
 }
 
@@ -132,6 +145,19 @@ pub(crate) fn detected(isa: Isa) -> bool {
     }
 }
 
+#[cfg(target_arch = "x86_64")]
+fn is_amd() -> bool {
+    let vendor = core::arch::x86_64::__cpuid(0).ecx;
+    vendor == u32::from_le_bytes(*b"cAMD") || vendor == u32::from_le_bytes(*b"uine")
+}
+
+/// Zen 3 and 4, of which only the latter has stores of 512 bits.
+#[cfg(target_arch = "x86_64")]
+fn is_zen_4() -> bool {
+    let signature = core::arch::x86_64::__cpuid(1).eax;
+    is_amd() && (signature >> 8 & 15) + (signature >> 20 & 255) == 0x19
+}
+
 /// Whether the CPU has AVX-512 VBMI, next to F and BW.
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn vbmi() -> bool {
@@ -169,9 +195,7 @@ impl Caches {
     #[cfg(target_arch = "x86_64")]
     fn from_cpuid() -> Option<Self> {
         use core::arch::x86_64::{__cpuid, __cpuid_count};
-        let amd =
-            __cpuid(0).ecx == u32::from_le_bytes(*b"cAMD") || __cpuid(0).ecx == u32::from_le_bytes(*b"uine");
-        let leaf = match amd {
+        let leaf = match is_amd() {
             true if __cpuid(0x8000_0000).eax >= 0x8000_001d && __cpuid(0x8000_0001).ecx >> 22 & 1 == 1 => {
                 0x8000_001d
             }

@@ -152,11 +152,14 @@ pub static TABLE: &[&Kernel] = &[
 
 /// A kernel that this CPU can run: the witness without which none runs.
 #[derive(Clone, Copy, Debug)]
-pub struct Ready(&'static Kernel);
+pub struct Ready {
+    kernel: &'static Kernel,
+    slow_stores: bool,
+}
 
 impl PartialEq for Ready {
     fn eq(&self, other: &Self) -> bool {
-        core::ptr::eq(self.0, other.0)
+        core::ptr::eq(self.kernel, other.kernel)
     }
 }
 
@@ -186,6 +189,8 @@ struct Args<'a> {
     out: Out<'a>,
     /// Elements from one row of the output to the next.
     ldc: usize,
+    /// See [`Features::slow_stores`].
+    slow_stores: bool,
 }
 
 /// `rows` rows of `cols` elements. Kernels that are not fused get sums only.
@@ -248,7 +253,7 @@ pub fn tile_height(left: usize, mr: usize) -> usize {
 impl Kernel {
     /// The witness, if `features` include the kernel's.
     pub fn ready(&'static self, features: &Features) -> Option<Ready> {
-        features.has(self.isa).then_some(Ready(self))
+        features.has(self.isa).then_some(Ready { kernel: self, slow_stores: features.slow_stores() })
     }
 
     /// Bytes of a panel of `k` rows whose elements are `stored`; `None` where that overflows.
@@ -269,14 +274,19 @@ impl core::ops::Deref for Ready {
     type Target = Kernel;
     #[inline]
     fn deref(&self) -> &Kernel {
-        self.0
+        self.kernel
     }
 }
 
 impl Ready {
     /// The row of the table.
     pub fn table_row(&self) -> &'static Kernel {
-        self.0
+        self.kernel
+    }
+
+    /// The same, for a CPU whose stores are so. Results do not depend on it.
+    pub fn with_slow_stores(self, slow_stores: bool) -> Self {
+        Self { slow_stores, ..self }
     }
 
     /// Multiplies the rows of A by the panel into `output`, which has as many rows, at most NR columns, and
@@ -290,7 +300,7 @@ impl Ready {
         if rows == 0 || cols == 0 {
             return;
         }
-        let own = self.0.variants.iter().any(|v| core::ptr::eq(v, variant));
+        let own = self.kernel.variants.iter().any(|v| core::ptr::eq(v, variant));
         assert!(own, "a variant of another kernel");
         assert!(cols <= self.nr && output.fits(rows, self.nr), "an output of another shape");
         assert!(self.fused || matches!(output, Output::Sums { .. }), "the kernel is not fused");
@@ -327,6 +337,7 @@ impl Ready {
                     top: i,
                     out: out.below(i * ldc),
                     ldc,
+                    slow_stores: self.slow_stores,
                 });
             }
             i += h;

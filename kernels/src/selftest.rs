@@ -395,6 +395,7 @@ fn carve<const N: usize>(arena: &mut [u8], lens: [usize; N], last: usize) -> [&m
 /// One product, computed as a driver would, compared element by element.
 fn check(kernel: Ready, case: Case, arena: &mut [u8]) -> Result<(), Wrong> {
     let Case { m, k, n, .. } = case;
+    let kernel = kernel.with_slow_stores(case.choose(14, 2) == 0);
     let variants = kernel.table_row().variants;
     let variant = &variants[case.choose(3, variants.len() as u32) as usize];
     let convert = Convert::new(case.a_signed, variant.a);
@@ -659,7 +660,7 @@ mod tests {
         let variants = vec![Variant { a: Stored::U8, b: Stored::I8, a_shift: 0, micro }].leak();
         let kernel =
             Kernel { name: "test", isa: Isa::Scalar, mr: 4, nr: 8, kr: 4, steps: 0, fused, variants };
-        run_on_heap(Ready(std::boxed::Box::leak(std::boxed::Box::new(kernel))))
+        run_on_heap(Ready { kernel: std::boxed::Box::leak(std::boxed::Box::new(kernel)), slow_stores: false })
     }
 
     /// Each of these differs from the specification in one way that a kernel could get wrong.

@@ -151,18 +151,23 @@ pub unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(
             }
             first = 2 * half;
         }
-        if let (Out::Sums { c, accumulate }, true, []) = (t.out, V > 2, t.outer) {
-            // The last few groups row by row: while a row is stored, which takes Zen 4 two cycles a vector, the
-            // products of the next keep the multipliers busy. At K = N = 64 that gained 10 %. Where the output
-            // is 8 bits or f32 it lost 3 %, and with fewer than three vectors to a row 10 %.
-            let together = first.max(groups.saturating_sub(4));
-            if groups >= PREFETCH {
-                for i in 0..H {
-                    for v in 0..V {
-                        _mm_prefetch::<_MM_HINT_T0>(c.wrapping_add(i * t.ldc + 16 * v).cast());
-                    }
+        let sums = match t.out {
+            Out::Sums { c, accumulate } => Some((c, accumulate)),
+            _ => None,
+        };
+        if let (Some((c, _)), true) = (sums, groups >= PREFETCH) {
+            for i in 0..H {
+                for v in 0..V {
+                    _mm_prefetch::<_MM_HINT_T0>(c.wrapping_add(i * t.ldc + 16 * v).cast());
                 }
             }
+        }
+        if let (Some((c, accumulate)), true, []) = (sums, V > 2 && t.slow_stores, t.outer) {
+            // The last few groups row by row: while a row is stored, which takes Zen 4 two cycles a vector, the
+            // products of the next keep the multipliers busy. At K = N = 64 that gained 10 % there, and lost
+            // 7 % on Zen 5. Where the output is 8 bits or f32 it lost 3 %, and with fewer than three vectors
+            // to a row 10 %.
+            let together = first.max(groups.saturating_sub(4));
             for g in first..together {
                 step::<H, V, PANEL>(t, g, flips, &dot, &mut acc);
             }
