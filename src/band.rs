@@ -106,9 +106,13 @@ impl Band<'_> {
                 Width::Narrow => (terms.added(call, self.way, columns.range.clone(), self.terms), None),
                 _ => (NOTHING, Some(RealTerms::new(call, self.way, columns.range.clone(), self.terms))),
             };
-            let fused = panel.kernel.fused;
-            if real.is_none()
-                && epilogue::with_output(sink, &stage, &self.part(0..m, &columns), fused, |output| {
+            let (all, fused) = (&self.part(0..m, &columns), panel.kernel.fused);
+            let in_kernel = match &real {
+                None => Some(None),
+                Some(terms) => terms.added().map(Some),
+            };
+            if let Some(real) = in_kernel
+                && epilogue::with_output(sink, &stage, all, real, fused, |output| {
                     self.multiply(0..m, a, b, added, output);
                 })
             {

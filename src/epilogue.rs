@@ -156,12 +156,14 @@ impl Stage {
     }
 }
 
-/// Calls `run` with a part of `sink`, where a kernel can store to it; whether it did.
+/// Calls `run` with a part of `sink`, where a kernel can store to it; whether it did. `real` are terms in f64 that
+/// belong to the sums.
 #[inline(always)]
 pub(crate) fn with_output(
     sink: &mut Sink<'_, '_>,
     stage: &Stage,
     part: &Part,
+    real: Option<finish::Real<'_>>,
     fused: bool,
     run: impl FnOnce(Output<'_, '_>),
 ) -> bool {
@@ -173,11 +175,13 @@ pub(crate) fn with_output(
             if fused
                 && c.rows_are_slices()
                 && p.zero_point.abs() <= finish::MAX_ZERO_POINT
-                && output.residual.is_none() =>
+                && output.residual.is_none_or(|residual| residual.matrix.bits.rows_are_slices()) =>
         {
             let Rescale { scale, zero_point, range, .. } = p;
+            let (zero_point, range) = (*zero_point, *range);
             let row_scale = output.row_scale(part);
-            let stage = finish::Rescale { scale, row_scale, zero_point: *zero_point, range: *range };
+            let residual = output.residual.map(|residual| residual.part(part));
+            let stage = finish::Rescale { real, residual, scale, row_scale, zero_point, range };
             let mut c = part.of(c);
             run(Output::Bytes { c: &mut c, stage });
             if let Some(table) = output.table {
@@ -188,7 +192,8 @@ pub(crate) fn with_output(
             if fused
                 && c.rows_are_slices()
                 && p.zero_point.abs() <= finish::MAX_ZERO_POINT
-                && !p.any_left =>
+                && !p.any_left
+                && real.is_none() =>
         {
             let Fixed { m, nudge, negative, before, one, away, zero_point, range, .. } = p;
             let (away, zero_point, range) = (*away, *zero_point, *range);
@@ -201,7 +206,7 @@ pub(crate) fn with_output(
         }
         (Sink::F32 { c, output }, Stage::F32 { scale, bias, clamp }) if fused && c.rows_are_slices() => {
             let row_scale = output.scale.rows(part.rows.clone());
-            let stage = finish::Scaled { scale, row_scale, bias, range: *clamp };
+            let stage = finish::Scaled { real, scale, row_scale, bias, range: *clamp };
             run(Output::Floats { c: &mut part.of(c), stage });
         }
         _ => return false,

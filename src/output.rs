@@ -3,8 +3,9 @@
 use crate::element::{ElementType, Operand, Quantized};
 use crate::factors::Factors;
 use crate::fixed::{Multipliers, Rounding};
-use crate::sink::Bytes;
+use crate::sink::{Bytes, Part};
 use crate::{Error, Scale, Table};
+use qgemm_kernels::finish;
 
 /// The greatest magnitude of an output zero point: up to it every step is exact in f32.
 const MAX_ZERO_POINT: i32 = 1 << 21;
@@ -48,7 +49,15 @@ pub(crate) struct Residual<'a> {
     pub(crate) zero_point: i32,
 }
 
-impl Residual<'_> {
+impl<'a> Residual<'a> {
+    /// A part of it, where rows are slices.
+    pub(crate) fn part(self, part: &Part) -> finish::Residual<'a> {
+        let Self { matrix: Operand { bits, element }, scale, zero_point } = self;
+        let from = bits.data_from_row(part.rows.start).get(part.columns.start..);
+        let (stride, signed) = (bits.row_stride(), element == ElementType::I8);
+        finish::Residual { bits: from.unwrap_or(&[]), stride, signed, zero_point, scale }
+    }
+
     /// What it adds to element (i, j), which must exist.
     pub(crate) fn at(&self, i: usize, j: usize) -> f32 {
         let value = self.matrix.get(i, j).expect("the shapes were checked");

@@ -111,10 +111,7 @@ pub(crate) fn store_corrected(
     sink: &mut Sink<'_, '_>,
     part: &Part,
 ) {
-    match terms.outer() {
-        false => store_sums(sums, ld, |i| terms.finish::<false>(top + i), stage, sink, part),
-        true => store_sums(sums, ld, |i| terms.finish::<true>(top + i), stage, sink, part),
-    }
+    store_sums(sums, ld, |i| terms.finish(top + i), stage, sink, part);
 }
 
 /// `exact(i)(j, sums[i][j])` is what is to be stored.

@@ -20,6 +20,7 @@ use crate::plan::MAX_MC;
 use crate::strip;
 use crate::width::Width;
 use multiversion::multiversion;
+use qgemm_kernels::finish::Real;
 use qgemm_kernels::{MAX_NR, Outer};
 use std::ops::Range;
 
@@ -38,12 +39,14 @@ pub(crate) struct RowTerms {
     narrow_sum: Vec<i32>,
     /// `-zb'·Σ_k a` modulo 2^32, where there is one zero point for all of B.
     added: Vec<i32>,
+    /// The same exactly, in f64.
+    real: Vec<f64>,
 }
 
 impl RowTerms {
     /// For some rows of A.
     pub(crate) fn fill(&mut self, call: &Call<'_>, way: &Way, block: Range<usize>) {
-        let Self { zero, sum, narrow_zero, narrow_sum, added } = self;
+        let Self { zero, sum, narrow_zero, narrow_sum, added, real } = self;
         sum.clear();
         if way.row_sums {
             sum.resize(block.len(), way.shift.0 * call.k as i64);
@@ -54,6 +57,11 @@ impl RowTerms {
             zero.clear();
             zero.extend(zeros);
             sum.resize(block.len(), 0);
+            real.clear();
+            if let (ZeroPoint::PerTensor(zero), true) = (call.gemm.b_zero, way.row_sums) {
+                let zero = -(f64::from(zero) + way.shift.1 as f64);
+                real.extend(sum.iter().map(|sum| zero * *sum as f64));
+            }
             return;
         }
         if let ZeroPoint::Each(_) = call.gemm.a_zero {
@@ -247,6 +255,14 @@ fn take_off_wide(row: &mut [i64], terms: &PerColumn<i64>, factor: i64) {
     }
 }
 
+/// `added -= (stored - zero_k)·zero`; the stored sums fit 32 bits.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
+fn take_off_real(added: &mut PerColumn<f64>, stored: &[i64], zero_k: f64, zero: f64) {
+    for (added, stored) in added.iter_mut().zip(stored) {
+        *added -= (f64::from(*stored as i32) - zero_k) * zero;
+    }
+}
+
 /// The same in f64, where every sum on the way is exact: see `width`.
 pub(crate) struct RealTerms<'a> {
     added: PerColumn<f64>,
@@ -259,26 +275,34 @@ pub(crate) struct RealTerms<'a> {
 
 impl<'a> RealTerms<'a> {
     pub(crate) fn new(call: &Call<'_>, way: &Way, columns: Range<usize>, rows: &'a RowTerms) -> Self {
-        let WideTerms { added, zero, sum, each_row, .. } = WideTerms::new(call, way, columns);
-        let [added, zero, sum] = [added, zero, sum].map(|terms| terms.map(|term| term as f64));
-        let outer = each_row || matches!(call.gemm.b_zero, ZeroPoint::Each(_));
-        Self { added, zero, sum, each_row, outer, rows }
+        let (a_zero, b_zero) = (call.gemm.a_zero, call.gemm.b_zero);
+        let (ZeroPoint::PerTensor(a_zero), ZeroPoint::PerTensor(b_zero)) = (a_zero, b_zero) else {
+            let WideTerms { added, zero, sum, each_row, .. } = WideTerms::new(call, way, columns);
+            let [added, zero, sum] = [added, zero, sum].map(|terms| terms.map(|term| term as f64));
+            return Self { added, zero, sum, each_row, outer: true, rows };
+        };
+        let [a_zero, b_zero] = [(a_zero, way.shift.0), (b_zero, way.shift.1)]
+            .map(|(zero, shift)| f64::from(zero) + shift as f64);
+        let mut added = [0.0; MAX_NR];
+        if let Some(bias) = call.gemm.bias {
+            let bias = &bias[columns.clone()];
+            added.iter_mut().zip(bias).for_each(|(added, bias)| *added = f64::from(*bias));
+        }
+        take_off_real(&mut added, &call.b.columns().stored_sum[columns], b_zero * call.k as f64, a_zero);
+        Self { added, zero: [b_zero; MAX_NR], sum: [0.0; MAX_NR], each_row: false, outer: false, rows }
     }
 
-    /// Whether rows or columns have zero points of their own. Else a row adds one value to all its columns.
-    pub(crate) fn outer(&self) -> bool {
-        self.outer
+    /// The terms of a band, where no row or column has a zero point of its own: values per column, and per row.
+    pub(crate) fn added(&self) -> Option<Real<'_>> {
+        let row = &self.rows.real[..];
+        (!self.outer).then_some(Real { col: &self.added, row: (!row.is_empty()).then_some(row) })
     }
 
-    /// The sums of a row of the band, finished: where `outer`, by its products.
+    /// The sums of a row of the band, finished.
     #[inline(always)]
-    pub(crate) fn finish<const OUTER: bool>(&self, i: usize) -> impl Fn(usize, i32) -> f64 {
+    pub(crate) fn finish(&self, i: usize) -> impl Fn(usize, i32) -> f64 {
         let zero = if self.each_row { self.rows.zero[i] as f64 } else { 0.0 };
         let sum = self.rows.sum[i] as f64;
-        let row = if OUTER { 0.0 } else { -(sum * self.zero[0]) };
-        move |j, x| {
-            let x = f64::from(x) + self.added[j];
-            if OUTER { x - zero * self.sum[j] - sum * self.zero[j] } else { x + row }
-        }
+        move |j, x| f64::from(x) + self.added[j] - zero * self.sum[j] - sum * self.zero[j]
     }
 }

@@ -9,6 +9,9 @@
 //!   floats  clamp( f32(sum) · scale + bias[j], lo, hi )
 //! ```
 //!
+//! With [`Real`] terms it is `f32(f64(sum) + col[j] + row[i])` in place of `f32(sum)`, and with a [`Residual`] its
+//! value is added before rounding, as `f32(value - zero_point) · scale`.
+//!
 //! Or in integers, products in 64 bits and all else in 32, shifts to the right rounding down:
 //!
 //! ```text
@@ -27,9 +30,45 @@ use crate::{Args, Out, Outer};
 /// The greatest magnitude of a zero point that fused kernels add.
 pub const MAX_ZERO_POINT: i32 = 1 << 14;
 
+/// Terms that do not fit 32 bits: integers whose sums with each other and with any sum are below 2^53.
+#[derive(Clone, Copy)]
+pub struct Real<'a> {
+    /// NR values.
+    pub col: &'a [f64],
+    /// A value per row, where they are not all 0.
+    pub row: Option<&'a [f64]>,
+}
+
+/// A matrix of the output's shape that is added.
+#[derive(Clone, Copy)]
+pub struct Residual<'a> {
+    /// The bits of its elements, from the first column on.
+    pub bits: &'a [u8],
+    /// Elements from one row to the next.
+    pub stride: usize,
+    /// Whether they are i8, else u8.
+    pub signed: bool,
+    /// At most 2^30 from 0.
+    pub zero_point: i32,
+    /// Such that all products are finite.
+    pub scale: f32,
+}
+
+impl Residual<'_> {
+    /// What to XOR to its bytes for values of u8, and what to take off those.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+    pub(crate) fn less(&self) -> (u8, i32) {
+        if self.signed { (0x80, self.zero_point + 128) } else { (0, self.zero_point) }
+    }
+}
+
 /// To 8 bits.
 #[derive(Clone, Copy)]
 pub struct Rescale<'a> {
+    /// In f64.
+    pub real: Option<Real<'a>>,
+    /// Added before rounding.
+    pub residual: Option<Residual<'a>>,
     /// NR values, finite and not negative.
     pub scale: &'a [f32],
     /// A value per row, finite and not negative, whose products with `scale` are finite.
@@ -64,6 +103,8 @@ pub struct Fixed<'a> {
 /// To f32.
 #[derive(Clone, Copy)]
 pub struct Scaled<'a> {
+    /// In f64.
+    pub real: Option<Real<'a>>,
     /// NR values, as in [`Rescale`].
     pub scale: &'a [f32],
     /// As in [`Rescale`].
@@ -121,14 +162,26 @@ impl Output<'_, '_> {
         let long = |scale: &[f32], row_scale: Option<&[f32]>| {
             scale.len() >= nr && row_scale.is_none_or(|scale| scale.len() >= rows)
         };
+        let real = |real: Option<Real<'_>>| {
+            real.is_none_or(|real| real.col.len() >= nr && real.row.is_none_or(|row| row.len() >= rows))
+        };
+        let added = |residual: &Option<Residual<'_>>, cols: usize| {
+            let Some(Residual { bits, stride, .. }) = residual else { return true };
+            let last = (rows - 1).checked_mul(*stride).and_then(|last| last.checked_add(cols));
+            last.is_some_and(|need| need <= bits.len())
+        };
         let within = |(lo, hi): (i32, i32), zero_point: i32| {
             let range = -128 <= lo && hi <= 127 || 0 <= lo && hi <= 255;
             range && (-MAX_ZERO_POINT..=MAX_ZERO_POINT).contains(&zero_point)
         };
         match self {
             Output::Sums { c, .. } => c.rows_are_slices(),
-            Output::Bytes { c, stage: Rescale { scale, row_scale, zero_point, range } } => {
-                c.rows_are_slices() && long(scale, *row_scale) && within(*range, *zero_point)
+            Output::Bytes { c, stage } => {
+                c.rows_are_slices()
+                    && long(stage.scale, stage.row_scale)
+                    && within(stage.range, stage.zero_point)
+                    && real(stage.real)
+                    && added(&stage.residual, c.cols())
             }
             Output::FixedBytes { c, stage } => {
                 let Fixed { m, nudge, negative, before, one, zero_point, range, .. } = stage;
@@ -136,7 +189,8 @@ impl Output<'_, '_> {
                 c.rows_are_slices() && long && within(*range, *zero_point)
             }
             Output::Floats { c, stage } => {
-                c.rows_are_slices() && long(stage.scale, stage.row_scale) && stage.bias.len() >= nr
+                let Scaled { scale, row_scale, bias, .. } = *stage;
+                c.rows_are_slices() && long(scale, row_scale) && bias.len() >= nr && real(stage.real)
             }
         }
     }

@@ -7,13 +7,14 @@
 //! - every row's and column's zero point distinct and outside 8 bits, folded into the kernel's terms or
 //!   taken off afterwards;
 //! - accumulators that start near the i32 limits, so that an instruction that saturates shows;
-//! - of fused kernels all four outputs, with scales, multipliers, zero points and bounds that reach every branch;
+//! - of fused kernels all four outputs, with scales, multipliers, zero points and bounds that reach every branch,
+//!   residuals, and terms beyond 32 bits;
 //! - 0xFF in the padding of B, which must not matter, and sentinels around C, which must survive;
 //! - A, the panels or C at the very end of the arena: where the memory after it is not mapped, a read
 //!   or write past them faults.
 
 use crate::block::BlockMut;
-use crate::finish::{Fixed, Output, Rescale, Scaled};
+use crate::finish::{Fixed, Output, Real, Rescale, Residual, Scaled};
 use crate::pack::{self, Convert, Source};
 use crate::stats::ColumnStats;
 use crate::{Kernel, MAX_NR, Outer, Product, Ready, Stored, Variant, rows};
@@ -242,6 +243,29 @@ impl Case {
         (self.choose(8, 3) == 0).then(|| [0.5, 1.0, 2.0, 0.75, 1.1][i % 5])
     }
 
+    /// Terms in f64, in half of the cases: of a column, and of a row. Some nearly cancel, some rows have none.
+    fn real(&self, i: usize, j: usize) -> Option<(i64, i64)> {
+        let (i, j) = (i as i64, j as i64);
+        match self.choose(14, 6) {
+            0 => Some(((1 << 50) + 7 * j, 20 - (1 << 50) - 1001 * i)),
+            1 => Some((((j - 3) << 44) + j, (1 << 33) - (i << 46) + i)),
+            2 => Some(((j - 3) << 40, 0)),
+            _ => None,
+        }
+    }
+
+    /// The bits of an element of the residual, in a third of the cases.
+    fn residual(&self, i: usize, j: usize) -> Option<u8> {
+        (self.choose(15, 3) == 0).then(|| (i * 97 + j * 31 + self.seed as usize) as u8)
+    }
+
+    /// Its zero point and scale, and whether it is signed.
+    fn residual_stage(&self) -> (i32, f32, bool) {
+        let choice = self.choose(12, 32) as usize;
+        let scale = [0.5, 0.3, 1e-3, 1.0][choice % 4];
+        ([0, 3, -128, 1 << 21][choice / 4 % 4], scale, choice >= 16)
+    }
+
     /// Fixed-point values of a column, in the order of the fields: one of four roundings in all columns,
     /// multipliers that make ties common where sums are small.
     fn fixed(&self, j: usize) -> [i32; 5] {
@@ -305,11 +329,15 @@ impl Case {
     /// The bits of an element of the output, from its sum.
     fn finish(&self, sum: i32, i: usize, j: usize) -> u32 {
         let scale = self.row_scale(i).map_or(self.scale(j), |row| row * self.scale(j));
+        let exact = self.real(i, j).map_or(0, |(col, row)| col + row) + i64::from(sum);
         match self.output {
             Kind::Sums => sum as u32,
             Kind::Bytes => {
                 let (lo, hi) = self.byte_range();
-                let rounded = round_half_even(sum as f32 * scale);
+                let (zero, residual_scale, signed) = self.residual_stage();
+                let added =
+                    self.residual(i, j).map(|bits| (value(bits, signed) - zero) as f32 * residual_scale);
+                let rounded = round_half_even(exact as f32 * scale + added.unwrap_or(-0.0));
                 rounded.saturating_add(self.out_zero().into()).clamp(lo.into(), hi.into()) as u8 as u32
             }
             Kind::FixedBytes => {
@@ -324,7 +352,7 @@ impl Case {
             }
             Kind::Floats => {
                 let (lo, hi) = self.float_range();
-                let x = sum as f32 * scale + self.float_bias(j);
+                let x = exact as f32 * scale + self.float_bias(j);
                 (if x < lo {
                     lo
                 } else if x > hi {
@@ -484,6 +512,11 @@ fn run_into(
     let bias: [f32; MAX_NR] = core::array::from_fn(|j| case.float_bias(left + j));
     let rows: [f32; MAX_M] = core::array::from_fn(|i| case.row_scale(i).unwrap_or(1.0));
     let row_scale = case.row_scale(0).map(|_| &rows[..m]);
+    let term = |i, j| case.real(i, left + j).unwrap_or_default();
+    let real_col: [f64; MAX_NR] = core::array::from_fn(|j| term(0, j).0 as f64);
+    let real_row: [f64; MAX_M] = core::array::from_fn(|i| term(i, 0).1 as f64);
+    let row = (real_row[0] != 0.0).then_some(&real_row[..m]);
+    let real = case.real(0, 0).map(|_| Real { col: &real_col, row });
     let fits = "C was made for it";
     match case.output {
         Kind::Sums => {
@@ -495,7 +528,16 @@ fn run_into(
             let mut block = BlockMut::new(c, m, n, ldc, 1).expect(fits);
             let c = &mut block.part(0, left, m, cols);
             let (zero_point, range) = (case.out_zero(), case.byte_range());
-            let stage = Rescale { scale: &scale, row_scale, zero_point, range };
+            let stride = cols + GAP;
+            let mut bits = [0; MAX_M * (MAX_NR + GAP)];
+            for (at, bits) in bits[..(m - 1) * stride + cols].iter_mut().enumerate() {
+                *bits = case.residual(at / stride, left + at % stride).unwrap_or(0);
+            }
+            let (zero, scaled, signed) = case.residual_stage();
+            let bits = &bits[..(m - 1) * stride + cols];
+            let residual = Residual { bits, stride, signed, zero_point: zero, scale: scaled };
+            let residual = case.residual(0, 0).map(|_| residual);
+            let stage = Rescale { real, residual, scale: &scale, row_scale, zero_point, range };
             kernel.run(variant, product, Output::Bytes { c, stage });
         }
         Kind::FixedBytes => {
@@ -511,7 +553,7 @@ fn run_into(
         Kind::Floats => {
             let mut block = BlockMut::new(cast_slice_mut::<u8, f32>(c), m, n, ldc, 1).expect(fits);
             let c = &mut block.part(0, left, m, cols);
-            let stage = Scaled { scale: &scale, row_scale, bias: &bias, range: case.float_range() };
+            let stage = Scaled { real, scale: &scale, row_scale, bias: &bias, range: case.float_range() };
             kernel.run(variant, product, Output::Floats { c, stage });
         }
     }
@@ -751,6 +793,13 @@ mod tests {
                 Some(scale) => scale[if OFF == 3 { i } else { t.top + i }],
                 None => 1.0,
             };
+            let real = |real: Option<Real<'_>>| match real {
+                Some(real) if OFF != 14 => {
+                    let exact = f64::from(sum) + real.col[j] + real.row.map_or(0.0, |row| row[t.top + i]);
+                    exact as f32
+                }
+                _ => sum as f32,
+            };
             let at = i * t.ldc + j;
             // SAFETY: (i, j) is an element of the output.
             unsafe {
@@ -759,7 +808,14 @@ mod tests {
                         *c.add(at) = sum.wrapping_add(if accumulate { *c.add(at) } else { 0 });
                     }
                     Out::Bytes { c, stage } => {
-                        let x = sum as f32 * (row(stage.row_scale) * stage.scale[j]);
+                        let x = real(stage.real) * (row(stage.row_scale) * stage.scale[j]);
+                        let x = match stage.residual {
+                            Some(r) if OFF != 15 => {
+                                let at = if OFF == 16 { i } else { t.top + i } * r.stride + j;
+                                x + (value(r.bits[at], r.signed) - r.zero_point) as f32 * r.scale
+                            }
+                            _ => x,
+                        };
                         let up = if x < 0.0 { -0.5 } else { 0.5 };
                         let rounded = if OFF == 4 { (x + up) as i64 } else { round_half_even(x) };
                         let y = rounded.saturating_add(if OFF == 5 { 0 } else { stage.zero_point.into() });
@@ -784,9 +840,9 @@ mod tests {
                         let scale = row(stage.row_scale) * stage.scale[j];
                         let bias = if OFF == 7 { -0.0 } else { stage.bias[j] };
                         let x = if OFF == 8 {
-                            (f64::from(sum) * f64::from(scale) + f64::from(bias)) as f32
+                            (f64::from(real(stage.real)) * f64::from(scale) + f64::from(bias)) as f32
                         } else {
-                            sum as f32 * scale + bias
+                            real(stage.real) * scale + bias
                         };
                         let (lo, hi) = if OFF == 9 { (f32::MIN, f32::MAX) } else { stage.range };
                         *c.add(at) = if x < lo {
@@ -804,7 +860,7 @@ mod tests {
 
     #[test]
     fn wrong_output_stages_fail() {
-        let kernels: [(MicroFn, &str); 14] = [
+        let kernels: [(MicroFn, &str); 17] = [
             (fused::<0>, ""),
             (fused::<1>, "outer terms"),
             (fused::<2>, "scales of rows"),
@@ -819,6 +875,9 @@ mod tests {
             (fused::<11>, "rounding once"),
             (fused::<12>, "negative ties of a second rounding"),
             (fused::<13>, "rounding of the shift"),
+            (fused::<14>, "terms beyond 32 bits"),
+            (fused::<15>, "residuals"),
+            (fused::<16>, "residuals of later tiles"),
         ];
         for (micro, lacks) in kernels {
             let (outcome, report) = outcome_of(micro, true);

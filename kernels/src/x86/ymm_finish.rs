@@ -3,7 +3,7 @@
 //! Two vectors of 32 bits become 16 bytes. The two instructions that narrow them work within 128-bit lanes,
 //! so the bytes end up in groups of four, which one permutation puts in order.
 
-use crate::finish::{Fixed, Rescale, Scaled};
+use crate::finish::{Fixed, Real, Rescale, Scaled};
 use crate::{Args, Out};
 use core::arch::x86_64::*;
 
@@ -55,6 +55,14 @@ pub unsafe fn finish<const H: usize, const V: usize>(t: &Args<'_>, mut acc: [[__
                     }
                 }
             }
+            Out::Bytes {
+                c,
+                stage: stage @ (Rescale { real: Some(_), .. } | Rescale { residual: Some(_), .. }),
+            } => {
+                // By way of memory, so that the accumulators' address is not taken.
+                let sums = acc;
+                more_bytes::<V>(t, sums.as_ptr().cast(), c, stage);
+            }
             Out::Bytes { c, stage: stage @ Rescale { row_scale: None, .. } } => {
                 bytes(t, acc, c, stage, |_, scale| scale);
             }
@@ -70,6 +78,10 @@ pub unsafe fn finish<const H: usize, const V: usize>(t: &Args<'_>, mut acc: [[__
                     false => fixed::<V, false>(t, sums.as_ptr().cast(), c, stage),
                     true => fixed::<V, true>(t, sums.as_ptr().cast(), c, stage),
                 }
+            }
+            Out::Floats { c, stage: stage @ Scaled { real: Some(real), .. } } => {
+                let sums = acc;
+                more_floats::<V>(t, sums.as_ptr().cast(), c, stage, real);
             }
             Out::Floats { c, stage: stage @ Scaled { row_scale: None, .. } } => {
                 floats(t, acc, c, stage, |_, scale| scale);
@@ -255,5 +267,115 @@ unsafe fn floats<const H: usize, const V: usize>(
                 }
             }
         }
+    }
+}
+
+/// [`bytes`] with all that may be added. A function of its own, as [`fixed`] is.
+///
+/// # Safety
+/// As [`finish`]; `sums` is valid for `t.rows` rows of V vectors.
+#[inline(never)]
+#[target_feature(enable = "avx2")]
+unsafe fn more_bytes<const V: usize>(t: &Args<'_>, sums: *const __m256i, c: *mut u8, stage: &Rescale<'_>) {
+    // SAFETY: as in `finish`; the residual has `top` + H rows of `cols` bytes.
+    unsafe {
+        let narrow = Narrow::new(stage.zero_point, stage.range);
+        let most = _mm256_set1_ps((1 << 30) as f32);
+        for i in 0..t.rows {
+            let row = _mm256_set1_ps(stage.row_scale.map_or(1.0, |rows| *rows.get_unchecked(t.top + i)));
+            let mut residual = _mm_setzero_si128();
+            if let Some(r) = stage.residual {
+                let from = r.bits.as_ptr().add((t.top + i) * r.stride);
+                residual = match (V, t.cols) {
+                    (2, 16) => _mm_loadu_si128(from.cast()),
+                    (1, 8) => _mm_loadl_epi64(from.cast()),
+                    (_, cols) => {
+                        let mut bytes = [0u8; 16];
+                        for (j, byte) in bytes.iter_mut().enumerate().take(cols) {
+                            *byte = *from.add(j);
+                        }
+                        _mm_loadu_si128(bytes.as_ptr().cast())
+                    }
+                };
+                residual = _mm_xor_si128(residual, _mm_set1_epi8(r.less().0 as i8));
+            }
+            let mut y = [_mm256_setzero_si256(); 2];
+            for v in 0..V {
+                let sum = sums.add(i * V + v).read_unaligned();
+                let x = match &stage.real {
+                    Some(real) => with_real(sum, real, t.top + i, v),
+                    None => _mm256_cvtepi32_ps(sum),
+                };
+                let scale = _mm256_mul_ps(row, _mm256_loadu_ps(stage.scale.as_ptr().add(8 * v)));
+                let mut x = _mm256_mul_ps(x, scale);
+                if let Some(r) = stage.residual {
+                    let bytes = if v == 0 { residual } else { _mm_unpackhi_epi64(residual, residual) };
+                    let values = _mm256_sub_epi32(_mm256_cvtepu8_epi32(bytes), _mm256_set1_epi32(r.less().1));
+                    x = _mm256_add_ps(x, _mm256_mul_ps(_mm256_cvtepi32_ps(values), _mm256_set1_ps(r.scale)));
+                }
+                y[v] = _mm256_cvtps_epi32(_mm256_min_ps(x, most));
+            }
+            narrow.store::<V>(y, c.add(i * t.ldc), t.cols);
+        }
+    }
+}
+
+/// [`floats`] with terms in f64. A function of its own, as [`fixed`] is.
+///
+/// # Safety
+/// As [`finish`]; `sums` is valid for `t.rows` rows of V vectors.
+#[inline(never)]
+#[target_feature(enable = "avx2")]
+unsafe fn more_floats<const V: usize>(
+    t: &Args<'_>,
+    sums: *const __m256i,
+    c: *mut f32,
+    stage: &Scaled<'_>,
+    real: &Real<'_>,
+) {
+    // SAFETY: as in `finish`.
+    unsafe {
+        let mask = mask(t.cols - 8 * (V - 1));
+        let whole = t.cols == 8 * V;
+        let (lo, hi) = (_mm256_set1_ps(stage.range.0), _mm256_set1_ps(stage.range.1));
+        for i in 0..t.rows {
+            let row = _mm256_set1_ps(stage.row_scale.map_or(1.0, |rows| *rows.get_unchecked(t.top + i)));
+            for v in 0..V {
+                let x = with_real(sums.add(i * V + v).read_unaligned(), real, t.top + i, v);
+                let scale = _mm256_mul_ps(row, _mm256_loadu_ps(stage.scale.as_ptr().add(8 * v)));
+                let bias = _mm256_loadu_ps(stage.bias.as_ptr().add(8 * v));
+                let x = _mm256_add_ps(_mm256_mul_ps(x, scale), bias);
+                // Of a bound and NaN these return the second.
+                let x = _mm256_min_ps(hi, _mm256_max_ps(lo, x));
+                let c = c.add(i * t.ldc).wrapping_add(8 * v);
+                if whole || v + 1 < V {
+                    _mm256_storeu_ps(c, x);
+                } else {
+                    _mm256_maskstore_ps(c, mask, x);
+                }
+            }
+        }
+    }
+}
+
+/// Vector `v` of row `i` with its terms, rounded to f32.
+///
+/// # Safety
+/// The terms have such a row and vector.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn with_real(sum: __m256i, real: &Real<'_>, i: usize, v: usize) -> __m256 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let add = |part: __m128i, j: usize| {
+            let x = _mm256_add_pd(_mm256_cvtepi32_pd(part), _mm256_loadu_pd(real.col.as_ptr().add(j)));
+            _mm256_cvtpd_ps(match real.row {
+                Some(row) => _mm256_add_pd(x, _mm256_set1_pd(*row.get_unchecked(i))),
+                None => x,
+            })
+        };
+        let low = add(_mm256_castsi256_si128(sum), 8 * v);
+        let high = add(_mm256_extracti128_si256::<1>(sum), 8 * v + 4);
+        _mm256_set_m128(high, low)
     }
 }

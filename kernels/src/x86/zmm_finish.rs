@@ -10,7 +10,7 @@
 //! ```
 
 use super::zmm::each_row;
-use crate::finish::{Fixed, Rescale, Scaled};
+use crate::finish::{Fixed, Real, Rescale, Scaled};
 use crate::{Args, Out};
 use core::arch::x86_64::*;
 
@@ -45,6 +45,14 @@ pub unsafe fn finish<const H: usize, const V: usize>(t: &Args<'_>, mut acc: [[__
                     },
                 );
             }
+            Out::Bytes {
+                c,
+                stage: stage @ (Rescale { real: Some(_), .. } | Rescale { residual: Some(_), .. }),
+            } => {
+                // By way of memory, so that the accumulators' address is not taken.
+                let sums = acc;
+                more_bytes::<V>(t, sums.as_ptr().cast(), c, stage);
+            }
             Out::Bytes { c, stage: stage @ Rescale { row_scale: None, .. } } => {
                 bytes(t, acc, c, stage, |_, scale| scale);
             }
@@ -60,6 +68,10 @@ pub unsafe fn finish<const H: usize, const V: usize>(t: &Args<'_>, mut acc: [[__
                     false => fixed::<V, false>(t, sums.as_mut_ptr().cast(), c, stage),
                     true => fixed::<V, true>(t, sums.as_mut_ptr().cast(), c, stage),
                 }
+            }
+            Out::Floats { c, stage: stage @ Scaled { real: Some(real), .. } } => {
+                let sums = acc;
+                more_floats::<V>(t, sums.as_ptr().cast(), c, stage, real);
             }
             Out::Floats { c, stage: stage @ Scaled { row_scale: None, .. } } => {
                 floats(t, acc, c, stage, |_, scale| scale);
@@ -257,5 +269,100 @@ unsafe fn floats<const H: usize, const V: usize>(
                 }
             },
         );
+    }
+}
+
+/// [`bytes`] with all that may be added. A function of its own, as [`fixed`] is.
+///
+/// # Safety
+/// As [`finish`]; `sums` is valid for `t.rows` rows of V vectors.
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw")]
+unsafe fn more_bytes<const V: usize>(t: &Args<'_>, sums: *const __m512i, c: *mut u8, stage: &Rescale<'_>) {
+    // SAFETY: as in `finish`; the residual has `top` + H rows of `cols` bytes.
+    unsafe {
+        let narrow = Narrow::new(stage.zero_point, stage.range, t.cols);
+        let most = _mm512_set1_ps((1 << 30) as f32);
+        for i in 0..t.rows {
+            let row = _mm512_set1_ps(stage.row_scale.map_or(1.0, |rows| *rows.get_unchecked(t.top + i)));
+            let mut residual = [0u8; 64];
+            if let Some(r) = stage.residual {
+                let from = r.bits.as_ptr().add((t.top + i) * r.stride);
+                let bytes = _mm512_maskz_loadu_epi8(narrow.mask, from.cast());
+                let bytes = _mm512_xor_si512(bytes, _mm512_set1_epi8(r.less().0 as i8));
+                _mm512_storeu_si512(residual.as_mut_ptr().cast(), bytes);
+            }
+            let mut y = [_mm512_setzero_si512(); 4];
+            for v in 0..V {
+                let sum = sums.add(i * V + v).read_unaligned();
+                let x = match &stage.real {
+                    Some(real) => with_real(sum, real, t.top + i, v),
+                    None => _mm512_cvtepi32_ps(sum),
+                };
+                let scale = _mm512_mul_ps(row, _mm512_loadu_ps(stage.scale.as_ptr().add(16 * v)));
+                let mut x = _mm512_mul_ps(x, scale);
+                if let Some(r) = stage.residual {
+                    let values = _mm512_cvtepu8_epi32(_mm_loadu_si128(residual.as_ptr().add(16 * v).cast()));
+                    let values = _mm512_sub_epi32(values, _mm512_set1_epi32(r.less().1));
+                    x = _mm512_add_ps(x, _mm512_mul_ps(_mm512_cvtepi32_ps(values), _mm512_set1_ps(r.scale)));
+                }
+                y[v] = _mm512_cvtps_epi32(_mm512_min_ps(x, most));
+            }
+            narrow.store(y, c.add(i * t.ldc));
+        }
+    }
+}
+
+/// [`floats`] with terms in f64. A function of its own, as [`fixed`] is.
+///
+/// # Safety
+/// As [`finish`]; `sums` is valid for `t.rows` rows of V vectors.
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw")]
+unsafe fn more_floats<const V: usize>(
+    t: &Args<'_>,
+    sums: *const __m512i,
+    c: *mut f32,
+    stage: &Scaled<'_>,
+    real: &Real<'_>,
+) {
+    // SAFETY: as in `finish`.
+    unsafe {
+        let (lo, hi) = (_mm512_set1_ps(stage.range.0), _mm512_set1_ps(stage.range.1));
+        for i in 0..t.rows {
+            let row = _mm512_set1_ps(stage.row_scale.map_or(1.0, |rows| *rows.get_unchecked(t.top + i)));
+            for v in 0..V {
+                let x = with_real(sums.add(i * V + v).read_unaligned(), real, t.top + i, v);
+                let scale = _mm512_mul_ps(row, _mm512_loadu_ps(stage.scale.as_ptr().add(16 * v)));
+                let bias = _mm512_loadu_ps(stage.bias.as_ptr().add(16 * v));
+                let x = _mm512_add_ps(_mm512_mul_ps(x, scale), bias);
+                // Of a bound and NaN these return the second.
+                let x = _mm512_min_ps(hi, _mm512_max_ps(lo, x));
+                let c = c.add(i * t.ldc).wrapping_add(16 * v);
+                _mm512_mask_storeu_ps(c, mask::<V>(t.cols, v), x);
+            }
+        }
+    }
+}
+
+/// Vector `v` of row `i` with its terms, rounded to f32.
+///
+/// # Safety
+/// The terms have such a row and vector.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+unsafe fn with_real(sum: __m512i, real: &Real<'_>, i: usize, v: usize) -> __m512 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let add = |part: __m256i, j: usize| {
+            let x = _mm512_add_pd(_mm512_cvtepi32_pd(part), _mm512_loadu_pd(real.col.as_ptr().add(j)));
+            _mm256_castps_pd(_mm512_cvtpd_ps(match real.row {
+                Some(row) => _mm512_add_pd(x, _mm512_set1_pd(*row.get_unchecked(i))),
+                None => x,
+            }))
+        };
+        let low = add(_mm512_castsi512_si256(sum), 16 * v);
+        let high = add(_mm512_extracti64x4_epi64::<1>(sum), 16 * v + 8);
+        _mm512_castpd_ps(_mm512_insertf64x4::<1>(_mm512_castpd256_pd512(low), high))
     }
 }
