@@ -222,14 +222,14 @@ impl<'a> Gemm<'a> {
     }
 
     /// Sums as an output, if that fits.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn sums<'c>(&self, c: MatMut<'c, i32>, accumulate: bool) -> Result<Sink<'c, 'static>, Error> {
         self.check((c.rows(), c.cols()))?;
         Ok(Sink::I32 { c: c.block, accumulate })
     }
 
     /// 8-bit values as an output, if that fits.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn bytes<'c, 'o, T: Quantized>(
         &self,
         c: MatMut<'c, T>,
@@ -242,7 +242,7 @@ impl<'a> Gemm<'a> {
     }
 
     /// f32 values as an output, if that fits.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn floats<'c, 'o>(
         &self,
         c: MatMut<'c, f32>,

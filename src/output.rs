@@ -170,6 +170,7 @@ impl<'a> Requantize<'a> {
     }
 
     /// The stage for an M×N output of a type, once all that depends on those is checked.
+    #[inline(always)]
     pub(crate) fn for_output(&self, m: usize, n: usize, element: ElementType) -> Result<Bytes<'a>, Error> {
         match self.scaling {
             Scaling::Float(scale) => scale.check_shape(m, n)?,

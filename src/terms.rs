@@ -128,19 +128,32 @@ impl ColumnTerms {
         };
         let mut added = NOTHING;
         let each = |zero: ZeroPoint<'_>| matches!(zero, ZeroPoint::Each(_));
-        if one_zero != 0 || each(a_zero) || each(b_zero) {
-            let stored_sums = &call.b.columns().stored_sum[columns.clone()];
-            let (shift, k) = (way.shift.1 as i32, call.k as i32);
-            match b_zero {
-                ZeroPoint::PerTensor(zero) => {
-                    less_one_zero(&mut self.sum, stored_sums, zero.wrapping_add(shift).wrapping_mul(k));
-                }
-                ZeroPoint::Each(zeros) => {
-                    less_zeros(&mut self.sum, &mut self.zero, stored_sums, &zeros[columns.clone()], shift, k);
-                }
+        let stored_sums = &call.b.columns().stored_sum[columns.clone()];
+        let (shift, k) = (way.shift.1 as i32, call.k as i32);
+        let bias = call.gemm.bias.map(|bias| &bias[columns.clone()]);
+        if let (ZeroPoint::PerTensor(zero), false) = (b_zero, each(a_zero)) {
+            // Most products: nothing is taken off, so the sums themselves are not needed.
+            let zero_k = zero.wrapping_add(shift).wrapping_mul(k);
+            if one_zero != 0 {
+                one_zero_each(&mut self.added, bias, stored_sums, zero_k, one_zero);
+                added.col = &self.added;
+            } else if let Some(bias) = bias {
+                self.added[..bias.len()].copy_from_slice(bias);
+                added.col = &self.added;
+            }
+            if !rows.added.is_empty() {
+                added.row = &rows.added;
+            }
+            return added;
+        }
+        match b_zero {
+            ZeroPoint::PerTensor(zero) => {
+                less_one_zero(&mut self.sum, stored_sums, zero.wrapping_add(shift).wrapping_mul(k));
+            }
+            ZeroPoint::Each(zeros) => {
+                less_zeros(&mut self.sum, &mut self.zero, stored_sums, &zeros[columns], shift, k);
             }
         }
-        let bias = call.gemm.bias.map(|bias| &bias[columns]);
         if one_zero != 0 || bias.is_some() {
             match bias {
                 Some(bias) => self.added[..bias.len()].copy_from_slice(bias),
@@ -158,6 +171,24 @@ impl ColumnTerms {
         let outer_cols = Outer { row: &rows.narrow_sum, col: &self.zero };
         added.outer = [each(a_zero).then_some(outer_rows), each(b_zero).then_some(outer_cols)];
         added
+    }
+}
+
+/// `added = bias - (stored - zero_k)·zero`, modulo 2^32.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
+fn one_zero_each(added: &mut PerColumn<i32>, bias: Option<&[i32]>, stored: &[i64], zero_k: i32, zero: i32) {
+    let less = |stored: &i64| (*stored as i32).wrapping_sub(zero_k).wrapping_mul(zero);
+    match bias {
+        Some(bias) => {
+            for ((added, bias), stored) in added.iter_mut().zip(bias).zip(stored) {
+                *added = bias.wrapping_sub(less(stored));
+            }
+        }
+        None => {
+            for (added, stored) in added.iter_mut().zip(stored) {
+                *added = less(stored).wrapping_neg();
+            }
+        }
     }
 }
 
