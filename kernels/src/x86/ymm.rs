@@ -50,6 +50,9 @@ pub unsafe fn micro_6x16<T: Tiles>(t: &Args<'_>) {
     }
 }
 
+/// From so many k-groups on, tiles of few rows read several parts of the panel side by side.
+const STREAMS: usize = 64;
+
 /// H rows and V vectors of columns; `size` is the bytes of an element, and `dot(acc, a, b)` adds to
 /// each lane the products of the lane's groups.
 ///
@@ -68,18 +71,16 @@ pub unsafe fn tile<const H: usize, const V: usize>(
     unsafe {
         let mut acc = [[_mm256_setzero_si256(); V]; H];
         let (groups, left) = (t.k * size / 4, t.k * size % 4);
-        for g in 0..groups {
-            let group = t.b.add(g * 4 * NR);
-            let mut b = [_mm256_setzero_si256(); V];
-            for v in 0..V {
-                b[v] = _mm256_loadu_si256(group.add(32 * v).cast());
-            }
-            for i in 0..H {
-                let a = _mm256_set1_epi32(t.a.add(i * t.lda + 4 * g).cast::<i32>().read_unaligned());
-                for v in 0..V {
-                    acc[i][v] = dot(acc[i][v], a, b[v]);
-                }
-            }
+        let mut first = 0;
+        if groups >= STREAMS {
+            first = match H {
+                1 => streams::<H, V, 4>(t, groups, &dot, &mut acc),
+                2 | 3 => streams::<H, V, 2>(t, groups, &dot, &mut acc),
+                _ => 0,
+            };
+        }
+        for g in first..groups {
+            step::<H, V>(t, g, &dot, &mut acc);
         }
         if left > 0 {
             let group = t.b.add(groups * 4 * NR);
@@ -92,5 +93,65 @@ pub unsafe fn tile<const H: usize, const V: usize>(
             }
         }
         super::ymm_finish::finish(t, acc);
+    }
+}
+
+/// Adds the products of all k-groups but the last few, read from S places side by side: a few rows are too few
+/// accumulators to wait for each other, and several streams come faster from memory than one. Returns how many
+/// k-groups those were.
+///
+/// # Safety
+/// As for [`tile`].
+#[inline(always)]
+unsafe fn streams<const H: usize, const V: usize, const S: usize>(
+    t: &Args<'_>,
+    groups: usize,
+    dot: &impl Fn(__m256i, __m256i, __m256i) -> __m256i,
+    acc: &mut [[__m256i; V]; H],
+) -> usize {
+    // SAFETY: as in `tile`.
+    unsafe {
+        let part = groups / S;
+        let mut sums = [[[_mm256_setzero_si256(); V]; H]; S];
+        for g in 0..part {
+            for s in 0..S {
+                step::<H, V>(t, s * part + g, dot, &mut sums[s]);
+            }
+        }
+        for s in 0..S {
+            for i in 0..H {
+                for v in 0..V {
+                    acc[i][v] = _mm256_add_epi32(acc[i][v], sums[s][i][v]);
+                }
+            }
+        }
+        S * part
+    }
+}
+
+/// Adds the products of k-group `g`, which must exist.
+///
+/// # Safety
+/// As for [`tile`].
+#[inline(always)]
+unsafe fn step<const H: usize, const V: usize>(
+    t: &Args<'_>,
+    g: usize,
+    dot: &impl Fn(__m256i, __m256i, __m256i) -> __m256i,
+    acc: &mut [[__m256i; V]; H],
+) {
+    // SAFETY: as in `tile`.
+    unsafe {
+        let group = t.b.add(g * 4 * NR);
+        let mut b = [_mm256_setzero_si256(); V];
+        for v in 0..V {
+            b[v] = _mm256_loadu_si256(group.add(32 * v).cast());
+        }
+        for i in 0..H {
+            let a = _mm256_set1_epi32(t.a.add(i * t.lda + 4 * g).cast::<i32>().read_unaligned());
+            for v in 0..V {
+                acc[i][v] = dot(acc[i][v], a, b[v]);
+            }
+        }
     }
 }
