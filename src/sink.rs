@@ -52,6 +52,7 @@ impl Part {
 
 impl<'c, 'o> Sink<'c, 'o> {
     /// The same for a shorter time.
+    #[cfg(feature = "rayon")]
     pub(crate) fn reborrow(&mut self) -> Sink<'_, 'o> {
         match self {
             Sink::I32 { c, accumulate } => Sink::I32 { c: c.reborrow(), accumulate: *accumulate },
