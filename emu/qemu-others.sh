@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the tests where there are no kernels but the scalar and the portable one: on a big-endian CPU (s390x,
 # under qemu-user), in 32 bits (i686, on the CPU itself), and as WebAssembly with simd128 (under
-# Node.js; its own tests, see wasm/src).
+# Node.js; its own tests, see wasm/src). Compiles for 64-bit Arm with macOS and with Windows.
 #
 #   qemu-others.sh
 #
@@ -45,3 +45,10 @@ echo '--- wasm32-unknown-unknown'
 (cd emu/wasm && CARGO_TARGET_DIR=../../target/others cargo build -Z build-std=std,panic_abort --release \
   --target wasm32-unknown-unknown)
 node emu/wasm/run.mjs target/others/wasm32-unknown-unknown/release/wasm_rig.wasm
+
+# Not run, for want of such a system: the assembly of the Arm kernels is made, and the library compiles.
+for target in aarch64-apple-darwin aarch64-pc-windows-msvc; do
+  echo "--- $target (compiled only)"
+  cargo build -Z build-std=core --target $target -p qgemm-kernels --no-default-features
+  cargo check -Z build-std --target $target -p qgemm --lib
+done
