@@ -68,8 +68,8 @@ impl<'a, 'c> Task<'a, 'c> {
     /// Runs this product alone.
     ///
     /// # Errors
-    /// If B is not packed, [`Error::Memory`] if there is not enough to pack it and [`Error::Kernel`] if
-    /// `QGEMM_ISA` is wrong. The output is then left as it was.
+    /// If B is not packed, [`Error::Memory`] if there is not enough to pack it and [`Error::Kernel`] or
+    /// [`Error::Variable`] if the environment is wrong. The output is then left as it was.
     pub fn run(&mut self) -> Result<(), Error> {
         self.run_on(usize::MAX)
     }
@@ -123,8 +123,8 @@ impl<'a, 'c> Task<'a, 'c> {
 /// (see [`release_thread_memory`](crate::release_thread_memory)).
 ///
 /// # Errors
-/// If some B is not packed, [`Error::Memory`] if there is not enough to pack it and [`Error::Kernel`] if
-/// `QGEMM_ISA` is wrong. No output is written then: all that packing needs is had before the first product.
+/// If some B is not packed, [`Error::Memory`] if there is not enough to pack it and [`Error::Kernel`] or
+/// [`Error::Variable`] if the environment is wrong. No output is written then: all that packing needs is had before the first product.
 pub fn run_batch(tasks: &mut [Task<'_, '_>]) -> Result<(), Error> {
     for task in tasks.iter_mut() {
         task.pending = true;

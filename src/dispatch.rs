@@ -1,7 +1,8 @@
 //! Which kernels a product may use: the best this CPU has, or those that were asked for by name.
 
 use crate::Error;
-use qgemm_kernels::{Features, Isa, Kernel, Ready, TABLE};
+use crate::caches::caches;
+use qgemm_kernels::{Caches, Features, Isa, Kernel, Ready, TABLE};
 use std::cmp::Reverse;
 use std::sync::OnceLock;
 
@@ -15,6 +16,7 @@ pub struct Dispatch {
     kernels: Vec<Ready>,
     /// Those that are exact for some panels, the most steps first.
     proven: Vec<Ready>,
+    caches: Caches,
 }
 
 impl Dispatch {
@@ -22,14 +24,15 @@ impl Dispatch {
     /// Decided once per process.
     ///
     /// # Errors
-    /// [`Error::Kernel`] if `QGEMM_ISA` names nothing that runs here.
+    /// [`Error::Kernel`] if `QGEMM_ISA` names nothing that runs here, [`Error::Variable`] if `QGEMM_CACHES` is
+    /// no list of cache sizes.
     pub fn auto() -> Result<&'static Self, Error> {
         static AUTO: OnceLock<Result<Dispatch, Error>> = OnceLock::new();
         let choose = || match std::env::var_os(VARIABLE) {
             Some(name) => Self::find(VARIABLE, &name.to_string_lossy()),
             None => {
                 let widest = Self::ready().last().expect("the scalar kernel runs everywhere").isa;
-                Ok(Self::of(|kernel| kernel.isa == widest))
+                Self::of(|kernel| kernel.isa == widest)
             }
         };
         AUTO.get_or_init(choose).as_ref().map_err(Clone::clone)
@@ -40,7 +43,8 @@ impl Dispatch {
     /// the panels that have none.
     ///
     /// # Errors
-    /// [`Error::Kernel`] if there is none of that name that runs on this CPU.
+    /// [`Error::Kernel`] if there is none of that name that runs on this CPU, [`Error::Variable`] if
+    /// `QGEMM_CACHES` is no list of cache sizes.
     pub fn named(name: &str) -> Result<Self, Error> {
         Self::find("kernel", name)
     }
@@ -49,6 +53,18 @@ impl Dispatch {
     pub fn available() -> Vec<&'static Kernel> {
         let names: Vec<_> = Self::ready().map(|kernel| kernel.name).collect();
         TABLE.iter().copied().filter(|kernel| names.contains(&kernel.name)).collect()
+    }
+
+    /// The same kernels, for matrices whose products are to be cut into blocks for caches of other sizes. Those
+    /// of the CPU, or of `QGEMM_CACHES`, are the default. No result depends on them.
+    #[must_use]
+    pub fn with_caches(self, caches: Caches) -> Self {
+        Self { caches, ..self }
+    }
+
+    /// The caches that blocks are cut for.
+    pub fn caches(&self) -> Caches {
+        self.caches
     }
 
     /// The kernels to choose from.
@@ -61,18 +77,18 @@ impl Dispatch {
         TABLE.iter().filter_map(move |kernel| kernel.ready(&features))
     }
 
-    fn of(wanted: impl Fn(&Kernel) -> bool) -> Self {
+    fn of(wanted: impl Fn(&Kernel) -> bool) -> Result<Self, Error> {
         let (mut kernels, mut proven): (Vec<_>, Vec<_>) =
             Self::ready().filter(|kernel| wanted(kernel)).partition(|kernel| kernel.steps == 0);
         kernels.sort_by_key(|kernel| kernel.nr);
         proven.sort_by_key(|kernel| Reverse(kernel.steps));
-        Self { kernels, proven }
+        Ok(Self { kernels, proven, caches: caches()? })
     }
 
     fn find(argument: &'static str, name: &str) -> Result<Self, Error> {
-        let mut found = Self::of(|kernel| kernel.isa.name() == name || kernel.name == name);
+        let mut found = Self::of(|kernel| kernel.isa.name() == name || kernel.name == name)?;
         if let (true, Some(kernel)) = (found.kernels.is_empty(), found.proven.first()) {
-            found.kernels = Self::of(|other| other.isa == kernel.isa).kernels;
+            found.kernels = Self::of(|other| other.isa == kernel.isa)?.kernels;
         }
         if !found.kernels.is_empty() {
             return Ok(found);

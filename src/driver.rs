@@ -21,9 +21,8 @@ use crate::sink::Sink;
 use crate::width::{self, Width};
 use crate::{Dispatch, Error};
 use qgemm_kernels::pack::Convert;
-use qgemm_kernels::{Caches, Stored, Variant};
+use qgemm_kernels::{Stored, Variant};
 use std::ops::Range;
-use std::sync::OnceLock;
 
 /// Multiply-adds that are worth another thread: about 2 µs of work, the time it takes to wake one.
 #[cfg(feature = "rayon")]
@@ -107,8 +106,6 @@ pub(crate) fn run(gemm: &Gemm<'_>, sink: &mut Sink<'_, '_>, threads: usize) -> R
 }
 
 fn multiply(gemm: &Gemm<'_>, b: &PackedB, sink: &mut Sink<'_, '_>, threads: usize) {
-    static CACHES: OnceLock<Caches> = OnceLock::new();
-    let caches = *CACHES.get_or_init(Caches::detect);
     let (m, _, k) = gemm.shape();
     let kernel = b.ready();
     let first = Way::new(gemm, b, b.panels()[0].variant);
@@ -123,7 +120,7 @@ fn multiply(gemm: &Gemm<'_>, b: &PackedB, sink: &mut Sink<'_, '_>, threads: usiz
         mr: kernel.mr,
         nr: kernel.nr,
         ways,
-        plan: Plan::new(m, k, &kernel, sizes, caches),
+        plan: Plan::new(m, k, &kernel, sizes, b.caches()),
         width: match sink {
             Sink::I32 { .. } => Width::Narrow,
             _ => width::decide(gemm, b, ways.iter().flatten().map(|way| way.shift)),

@@ -193,6 +193,15 @@ pub enum Error {
         /// The instruction sets and kernels that can run here.
         available: Vec<&'static str>,
     },
+    /// An environment variable with a value that means nothing.
+    Variable {
+        /// The variable.
+        name: &'static str,
+        /// Its value.
+        got: String,
+        /// What it has to be.
+        need: &'static str,
+    },
     /// There was not enough memory.
     Memory {
         /// What it was for.
@@ -289,6 +298,7 @@ impl fmt::Display for Error {
                 let why = if *known { "which this CPU lacks" } else { "which does not exist" };
                 write!(f, "{argument}: was '{got}', {why}; must be one of: {}", available.join(" "))
             }
+            Error::Variable { name, got, need } => write!(f, "{name}: was '{got}', must be {need}"),
             Error::Memory { purpose, bytes } => {
                 write!(f, "{purpose}: needs {bytes} bytes, more than there is")
             }

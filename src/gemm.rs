@@ -179,8 +179,8 @@ impl<'a> Gemm<'a> {
     /// # Errors
     /// [`Error::InnerDimension`], [`Error::OutputShape`] or [`Error::Length`] if shapes disagree,
     /// [`Error::Range`] if padding of a [`Gather`](crate::Gather) is a zero point that is no element,
-    /// and if B is not packed, [`Error::Memory`] if there is not enough to pack it and [`Error::Kernel`] if
-    /// `QGEMM_ISA` is wrong. `c` is then left as it was.
+    /// and if B is not packed, [`Error::Memory`] if there is not enough to pack it and [`Error::Kernel`] or
+    /// [`Error::Variable`] if the environment is wrong. `c` is then left as it was.
     pub fn run_i32(&self, c: MatMut<'_, i32>) -> Result<(), Error> {
         self.run(self.sums(c, false)?)
     }

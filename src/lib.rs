@@ -54,6 +54,13 @@
 //! `huge-pages` (default): on Linux, packed matrices of 4 MiB and more ask for huge pages (`madvise`), with
 //! which a matrix-vector product from memory takes a third less time.
 //!
+//! # Environment
+//!
+//! `QGEMM_ISA` names the instruction set or the kernel to use (see [`Dispatch::auto`]); `QGEMM_CACHES` gives the
+//! sizes of the first, second and third level of cache that blocks are cut for, as `32K,1M,32M`, where those that
+//! the CPU tells are not what a program can count on. Both are read once; a wrong value is an error of every
+//! call that needs it. Neither changes any result.
+//!
 //! # Memory
 //!
 //! A thread keeps its scratch between calls: after the first call of a size nothing is allocated on one
@@ -64,6 +71,7 @@
 
 mod band;
 mod batch;
+mod caches;
 mod columns;
 mod dispatch;
 mod driver;

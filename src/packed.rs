@@ -6,7 +6,7 @@ use crate::{Dispatch, Error};
 use qgemm_kernels::pack::{self, Convert, Line, Source};
 use qgemm_kernels::pages::prefer_huge;
 use qgemm_kernels::stats::ColumnStats;
-use qgemm_kernels::{Kernel, Ready, Stored, Variant};
+use qgemm_kernels::{Caches, Kernel, Ready, Stored, Variant};
 use std::fmt;
 use std::ops::Range;
 
@@ -19,6 +19,7 @@ use std::ops::Range;
 pub struct PackedB {
     /// Exact for every panel.
     kernel: Ready,
+    caches: Caches,
     k: usize,
     n: usize,
     element: ElementType,
@@ -55,7 +56,8 @@ impl PackedB {
     /// Activations of the other type can be multiplied too, a little slower.
     ///
     /// # Errors
-    /// [`Error::Memory`] if there is not enough, [`Error::Kernel`] if `QGEMM_ISA` is wrong.
+    /// [`Error::Memory`] if there is not enough, [`Error::Kernel`] if `QGEMM_ISA` is wrong, [`Error::Variable`] if
+    /// `QGEMM_CACHES` is.
     pub fn pack<'a>(b: impl Into<Operand<'a>>, activations: ElementType) -> Result<Self, Error> {
         Self::pack_with(Dispatch::auto()?, b, activations)
     }
@@ -79,6 +81,7 @@ impl PackedB {
     pub(crate) fn empty(dispatch: &Dispatch, b: &Operand<'_>, activations: ElementType) -> Self {
         Self {
             kernel: dispatch.choose(b.cols()),
+            caches: dispatch.caches(),
             k: 0,
             n: 0,
             element: b.element,
@@ -150,7 +153,7 @@ impl PackedB {
             }
         }
         self.columns.finish(n, k);
-        (self.kernel, self.k, self.n) = (kernel, k, n);
+        (self.kernel, self.caches, self.k, self.n) = (kernel, dispatch.caches(), k, n);
         (self.element, self.activations) = (b.element, activations);
         Ok(())
     }
@@ -266,6 +269,11 @@ impl PackedB {
     /// Of the whole matrix: what decides the blocks of a product.
     pub(crate) fn ready(&self) -> Ready {
         self.kernel
+    }
+
+    /// Those that blocks are cut for.
+    pub(crate) fn caches(&self) -> Caches {
+        self.caches
     }
 
     /// What is added to each value when it is stored like that.

@@ -1,7 +1,7 @@
 //! `qgemm info`: the CPU, its caches, and the kernels that run on it.
 
 use anyhow::Result;
-use qgemm::{Caches, Dispatch, Features, Isa};
+use qgemm::{Dispatch, Features, Isa};
 use serde_json::{Value, json};
 use std::io::Write;
 
@@ -48,7 +48,8 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
 }
 
 fn collect() -> Result<Value> {
-    let chosen: Vec<_> = Dispatch::auto()?.kernels().map(|kernel| kernel.name).collect();
+    let dispatch = Dispatch::auto()?;
+    let chosen: Vec<_> = dispatch.kernels().map(|kernel| kernel.name).collect();
     let kernels: Vec<_> = Dispatch::available()
         .into_iter()
         .map(|kernel| {
@@ -60,7 +61,7 @@ fn collect() -> Result<Value> {
         .collect();
     let found = Features::detect();
     let isas: Vec<_> = Isa::ALL.iter().filter(|isa| found.has(**isa)).map(|isa| isa.name()).collect();
-    let caches = Caches::detect();
+    let caches = dispatch.caches();
     let (vendor, brand) = cpu();
     Ok(json!({
         "version": env!("CARGO_PKG_VERSION"),

@@ -4,7 +4,7 @@
 //! any number of threads, has to arrive at it, and so has the oracle.
 
 use qgemm::{
-    Dequantize, Dispatch, ElementType, Gemm, MatMut, MatRef, Operand, PackedB, Requantize, reference,
+    Caches, Dequantize, Dispatch, ElementType, Gemm, MatMut, MatRef, Operand, PackedB, Requantize, reference,
 };
 use sha2::{Digest, Sha256};
 
@@ -138,6 +138,15 @@ fn every_kernel_has_the_committed_digest() {
         let dispatch = Dispatch::named(kernel.name).unwrap();
         assert_eq!(digest(With::Kernels(&dispatch)), DIGEST, "{}", kernel.name);
         println!("\nDIGEST {} {DIGEST}", kernel.name);
+    }
+}
+
+#[test]
+fn every_size_of_caches_has_the_committed_digest() {
+    for (l1d, l2, l3) in [(1, 1, 0), (usize::MAX, usize::MAX, usize::MAX)] {
+        let dispatch = Dispatch::auto().unwrap().clone().with_caches(Caches { l1d, l2, l3 });
+        assert_eq!(dispatch.caches().l2, l2);
+        assert_eq!(digest(With::Kernels(&dispatch)), DIGEST, "{l2}");
     }
 }
 

@@ -32,6 +32,17 @@ fn environment() {
     let out = isa("nonesuch");
     assert_eq!(out.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&out.stderr).starts_with("error: QGEMM_ISA: was 'nonesuch'"));
+
+    let caches = |value| command().arg("info").arg("--json").env("QGEMM_CACHES", value).output().unwrap();
+    let info: serde_json::Value = serde_json::from_slice(&caches("48K,2M,0").stdout).unwrap();
+    assert_eq!(info["caches"], serde_json::json!({ "l1d": 48 << 10, "l2": 2 << 20, "l3": 0 }));
+    let out = caches("48K,2M");
+    assert_eq!(out.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(
+        said.starts_with("error: QGEMM_CACHES: was '48K,2M', must be the sizes of L1d, L2 and L3"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -13,7 +13,7 @@ pub fn command() -> Command {
     let runner = runner.map_or(String::new(), |(_, value)| value);
     let mut words = runner.split_whitespace().chain([exe]);
     let mut command = Command::new(words.next().expect("the command itself at least"));
-    command.args(words).stdin(Stdio::null()).env_remove("QGEMM_ISA");
+    command.args(words).stdin(Stdio::null()).env_remove("QGEMM_ISA").env_remove("QGEMM_CACHES");
     command
 }
 
