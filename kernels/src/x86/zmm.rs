@@ -155,7 +155,12 @@ pub unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(
             Out::Sums { c, accumulate } => Some((c, accumulate)),
             _ => None,
         };
-        if let (Some((c, _)), true) = (sums, groups >= PREFETCH) {
+        let words = match t.out {
+            Out::Sums { c, .. } => Some(c),
+            Out::Floats { c, .. } => Some(c.cast()),
+            _ => None,
+        };
+        if let (Some(c), true) = (words, groups >= PREFETCH) {
             for i in 0..H {
                 for v in 0..V {
                     _mm_prefetch::<_MM_HINT_T0>(c.wrapping_add(i * t.ldc + 16 * v).cast());
