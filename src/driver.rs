@@ -12,6 +12,7 @@
 //! The loops are in `band`.
 
 use crate::band;
+use crate::direct;
 use crate::element::ElementType;
 use crate::gemm::{Gemm, Rhs, ZeroPoint};
 use crate::packed::{PackedB, Panel};
@@ -106,14 +107,21 @@ pub(crate) fn run(gemm: &Gemm<'_>, sink: &mut Sink<'_, '_>, threads: usize) -> R
 }
 
 fn multiply(gemm: &Gemm<'_>, b: &PackedB, sink: &mut Sink<'_, '_>, threads: usize) {
+    let first = Way::new(gemm, b, b.panels()[0].variant);
+    let other = b.panels().iter().find(|panel| !first.serves(panel));
+    if other.is_none() && direct::run(gemm, b, &first, sink) {
+        return;
+    }
+    walk(gemm, b, [Some(first), other.map(|panel| Way::new(gemm, b, panel.variant))], sink, threads);
+}
+
+/// Through the whole loop nest. Apart from small products, whose way its stack would lengthen.
+#[inline(never)]
+fn walk(gemm: &Gemm<'_>, b: &PackedB, ways: [Option<Way>; 2], sink: &mut Sink<'_, '_>, threads: usize) {
     let (m, _, k) = gemm.shape();
     let kernel = b.ready();
-    let first = Way::new(gemm, b, b.panels()[0].variant);
-    let other = b.panels().iter().find(|panel| !first.serves(panel)).map(|p| Way::new(gemm, b, p.variant));
-    let sizes = other.iter().fold((first.a.size(), first.b.size()), |(a, b), other| {
-        (a.max(other.a.size()), b.max(other.b.size()))
-    });
-    let ways = [Some(first), other];
+    let all = || ways.iter().flatten();
+    let sizes = all().fold((1, 1), |(a, b), way| (way.a.size().max(a), way.b.size().max(b)));
     let call = Call {
         gemm,
         b,
@@ -123,7 +131,7 @@ fn multiply(gemm: &Gemm<'_>, b: &PackedB, sink: &mut Sink<'_, '_>, threads: usiz
         plan: Plan::new(m, k, &kernel, sizes, b.caches()),
         width: match sink {
             Sink::I32 { .. } => Width::Narrow,
-            _ => width::decide(gemm, b, ways.iter().flatten().map(|way| way.shift)),
+            _ => width::decide(gemm, b, all().map(|way| way.shift)),
         },
         k,
     };

@@ -73,6 +73,7 @@ mod band;
 mod batch;
 mod caches;
 mod columns;
+mod direct;
 mod dispatch;
 mod driver;
 mod dynamic;

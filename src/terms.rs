@@ -15,7 +15,8 @@
 //! [`RealTerms`] does it in f64, if that is exact (see `width`), else [`WideTerms`] in i64.
 
 use crate::driver::{Call, Way};
-use crate::gemm::ZeroPoint;
+use crate::gemm::{Gemm, ZeroPoint};
+use crate::packed::PackedB;
 use crate::plan::MAX_MC;
 use crate::strip;
 use crate::width::Width;
@@ -127,25 +128,19 @@ impl ColumnTerms {
             ZeroPoint::Each(_) => 0,
         };
         let mut added = NOTHING;
+        if !rows.added.is_empty() {
+            added.row = &rows.added;
+        }
+        if let (ZeroPoint::PerTensor(a_zero), ZeroPoint::PerTensor(b_zero)) = (a_zero, b_zero) {
+            // Most products: nothing is taken off, so the sums themselves are not needed.
+            let product = (call.gemm, call.b, way);
+            added.col = added_to_columns(product, (a_zero, b_zero), columns, &mut self.added);
+            return added;
+        }
         let each = |zero: ZeroPoint<'_>| matches!(zero, ZeroPoint::Each(_));
         let stored_sums = &call.b.columns().stored_sum[columns.clone()];
         let (shift, k) = (way.shift.1 as i32, call.k as i32);
         let bias = call.gemm.bias.map(|bias| &bias[columns.clone()]);
-        if let (ZeroPoint::PerTensor(zero), false) = (b_zero, each(a_zero)) {
-            // Most products: nothing is taken off, so the sums themselves are not needed.
-            let zero_k = zero.wrapping_add(shift).wrapping_mul(k);
-            if one_zero != 0 {
-                one_zero_each(&mut self.added, bias, stored_sums, zero_k, one_zero);
-                added.col = &self.added;
-            } else if let Some(bias) = bias {
-                self.added[..bias.len()].copy_from_slice(bias);
-                added.col = &self.added;
-            }
-            if !rows.added.is_empty() {
-                added.row = &rows.added;
-            }
-            return added;
-        }
         match b_zero {
             ZeroPoint::PerTensor(zero) => {
                 less_one_zero(&mut self.sum, stored_sums, zero.wrapping_add(shift).wrapping_mul(k));
@@ -164,14 +159,32 @@ impl ColumnTerms {
             }
             added.col = &self.added;
         }
-        if !rows.added.is_empty() {
-            added.row = &rows.added;
-        }
         let outer_rows = Outer { row: &rows.narrow_zero, col: &self.sum };
         let outer_cols = Outer { row: &rows.narrow_sum, col: &self.zero };
         added.outer = [each(a_zero).then_some(outer_rows), each(b_zero).then_some(outer_cols)];
         added
     }
+}
+
+/// What a kernel adds to some columns where A and B have one zero point each; in `room`, if it is anything.
+#[inline]
+pub(crate) fn added_to_columns<'s>(
+    (gemm, b, way): (&Gemm<'_>, &PackedB, &Way),
+    (a_zero, b_zero): (i32, i32),
+    columns: Range<usize>,
+    room: &'s mut PerColumn<i32>,
+) -> &'s [i32] {
+    let a_zero = a_zero.wrapping_add(way.shift.0 as i32);
+    let bias = gemm.bias.map(|bias| &bias[columns.clone()]);
+    if a_zero != 0 {
+        let zero_k = b_zero.wrapping_add(way.shift.1 as i32).wrapping_mul(b.k() as i32);
+        one_zero_each(room, bias, &b.columns().stored_sum[columns], zero_k, a_zero);
+    } else if let Some(bias) = bias {
+        room[..bias.len()].copy_from_slice(bias);
+    } else {
+        return NOTHING.col;
+    }
+    room
 }
 
 /// `added = bias - (stored - zero_k)·zero`, modulo 2^32.

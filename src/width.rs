@@ -110,7 +110,7 @@ pub(crate) fn decide(gemm: &Gemm<'_>, b: &PackedB, mut shifts: impl Iterator<Ite
 }
 
 /// Whether the exact sums all fit i32.
-fn all_fit(gemm: &Gemm<'_>, b: &PackedB) -> bool {
+pub(crate) fn all_fit(gemm: &Gemm<'_>, b: &PackedB) -> bool {
     let k = gemm.a.cols() as i128;
     let a = distance(gemm.a.element_type().range(), &gemm.a_zero);
     let room = i128::from(i32::MAX) - max_bias(gemm);
