@@ -167,12 +167,14 @@ pub unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(
                 }
             }
         }
-        if let (Some((c, accumulate)), true, []) = (sums, V > 2 && t.slow_stores, t.outer) {
+        let by_row = t.slow_stores && (V == 2 || groups >= 8);
+        if let (Some((c, accumulate)), true, []) = (sums, by_row, t.outer) {
             // The last few groups row by row: while a row is stored, which takes Zen 4 two cycles a vector, the
-            // products of the next keep the multipliers busy. At K = N = 64 that gained 10 % there, and lost
-            // 7 % on Zen 5. Where the output is 8 bits or f32 it lost 3 %, and with fewer than three vectors
-            // to a row 10 %.
-            let together = first.max(groups.saturating_sub(4));
+            // products of the next keep the multipliers busy. Each row loads the panel's vectors again, so with
+            // few of them one group is best. That gained 10 % there at K = N = 64 and 7 % at K = N = 32, and lost
+            // 7 % on Zen 5. Where the output is 8 bits or f32 it lost 3 %.
+            let by_row = if V > 2 { 4 } else { 1 };
+            let together = first.max(groups.saturating_sub(by_row));
             for g in first..together {
                 step::<H, V, PANEL>(t, g, flips, &dot, &mut acc);
             }
