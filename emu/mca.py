@@ -63,11 +63,10 @@ def assembly(target, compiler=None):
     flags = ["--emit=asm", "-Cdebuginfo=0", "-Ccodegen-units=1", "-Csymbol-mangling-version=v0"]
     if target.startswith("x86"):
         flags.append("-Cllvm-args=-x86-asm-syntax=intel")
-    for old in folder.glob(f"{target}/release/deps/qgemm_kernels-*.s"):
-        old.unlink()
     cargo = ["cargo", "rustc", "--quiet", "--lib", "--release", "-p", "qgemm-kernels", "--target", target]
     subprocess.run([*cargo, "--", *flags], check=True, cwd=ROOT, env=env)
-    (path,) = folder.glob(f"{target}/release/deps/qgemm_kernels-*.s")
+    # The last one made: nothing is, where nothing changed.
+    path = max(folder.glob(f"{target}/release/deps/qgemm_kernels-*.s"), key=lambda path: path.stat().st_mtime)
     functions, lines = {}, None
     for line in path.read_text().splitlines():
         line = re.sub(r"\s*(//|#).*", "", line) if "\t#" in line or "//" in line else line
