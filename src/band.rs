@@ -284,7 +284,8 @@ impl Band<'_> {
 
     fn columns(&self, panel: usize) -> Columns {
         let nr = self.call.nr;
-        let range = panel * nr..self.call.b.n().min((panel + 1) * nr);
+        let all = self.call.b.range();
+        let range = all.start + panel * nr..all.end.min(all.start + (panel + 1) * nr);
         Columns { range, left: (panel - self.panels.start) * nr }
     }
 

@@ -4,8 +4,7 @@ use crate::driver;
 use crate::element::Quantized;
 use crate::gemm::Rhs;
 use crate::output::{Dequantize, Requantize};
-use crate::packed::PackedB;
-use crate::scratch;
+use crate::plain;
 use crate::sink::Sink;
 use crate::{Error, Gemm, MatMut};
 
@@ -130,11 +129,7 @@ pub fn run_batch(tasks: &mut [Task<'_, '_>]) -> Result<(), Error> {
         task.pending = true;
         let (m, n, _) = task.gemm.shape();
         if let (Rhs::Plain(b), true) = (task.gemm.b, m > 0 && n > 0) {
-            let (dispatch, element) = (driver::dispatch(&task.gemm)?, task.gemm.a.element_type());
-            scratch::with_packed(|slot| {
-                let packed = slot.get_or_insert_with(|| Box::new(PackedB::empty(dispatch, &b, element)));
-                packed.make_room(dispatch, &b, element)
-            })?;
+            plain::make_room(&task.gemm, &b, n)?;
         }
     }
     share(tasks);

@@ -21,8 +21,8 @@ const WORK: usize = 1 << 19;
 /// Whether this was such a product, which is then done; else C is as it was.
 #[inline]
 pub(crate) fn run(gemm: &Gemm<'_>, b: &PackedB, way: &Way, sink: &mut Sink<'_, '_>) -> bool {
-    let (m, n, k) = gemm.shape();
-    let small = m <= MAX_MC && m.saturating_mul(n).saturating_mul(k) <= WORK;
+    let ((m, _, k), all) = (gemm.shape(), b.range());
+    let small = m <= MAX_MC && m.saturating_mul(all.len()).saturating_mul(k) <= WORK;
     let (Lhs::Plain(a), true) = (&gemm.a, small) else { return false };
     let (ZeroPoint::PerTensor(a_zero), ZeroPoint::PerTensor(b_zero)) = (gemm.a_zero, gemm.b_zero) else {
         return false;
@@ -39,8 +39,8 @@ pub(crate) fn run(gemm: &Gemm<'_>, b: &PackedB, way: &Way, sink: &mut Sink<'_, '
         return false;
     }
     let nr = b.ready().nr;
-    for (panel, j) in b.panels().iter().zip((0..n).step_by(nr)) {
-        let columns = j..n.min(j + nr);
+    for (panel, j) in b.panels().iter().zip(all.clone().step_by(nr)) {
+        let (columns, left) = (j..all.end.min(j + nr), j - all.start);
         let mut room = [0; MAX_NR];
         let product = Product {
             k,
@@ -52,11 +52,11 @@ pub(crate) fn run(gemm: &Gemm<'_>, b: &PackedB, way: &Way, sink: &mut Sink<'_, '
             outer: &[],
         };
         if let Sink::I32 { c, accumulate } = sink {
-            let mut c = c.part(0, j, m, columns.len());
+            let mut c = c.part(0, left, m, columns.len());
             panel.kernel.run(panel.variant, &product, Output::Sums { c: &mut c, accumulate: *accumulate });
             continue;
         }
-        let part = Part { rows: 0..m, columns, top: 0, left: j };
+        let part = Part { rows: 0..m, columns, top: 0, left };
         if !finished(panel, &product, sink, &part) {
             return false;
         }

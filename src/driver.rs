@@ -16,6 +16,7 @@ use crate::direct;
 use crate::element::ElementType;
 use crate::gemm::{Gemm, Rhs, ZeroPoint};
 use crate::packed::{PackedB, Panel};
+use crate::plain;
 use crate::plan::Plan;
 use crate::scratch;
 use crate::sink::Sink;
@@ -90,23 +91,12 @@ pub(crate) fn run(gemm: &Gemm<'_>, sink: &mut Sink<'_, '_>, threads: usize) -> R
     }
     match gemm.b {
         Rhs::Packed(b) => multiply(gemm, b, sink, threads),
-        Rhs::Plain(b) => {
-            let dispatch = dispatch(gemm)?;
-            let activations = gemm.a.element_type();
-            return scratch::with_packed(|slot| {
-                match slot {
-                    Some(packed) => packed.refill(dispatch, b, activations)?,
-                    None => *slot = Some(Box::new(PackedB::pack_with(dispatch, b, activations)?)),
-                }
-                multiply(gemm, slot.as_ref().expect("filled above"), sink, threads);
-                Ok(())
-            });
-        }
+        Rhs::Plain(b) => return plain::run(gemm, b, sink, threads),
     }
     Ok(())
 }
 
-fn multiply(gemm: &Gemm<'_>, b: &PackedB, sink: &mut Sink<'_, '_>, threads: usize) {
+pub(crate) fn multiply(gemm: &Gemm<'_>, b: &PackedB, sink: &mut Sink<'_, '_>, threads: usize) {
     let first = Way::new(gemm, b, b.panels()[0].variant);
     let other = b.panels().iter().find(|panel| !first.serves(panel));
     if other.is_none() && direct::run(gemm, b, &first, sink) {
@@ -151,20 +141,29 @@ fn spread(
 
 /// Shares a region among the threads of the current rayon pool, as far as they are worth waking.
 #[cfg(feature = "rayon")]
-fn spread(
-    call: &Call<'_>,
-    rows: Range<usize>,
-    panels: Range<usize>,
-    sink: &mut Sink<'_, '_>,
-    threads: usize,
-) {
-    let work = work(call, rows.len());
-    // Before anything is asked of the pool: most products are small.
-    if work < 2 * GRAIN || threads == 1 {
-        return scratch::with(|scratch| band::region(call, rows, panels, sink, scratch));
+fn spread(call: &Call<'_>, rows: Range<usize>, panels: Range<usize>, sink: &mut Sink<'_, '_>, most: usize) {
+    match threads(call.gemm, call.b.n(), most) {
+        1 => scratch::with(|scratch| band::region(call, rows, panels, sink, scratch)),
+        parts => split(call, rows, panels, sink.reborrow(), parts),
     }
-    let parts = (work / GRAIN).min(threads).min(rayon::current_num_threads());
-    split(call, rows, panels, sink.reborrow(), parts);
+}
+
+/// How many threads a product with so many columns of B is worth, of `most`.
+#[cfg(feature = "rayon")]
+pub(crate) fn threads(gemm: &Gemm<'_>, columns: usize, most: usize) -> usize {
+    let (m, _, k) = gemm.shape();
+    match m.saturating_mul(columns).saturating_mul(k) / GRAIN {
+        // Before anything is asked of the pool: most products are small.
+        0 | 1 => 1,
+        _ if most == 1 => 1,
+        worth => worth.min(most).min(rayon::current_num_threads()),
+    }
+}
+
+/// There is but one.
+#[cfg(not(feature = "rayon"))]
+pub(crate) fn threads(_: &Gemm<'_>, _: usize, _: usize) -> usize {
+    1
 }
 
 /// Multiply-adds of some rows of A and all of B.

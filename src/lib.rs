@@ -87,6 +87,7 @@ mod gemm;
 mod matrix;
 mod output;
 mod packed;
+mod plain;
 mod plan;
 mod quant;
 mod real;

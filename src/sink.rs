@@ -61,6 +61,18 @@ impl<'c, 'o> Sink<'c, 'o> {
         }
     }
 
+    /// Some of its columns, for a shorter time.
+    pub(crate) fn columns(&mut self, range: Range<usize>) -> Sink<'_, 'o> {
+        let (left, cols) = (range.start, range.len());
+        match self {
+            Sink::I32 { c, accumulate } => {
+                Sink::I32 { c: c.part(0, left, c.rows(), cols), accumulate: *accumulate }
+            }
+            Sink::Bytes { c, output } => Sink::Bytes { c: c.part(0, left, c.rows(), cols), output: *output },
+            Sink::F32 { c, output } => Sink::F32 { c: c.part(0, left, c.rows(), cols), output: *output },
+        }
+    }
+
     /// The rows before `at`, and those from it on.
     #[cfg(feature = "rayon")]
     pub(crate) fn split_rows(self, at: usize) -> (Self, Self) {

@@ -138,7 +138,7 @@ impl ColumnTerms {
             return added;
         }
         let each = |zero: ZeroPoint<'_>| matches!(zero, ZeroPoint::Each(_));
-        let stored_sums = &call.b.columns().stored_sum[columns.clone()];
+        let stored_sums = call.b.stored_sums(columns.clone());
         let (shift, k) = (way.shift.1 as i32, call.k as i32);
         let bias = call.gemm.bias.map(|bias| &bias[columns.clone()]);
         match b_zero {
@@ -178,7 +178,7 @@ pub(crate) fn added_to_columns<'s>(
     let bias = gemm.bias.map(|bias| &bias[columns.clone()]);
     if a_zero != 0 {
         let zero_k = b_zero.wrapping_add(way.shift.1 as i32).wrapping_mul(b.k() as i32);
-        one_zero_each(room, bias, &b.columns().stored_sum[columns], zero_k, a_zero);
+        one_zero_each(room, bias, b.stored_sums(columns), zero_k, a_zero);
     } else if let Some(bias) = bias {
         room[..bias.len()].copy_from_slice(bias);
     } else {
@@ -257,9 +257,10 @@ impl WideTerms {
             ZeroPoint::Each(_) => (true, 0),
         };
         let mut terms = Self { added, zero, sum, each_row, any_zero: false };
+        let sums = call.b.stored_sums(columns.clone());
         for (l, j) in columns.enumerate() {
             let zero = i64::from(call.gemm.b_zero.at(j)) + way.shift.1;
-            let sum = call.b.columns().stored_sum[j].wrapping_sub(zero.wrapping_mul(call.k as i64));
+            let sum = sums[l].wrapping_sub(zero.wrapping_mul(call.k as i64));
             let bias = call.gemm.bias.map_or(0, |bias| i64::from(bias[j]));
             terms.added[l] = bias.wrapping_sub(one_zero.wrapping_mul(sum));
             (terms.zero[l], terms.sum[l]) = (zero, sum);
@@ -332,7 +333,7 @@ impl<'a> RealTerms<'a> {
             let bias = &bias[columns.clone()];
             added.iter_mut().zip(bias).for_each(|(added, bias)| *added = f64::from(*bias));
         }
-        take_off_real(&mut added, &call.b.columns().stored_sum[columns], b_zero * call.k as f64, a_zero);
+        take_off_real(&mut added, call.b.stored_sums(columns), b_zero * call.k as f64, a_zero);
         Self { added, zero: [b_zero; MAX_NR], sum: [0.0; MAX_NR], each_row: false, outer: false, rows }
     }
 

@@ -121,11 +121,11 @@ pub(crate) fn all_fit(gemm: &Gemm<'_>, b: &PackedB) -> bool {
     };
     let Columns { abs_sum, min_max, all, .. } = b.columns();
     let any_fits = fits(all.0, all.1, all.2, gemm.b_zero.min_max());
-    let each_fits = |j: usize| {
+    let each_fits = |(l, j): (usize, usize)| {
         let zero = gemm.b_zero.at(j);
-        fits(abs_sum[j], min_max[j].0, min_max[j].1, (zero, zero))
+        fits(abs_sum[l], min_max[l].0, min_max[l].1, (zero, zero))
     };
-    any_fits || (0..b.n()).all(each_fits)
+    any_fits || b.range().enumerate().all(each_fits)
 }
 
 #[cfg(test)]
