@@ -12,6 +12,7 @@ mod errors;
 mod gather;
 mod golden;
 mod isa;
+mod plain;
 mod products;
 mod proven;
 mod real;

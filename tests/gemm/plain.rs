@@ -1,0 +1,140 @@
+//! A B that comes as it is, of more columns than are packed at a time: each part must find its own zero points, bias,
+//! scales and residual.
+
+use crate::support::{Layout, Matrix, each_kernel_or_best};
+use qgemm::{
+    Caches, Dequantize, Dispatch, Gemm, MatMut, MatRef, Multiplier, Requantize, Rounding, Scale, reference,
+};
+
+/// Three parts of at least 256 columns, the last one narrow.
+const N: usize = 2 * 256 + 41;
+
+/// Everything that a column can have of its own.
+struct Case {
+    m: usize,
+    k: usize,
+    a: Vec<u8>,
+    b: Matrix<i8>,
+    a_zero: Vec<i32>,
+    b_zero: Vec<i32>,
+    bias: Vec<i32>,
+    scales: Vec<f32>,
+    reals: Vec<f32>,
+    multipliers: Vec<Multiplier>,
+    residual: Vec<i8>,
+}
+
+impl Case {
+    /// Zero points are distinct, and as far out as `far`.
+    fn new(m: usize, k: usize, layout: Layout, far: i32) -> Self {
+        let value = |i: usize| (i.wrapping_mul(2_654_435_761) >> 9) as u8;
+        let spread = far as f32 * 100.0;
+        let scales: Vec<f32> = (0..N).map(|j| (1.0 + j as f32 / 64.0) / spread).collect();
+        let multipliers = scales.iter().map(|&scale| Multiplier::from_real(scale.into()).unwrap());
+        Self {
+            m,
+            k,
+            a: (0..m * k).map(value).collect(),
+            b: Matrix::random(k, N, layout, 7),
+            a_zero: (0..m as i32).map(|i| far - 3 * i).collect(),
+            b_zero: (0..N as i32).map(|j| 5 - j % 7).collect(),
+            bias: (0..N as i32).map(|j| 1000 * j - 9).collect(),
+            multipliers: multipliers.collect(),
+            scales,
+            reals: (0..N).map(|j| j as f32 / 3.0).collect(),
+            residual: (0..m * N).map(|i| value(i + 5) as i8).collect(),
+        }
+    }
+
+    /// Where only columns of the second part have zero points so far out that sums leave 32 bits.
+    fn late() -> Self {
+        let mut case = Self::new(4, 50, Layout::ROWS, 100);
+        case.b_zero[300..400].fill(1 << 26);
+        case
+    }
+
+    fn check(&self, dispatch: &Dispatch) {
+        let a = MatRef::row_major(&self.a, self.m, self.k).unwrap();
+        let gemm = Gemm::new(a, self.b.view()).dispatch(dispatch).bias(&self.bias);
+        for each in [false, true] {
+            self.outputs(match each {
+                true => gemm.a_zero(&self.a_zero).b_zero(&self.b_zero),
+                false => gemm.a_zero(self.a_zero[0]).b_zero(3),
+            });
+        }
+    }
+
+    fn outputs(&self, gemm: Gemm<'_>) {
+        let m = self.m;
+        fn filled<T: Clone>(value: T, m: usize) -> [Vec<T>; 2] {
+            [vec![value.clone(); m * N], vec![value; m * N]]
+        }
+        fn view<T>(c: &mut [T], m: usize) -> MatMut<'_, T> {
+            MatMut::row_major(c, m, N).unwrap()
+        }
+        let [mut got, mut want] = filled(77i32, m);
+        gemm.run_i32(view(&mut got, m)).unwrap();
+        reference::run_i32(&gemm, view(&mut want, m)).unwrap();
+        assert!(got == want, "sums");
+        gemm.accumulate_i32(view(&mut got, m)).unwrap();
+        reference::accumulate_i32(&gemm, view(&mut want, m)).unwrap();
+        assert!(got == want, "accumulated sums");
+
+        let rows: Vec<f32> = (0..m).map(|i| 1.0 + i as f32 / 8.0).collect();
+        let both = Scale::RowsByColumns { rows: &rows, columns: &self.scales };
+        let residual = MatRef::row_major(&self.residual, m, N).unwrap();
+        for output in [
+            Requantize::new(&self.scales, -3).unwrap(),
+            Requantize::new(both, 4).unwrap().residual(residual, 0.5, 2).unwrap(),
+            Requantize::fixed_point(&self.multipliers, Rounding::Gemmlowp, 1).unwrap(),
+        ] {
+            let [mut got, mut want] = filled(0i8, m);
+            gemm.run_requantized(view(&mut got, m), &output).unwrap();
+            reference::run_requantized(&gemm, view(&mut want, m), &output).unwrap();
+            assert!(got == want, "{output:?}");
+            assert!(want.iter().any(|c| c.unsigned_abs() < 100), "all are saturated");
+        }
+
+        let output = Dequantize::new(&self.scales).unwrap().bias(&self.reals);
+        let [mut got, mut want] = filled(0f32, m);
+        gemm.run_f32(view(&mut got, m), &output).unwrap();
+        reference::run_f32(&gemm, view(&mut want, m), &output).unwrap();
+        assert!(got == want, "f32");
+    }
+}
+
+/// With caches that hold no panel, so that parts are as narrow as they get.
+fn cases() -> Vec<Case> {
+    vec![
+        Case::new(5, 37, Layout::ROWS, 100),
+        Case::new(5, 37, Layout::COLS, 100),
+        // Sums beyond 32 bits, with terms that f64 holds and with terms that it does not.
+        Case::new(3, 40, Layout::ROWS, 1 << 24),
+        Case::new(3, 300, Layout::ROWS, i32::MAX),
+        // Many rows, which several threads could share too.
+        Case::late(),
+        Case::new(60, 33, Layout::ROWS, 100),
+    ]
+}
+
+#[test]
+fn an_unpacked_b_of_several_parts_is_right_on_every_kernel() {
+    for (kernel, dispatch) in each_kernel_or_best() {
+        println!("{}", kernel.name);
+        let dispatch = dispatch.with_caches(Caches { l1d: 1, l2: 1, l3: 0 });
+        cases().iter().for_each(|case| case.check(&dispatch));
+    }
+}
+
+#[cfg(feature = "rayon")]
+#[test]
+fn an_unpacked_b_is_shared_among_any_number_of_threads() {
+    for threads in [1, 2, 3, 8] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let small = Dispatch::auto().unwrap().clone().with_caches(Caches { l1d: 1, l2: 1, l3: 0 });
+        // Enough work for several threads; and panels for an even share among two and eight, but not three.
+        for dispatch in [&small, Dispatch::auto().unwrap()] {
+            pool.install(|| Case::new(90, 111, Layout::ROWS, 100).check(dispatch));
+        }
+    }
+}
