@@ -107,7 +107,7 @@ unsafe fn height<T: Tiles, const V: usize, const PANEL: usize>(t: &Args<'_>) {
 /// faster from memory than one (34 GB/s against 25 on Zen 4, 80 against 77 from its third-level cache).
 const TWO_STREAMS: usize = 64;
 
-/// From so many k-groups on, a tile of sums asks for its part of C before it multiplies, and has it when it
+/// From so many k-groups on, a tile of sums or f32 asks for its part of C before it multiplies, and has it when it
 /// stores: 2 to 4 % where C lies beyond the second-level cache, on Zen 4. Shorter tiles gain nothing.
 const PREFETCH: usize = 128;
 
