@@ -108,6 +108,9 @@ pub fn pack_panel(
     let need = extent(k_len, cols, source.row_stride, source.col_stride);
     assert!(need.is_some_and(|need| need <= source.bits.len()), "B is too short");
     let convert = Convert::new(signed, stored);
+    if pack_rows(kernel, stored, (signed, convert), (k_len, cols), source, panel, stats) {
+        return;
+    }
     let group = kernel.nr * kernel.kr;
     let filled = cols * kernel.kr;
     if filled < group {
@@ -131,6 +134,48 @@ pub fn pack_panel(
     stats.add(source, signed, (k_len, cols));
 }
 
+/// Does it, if there is special code for all of it: rows that are slices, on AVX-512 VNNI.
+#[cfg(target_arch = "x86_64")]
+fn pack_rows(
+    kernel: Ready,
+    stored: Stored,
+    (signed, convert): (bool, Convert),
+    size: (usize, usize),
+    source: Source<'_>,
+    panel: &mut [u8],
+    stats: &mut ColumnStats,
+) -> bool {
+    use crate::x86::pack_zmm::interleave;
+    let own = kernel.isa == crate::Isa::Avx512Vnni && stored != Stored::I16 && kernel.kr == 4;
+    if !own || source.col_stride != 1 {
+        return false;
+    }
+    let (flip, nr) = (if convert == Convert::Flip { 0x80 } else { 0 }, kernel.nr);
+    assert!(nr.is_multiple_of(16) && nr <= 64);
+    // SAFETY: the witness shows the CPU to have the instructions. The caller found the source to hold as many rows and
+    // columns, and the panel to hold them in k-groups of 4 rows and `nr` columns, which are no fewer.
+    unsafe {
+        match signed {
+            true => interleave::<true>(source, flip, size, nr, panel, stats),
+            false => interleave::<false>(source, flip, size, nr, panel, stats),
+        }
+    }
+    true
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn pack_rows(
+    _: Ready,
+    _: Stored,
+    _: (bool, Convert),
+    _: (usize, usize),
+    _: Source<'_>,
+    _: &mut [u8],
+    _: &mut ColumnStats,
+) -> bool {
+    false
+}
+
 /// Does the same for as many rows, from the first on, as there is special code for: whole k-groups. Returns how
 /// many.
 #[cfg(target_arch = "x86_64")]
@@ -144,7 +189,7 @@ fn pack_front(
     stats: &mut ColumnStats,
 ) -> usize {
     use crate::Isa;
-    use crate::x86::{pack, pack_zmm};
+    use crate::x86::pack;
     let narrower = matches!(kernel.isa, Isa::Scalar | Isa::Portable);
     if narrower || stored == Stored::I16 || kernel.kr != 4 {
         return 0;
@@ -155,13 +200,6 @@ fn pack_front(
     // SAFETY: the witness shows the CPU to have AVX2, which all other instruction sets include. The caller found the source to hold
     // `k_len` rows and `cols` columns, and the panel to hold them in k-groups of 4.
     unsafe {
-        if source.col_stride == 1 && kernel.isa == Isa::Avx512Vnni {
-            match signed {
-                true => pack_zmm::interleave::<true>(source, flip, (groups, cols), nr, panel, stats),
-                false => pack_zmm::interleave::<false>(source, flip, (groups, cols), nr, panel, stats),
-            }
-            return 4 * groups;
-        }
         match (source.col_stride, source.row_stride, signed) {
             (1, _, true) => pack::interleave::<true>(source, flip, (groups, cols), nr, panel, stats),
             (1, _, false) => pack::interleave::<false>(source, flip, (groups, cols), nr, panel, stats),
