@@ -1,7 +1,7 @@
 //! A B that comes as it is, of more columns than are packed at a time: each part must find its own zero points, bias,
 //! scales and residual.
 
-use crate::support::{Layout, Matrix, each_kernel_or_best};
+use crate::support::{Layout, Matrix, cases, each_kernel_or_best};
 use qgemm::{
     Caches, Dequantize, Dispatch, Gemm, MatMut, MatRef, Multiplier, Requantize, Rounding, Scale, reference,
 };
@@ -104,7 +104,7 @@ impl Case {
 }
 
 /// With caches that hold no panel, so that parts are as narrow as they get.
-fn cases() -> Vec<Case> {
+fn shapes() -> Vec<Case> {
     vec![
         Case::new(5, 37, Layout::ROWS, 100),
         Case::new(5, 37, Layout::COLS, 100),
@@ -122,19 +122,20 @@ fn an_unpacked_b_of_several_parts_is_right_on_every_kernel() {
     for (kernel, dispatch) in each_kernel_or_best() {
         println!("{}", kernel.name);
         let dispatch = dispatch.with_caches(Caches { l1d: 1, l2: 1, l3: 0 });
-        cases().iter().for_each(|case| case.check(&dispatch));
+        shapes().iter().for_each(|case| case.check(&dispatch));
     }
 }
 
 #[cfg(feature = "rayon")]
 #[test]
 fn an_unpacked_b_is_shared_among_any_number_of_threads() {
-    for threads in [1, 2, 3, 8] {
+    // Nine panels 64 wide are an even share for two and for three threads, but not for four.
+    for threads in [2, 3, 4].into_iter().take(cases(3)) {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let small = Dispatch::auto().unwrap().clone().with_caches(Caches { l1d: 1, l2: 1, l3: 0 });
-        // Enough work for several threads; and panels for an even share among two and eight, but not three.
         for dispatch in [&small, Dispatch::auto().unwrap()] {
-            pool.install(|| Case::new(90, 111, Layout::ROWS, 100).check(dispatch));
+            // Work for four.
+            pool.install(|| Case::new(48, 80, Layout::ROWS, 100).check(dispatch));
         }
     }
 }
