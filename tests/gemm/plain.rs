@@ -1,7 +1,7 @@
 //! A B that comes as it is, of more columns than are packed at a time: each part must find its own zero points, bias,
 //! scales and residual.
 
-use crate::support::{Layout, Matrix, cases, each_kernel_or_best};
+use crate::support::{Layout, Matrix, each_kernel_or_best};
 use qgemm::{
     Caches, Dequantize, Dispatch, Gemm, MatMut, MatRef, Multiplier, Requantize, Rounding, Scale, reference,
 };
@@ -130,7 +130,7 @@ fn an_unpacked_b_of_several_parts_is_right_on_every_kernel() {
 #[test]
 fn an_unpacked_b_is_shared_among_any_number_of_threads() {
     // Nine panels 64 wide are an even share for two and for three threads, but not for four.
-    for threads in [2, 3, 4].into_iter().take(cases(3)) {
+    for threads in [2, 3, 4].into_iter().take(crate::support::cases(3)) {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let small = Dispatch::auto().unwrap().clone().with_caches(Caches { l1d: 1, l2: 1, l3: 0 });
         for dispatch in [&small, Dispatch::auto().unwrap()] {
