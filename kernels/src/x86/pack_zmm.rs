@@ -11,7 +11,7 @@ use crate::pack::Source;
 use crate::stats::ColumnStats;
 use core::arch::x86_64::*;
 
-/// Packs columns that lie side by side, and what pads them: a whole panel, but for its last rows if there are more.
+/// Packs columns that lie side by side, and what pads them to whole k-groups of the panel.
 ///
 /// # Safety
 /// The CPU has AVX-512 F, BW and VNNI. `source` has `rows` rows of `cols` columns, next to each other
