@@ -123,7 +123,8 @@ impl<'a, 'c> Task<'a, 'c> {
 ///
 /// # Errors
 /// If some B is not packed, [`Error::Memory`] if there is not enough to pack it and [`Error::Kernel`] or
-/// [`Error::Variable`] if the environment is wrong. No output is written then: all that packing needs is had before the first product.
+/// [`Error::Variable`] if the environment is wrong. No output is written then: all that packing needs is had before
+/// the first product.
 pub fn run_batch(tasks: &mut [Task<'_, '_>]) -> Result<(), Error> {
     for task in tasks.iter_mut() {
         task.pending = true;

@@ -28,6 +28,9 @@ pub(crate) fn run(gemm: &Gemm<'_>, b: &PackedB, way: &Way, sink: &mut Sink<'_, '
         return false;
     };
     let in_place = a.bits.rows_are_slices() && way.convert == Convert::Copy && !way.row_sums;
+    if !in_place {
+        return false;
+    }
     // What is known to be the same for all panels.
     let kernels_can = match sink {
         Sink::I32 { c, .. } => c.rows_are_slices(),
@@ -35,7 +38,7 @@ pub(crate) fn run(gemm: &Gemm<'_>, b: &PackedB, way: &Way, sink: &mut Sink<'_, '
         Sink::Bytes { output, .. } => matches!(output.scaling, Scaling::Float(_)) && width::all_fit(gemm, b),
         Sink::F32 { .. } => width::all_fit(gemm, b),
     };
-    if !in_place || !kernels_can {
+    if !kernels_can {
         return false;
     }
     let nr = b.ready().nr;

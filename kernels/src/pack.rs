@@ -108,16 +108,14 @@ pub fn pack_panel(
     let need = extent(k_len, cols, source.row_stride, source.col_stride);
     assert!(need.is_some_and(|need| need <= source.bits.len()), "B is too short");
     let convert = Convert::new(signed, stored);
-    if pack_rows(kernel, stored, (signed, convert), (k_len, cols), source, panel, stats) {
-        return;
-    }
-    let group = kernel.nr * kernel.kr;
-    let filled = cols * kernel.kr;
-    if filled < group {
-        let size = stored.size();
-        panel.chunks_exact_mut(group * size).for_each(|out| out[filled * size..].fill(0));
-    }
     let done = pack_front(kernel, stored, (signed, convert), (k_len, cols), source, panel, stats);
+    let (group, filled, size) = (kernel.nr * kernel.kr, cols * kernel.kr, stored.size());
+    if filled < group {
+        // Rows that are slices were packed with what pads them.
+        let padded = if source.col_stride == 1 { done.div_ceil(kernel.kr) } else { 0 };
+        let rest = panel.chunks_exact_mut(group * size).skip(padded);
+        rest.for_each(|out| out[filled * size..].fill(0));
+    }
     if done == k_len {
         return;
     }
@@ -134,50 +132,8 @@ pub fn pack_panel(
     stats.add(source, signed, (k_len, cols));
 }
 
-/// Does it, if there is special code for all of it: rows that are slices, on AVX-512 VNNI.
-#[cfg(target_arch = "x86_64")]
-fn pack_rows(
-    kernel: Ready,
-    stored: Stored,
-    (signed, convert): (bool, Convert),
-    size: (usize, usize),
-    source: Source<'_>,
-    panel: &mut [u8],
-    stats: &mut ColumnStats,
-) -> bool {
-    use crate::x86::pack_zmm::interleave;
-    let own = kernel.isa == crate::Isa::Avx512Vnni && stored != Stored::I16 && kernel.kr == 4;
-    if !own || source.col_stride != 1 {
-        return false;
-    }
-    let (flip, nr) = (if convert == Convert::Flip { 0x80 } else { 0 }, kernel.nr);
-    assert!(nr.is_multiple_of(16) && nr <= 64);
-    // SAFETY: the witness shows the CPU to have the instructions. The caller found the source to hold as many rows and
-    // columns, and the panel to hold them in k-groups of 4 rows and `nr` columns, which are no fewer.
-    unsafe {
-        match signed {
-            true => interleave::<true>(source, flip, size, nr, panel, stats),
-            false => interleave::<false>(source, flip, size, nr, panel, stats),
-        }
-    }
-    true
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn pack_rows(
-    _: Ready,
-    _: Stored,
-    _: (bool, Convert),
-    _: (usize, usize),
-    _: Source<'_>,
-    _: &mut [u8],
-    _: &mut ColumnStats,
-) -> bool {
-    false
-}
-
-/// Does the same for as many rows, from the first on, as there is special code for: whole k-groups. Returns how
-/// many.
+/// Does the same for as many rows, from the first on, as there is special code for: all, or whole k-groups. Returns
+/// how many. Where rows are slices (`col_stride` is 1) the columns that pad them are written too, else they are not.
 #[cfg(target_arch = "x86_64")]
 fn pack_front(
     kernel: Ready,
@@ -189,17 +145,25 @@ fn pack_front(
     stats: &mut ColumnStats,
 ) -> usize {
     use crate::Isa;
-    use crate::x86::pack;
+    use crate::x86::{pack, pack_zmm};
     let narrower = matches!(kernel.isa, Isa::Scalar | Isa::Portable);
     if narrower || stored == Stored::I16 || kernel.kr != 4 {
         return 0;
     }
     let flip = if convert == Convert::Flip { 0x80 } else { 0 };
     let (groups, runs, nr) = (k_len / 4, k_len / 32, kernel.nr);
-    assert!(nr.is_multiple_of(16));
+    let wide = kernel.isa == Isa::Avx512Vnni;
+    assert!(nr.is_multiple_of(16) && nr <= if wide { 64 } else { 32 });
     // SAFETY: the witness shows the CPU to have AVX2, which all other instruction sets include. The caller found the source to hold
-    // `k_len` rows and `cols` columns, and the panel to hold them in k-groups of 4.
+    // `k_len` rows and `cols` columns, one at least, and the panel to hold them in k-groups of 4.
     unsafe {
+        if wide && source.col_stride == 1 {
+            match signed {
+                true => pack_zmm::interleave::<true>(source, flip, (k_len, cols), nr, panel, stats),
+                false => pack_zmm::interleave::<false>(source, flip, (k_len, cols), nr, panel, stats),
+            }
+            return k_len;
+        }
         match (source.col_stride, source.row_stride, signed) {
             (1, _, true) => pack::interleave::<true>(source, flip, (groups, cols), nr, panel, stats),
             (1, _, false) => pack::interleave::<false>(source, flip, (groups, cols), nr, panel, stats),
