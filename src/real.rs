@@ -15,6 +15,7 @@ use crate::element::ElementType;
 use crate::matrix::MatRef;
 use crate::quant::QuantParams;
 use multiversion::multiversion;
+use qgemm_kernels::real::{Extremes, Quantized, Reals, Steps};
 use std::ops::Range;
 
 /// The least and the greatest of some numbers, as integers that are in the same order: those of NaNs lie
@@ -113,6 +114,18 @@ impl Scheme {
             Scheme::Symmetric => span.with_magnitudes(x),
             Scheme::Asymmetric => span.with(x),
         }
+    }
+
+    /// For numbers of such extremes, if they and the scale are finite.
+    #[inline(always)]
+    fn params_of_extremes(self, Extremes { highest, lowest }: Extremes) -> Option<QuantParams> {
+        let span = match self {
+            Scheme::Symmetric => Span { lo: 0, hi: highest.max((lowest & i32::MAX as u32) as i32) },
+            // Where no number has a sign, 0.
+            Scheme::Asymmetric => Span { lo: key(lowest as i32).min(0), hi: highest },
+        };
+        let params = self.params(span);
+        (span.is_finite() && params.scale.is_finite()).then_some(params)
     }
 
     /// For numbers of such a span, which holds 0. The scale is infinite if the width of the range is.
@@ -264,8 +277,39 @@ const NEAR: usize = 4096;
 
 /// Quantizes rows of `x` from the `first` on, each with parameters of its own, or all with those given. Where
 /// some cannot be, for numbers that are not finite or a range that is not, the first such row.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
 pub(crate) fn quantize_rows(
+    x: &MatRef<'_, f32>,
+    first: usize,
+    scheme: Scheme,
+    given: Option<QuantParams>,
+    out: Rows<'_>,
+) -> Result<(), usize> {
+    let reals = Reals::new(x.data_from_row(first), x.row_stride(), x.cols());
+    let (Some(reals), true) = (reals, x.rows_are_slices()) else {
+        return quantize_by_division(x, first, scheme, given, out);
+    };
+    let Rows { bits, ld, scales, zeros } = out;
+    let out = Quantized { bits, stride: ld, unsigned: scheme == Scheme::Asymmetric };
+    let quantized = reals.quantize(
+        scales.len(),
+        given.is_none(),
+        #[inline(always)]
+        |i, extremes| {
+            let params = match given {
+                Some(params) => params,
+                None => scheme.params_of_extremes(extremes)?,
+            };
+            (scales[i], zeros[i]) = (params.scale, params.zero_point);
+            Some(Steps { scale: params.scale, zero: params.zero_point })
+        },
+        out,
+    );
+    quantized.map_err(|row| first + row)
+}
+
+/// The same where there is no special code for it.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
+fn quantize_by_division(
     x: &MatRef<'_, f32>,
     first: usize,
     scheme: Scheme,

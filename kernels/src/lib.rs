@@ -34,6 +34,7 @@ pub mod pack;
 pub mod pages;
 pub mod peak;
 mod portable;
+pub mod real;
 pub mod rows;
 mod scalar;
 pub mod selftest;

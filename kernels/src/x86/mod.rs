@@ -9,6 +9,7 @@ pub mod avx_vnni_int8;
 pub mod look_up;
 pub mod pack;
 pub mod pack_zmm;
+pub mod real;
 pub mod row_sums;
 mod ymm;
 mod ymm_finish;

@@ -254,6 +254,7 @@ unsafe fn floats<const H: usize, const V: usize>(
     // SAFETY: as in `finish`.
     unsafe {
         let (lo, hi) = (_mm512_set1_ps(stage.range.0), _mm512_set1_ps(stage.range.1));
+        let limited = stage.range != (f32::NEG_INFINITY, f32::INFINITY);
         each_row::<H>(
             #[inline(always)]
             |i| {
@@ -261,9 +262,11 @@ unsafe fn floats<const H: usize, const V: usize>(
                     let columns = _mm512_loadu_ps(stage.scale.as_ptr().add(16 * v));
                     let bias = _mm512_loadu_ps(stage.bias.as_ptr().add(16 * v));
                     let x = _mm512_mul_ps(_mm512_cvtepi32_ps(acc[i][v]), scale(i, columns));
-                    let x = _mm512_add_ps(x, bias);
-                    // Of a bound and NaN these return the second.
-                    let x = _mm512_min_ps(hi, _mm512_max_ps(lo, x));
+                    let mut x = _mm512_add_ps(x, bias);
+                    if limited {
+                        // Of a bound and NaN these return the second.
+                        x = _mm512_min_ps(hi, _mm512_max_ps(lo, x));
+                    }
                     let c = c.add(i * t.ldc).wrapping_add(16 * v);
                     _mm512_mask_storeu_ps(c, mask::<V>(t.cols, v), x);
                 }

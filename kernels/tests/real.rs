@@ -1,0 +1,189 @@
+//! Rows of real numbers against the definition, where this CPU has the instructions.
+
+use qgemm_kernels::real::{Extremes, Quantized, Reals, Steps};
+use qgemm_kernels::{Features, Isa};
+
+/// Numbers that look random (SplitMix64).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let x = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^ (x >> 31)
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        (self.next() % end as u64) as usize
+    }
+}
+
+/// Some rows, or none where the CPU lacks the instructions: which must be as detected.
+fn reals(data: &[f32], stride: usize, k: usize) -> Option<Reals<'_>> {
+    let reals = Reals::new(data, stride, k);
+    assert_eq!(reals.is_some(), Features::detect().has(Isa::Avx512Bw));
+    reals
+}
+
+fn range(unsigned: bool) -> (f32, f32) {
+    if unsigned { (0.0, 255.0) } else { (-127.0, 127.0) }
+}
+
+/// saturate(round_half_even(x / scale) + zero)
+fn definition(x: f32, Steps { scale, zero }: Steps, unsigned: bool) -> u8 {
+    let (lo, hi) = range(unsigned);
+    let q = ((x / scale).round_ties_even() + zero as f32).clamp(lo, hi);
+    q as i32 as u8
+}
+
+/// The number that many numbers farther from 0 than `x`, or 0.
+fn neighbour(x: f32, ulps: i32) -> f32 {
+    let magnitude = x.abs().to_bits().saturating_add_signed(ulps);
+    f32::from_bits(magnitude).copysign(x)
+}
+
+/// Scales of all magnitudes, and those about the least whose reciprocals serve.
+fn scale(random: &mut Random) -> f32 {
+    let limits = [f32::MIN_POSITIVE, f32::MAX / 256.0];
+    match random.below(4) {
+        0 => neighbour(limits[random.below(2)], random.below(9) as i32 - 4),
+        // Subnormal numbers, among them the least.
+        1 if random.below(4) == 0 => f32::from_bits(1 + (random.next() as u32 >> (9 + random.below(23)))),
+        _ => f32::from_bits((1 + random.below(245) as u32) << 23 | random.next() as u32 >> 9),
+    }
+}
+
+/// A number that becomes an integer of the range: anywhere, at a half, or next to one. Or one beyond, as far as the
+/// rounding of a zero point, or of a scale without a reciprocal, may put it.
+fn value(steps: Steps, unsigned: bool, random: &mut Random) -> f32 {
+    let (lo, hi) = range(unsigned);
+    let (lo, hi) = ((lo - steps.zero as f32) * steps.scale, (hi - steps.zero as f32) * steps.scale);
+    let any = (random.next() >> 40) as f32 / (1u64 << 24) as f32;
+    let x = lo + (hi - lo) * any;
+    let half = ((x / steps.scale).floor() + 0.5) * steps.scale;
+    let x = match random.below(4) {
+        0 => x,
+        1 => half,
+        2 => neighbour(half, random.below(7) as i32 - 3),
+        _ => [lo, hi, 0.0, -0.0][random.below(4)],
+    };
+    let beyond = match (steps.scale < f32::MIN_POSITIVE, unsigned) {
+        (true, _) => [lo, hi][random.below(2)] * 1.5,
+        (false, true) => hi + 0.501 * steps.scale,
+        (false, false) => hi,
+    };
+    if random.below(20) == 0 { beyond } else { x.clamp(lo, hi) }
+}
+
+#[test]
+fn rows_are_quantized_by_the_definition() {
+    let mut random = Random(1);
+    for case in 0..3000 {
+        let (rows, k) =
+            (random.below(7), [random.below(20), random.below(200), 64 * random.below(4)][case % 3]);
+        let (stride, out_stride) = (k + random.below(3), k + random.below(3));
+        let unsigned = random.below(2) == 1;
+        let zero = |random: &mut Random| if unsigned { random.below(256) as i32 } else { 0 };
+        let steps: Vec<Steps> =
+            (0..rows).map(|_| Steps { scale: scale(&mut random), zero: zero(&mut random) }).collect();
+        // Not a number more than there must be.
+        let len = |stride: usize| if rows * k == 0 { 0 } else { (rows - 1) * stride + k };
+        let mut x = vec![f32::NAN; len(stride)];
+        for (i, &steps) in steps.iter().enumerate() {
+            for x in x.iter_mut().skip(i * stride).take(k) {
+                *x = value(steps, unsigned, &mut random);
+            }
+        }
+        let Some(reals) = reals(&x, stride, k) else { return };
+        let bound = random.below(4) > 0;
+        let mut bits = vec![0xee; len(out_stride)];
+        let mut asked = 0;
+        let steps_of = |i: usize, extremes: Extremes| {
+            assert_eq!(i, asked);
+            asked += 1;
+            let row = &x[(i * stride).min(x.len())..][..k];
+            let want = Extremes {
+                highest: row.iter().fold(0, |max, x| max.max(x.to_bits() as i32)),
+                lowest: row.iter().fold(0, |max, x| max.max(x.to_bits())),
+            };
+            assert_eq!(extremes, if bound { want } else { Extremes::default() }, "{rows}x{k} row {i}");
+            Some(steps[i])
+        };
+        let out = Quantized { bits: &mut bits, stride: out_stride, unsigned };
+        assert_eq!(reals.quantize(rows, bound, steps_of, out), Ok(()));
+        assert_eq!(asked, rows);
+        for (at, &got) in bits.iter().enumerate() {
+            let (i, k_at) = (at / out_stride, at % out_stride);
+            let want = match k_at < k {
+                true => definition(x[i * stride + k_at], steps[i], unsigned),
+                false => 0xee,
+            };
+            let Steps { scale, zero } = steps[i];
+            assert_eq!(
+                got,
+                want,
+                "{rows}x{k} ({i}, {k_at}): {:?} / {scale:?} + {zero}",
+                x[i * stride + k_at]
+            );
+        }
+    }
+}
+
+/// Every half of the range, from some numbers below to some above, with scales of all mantissas' beginnings.
+#[test]
+fn halves_are_rounded_by_the_definition() {
+    let mut random = Random(2);
+    for i in 0..256 {
+        for (unsigned, zero) in [(false, 0), (true, 0), (true, 255), (true, random.below(256) as i32)] {
+            let scale = f32::from_bits(0x3f00_0000 | i << 15 | random.next() as u32 & 0x7fff);
+            let steps = Steps { scale, zero };
+            let (lo, hi) = range(unsigned);
+            let mut x = Vec::new();
+            for q in lo as i32..hi as i32 {
+                let half = ((q - zero) as f32 + 0.5) * scale;
+                x.extend((-4..=4).map(|ulps| neighbour(half, ulps)));
+            }
+            let Some(reals) = reals(&x, x.len(), x.len()) else { return };
+            let mut bits = vec![0; x.len()];
+            let out = Quantized { bits: &mut bits, stride: x.len(), unsigned };
+            assert_eq!(reals.quantize(1, false, |_, _| Some(steps), out), Ok(()));
+            for (x, got) in x.iter().zip(bits) {
+                assert_eq!(got, definition(*x, steps, unsigned), "{x:?} / {scale:?} + {zero}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_row_without_steps_is_the_error() {
+    for rows in 1..6 {
+        for wrong in 0..rows {
+            let mut x = vec![1.0; rows * 3];
+            x[wrong * 3 + 2] = [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY][wrong % 4];
+            let Some(reals) = reals(&x, 3, 3) else { return };
+            let infinity = f32::INFINITY.to_bits();
+            let steps = |_, Extremes { highest, lowest }: Extremes| {
+                let finite = highest < infinity as i32 && lowest < infinity | 1 << 31;
+                finite.then_some(Steps { scale: 1.0, zero: 0 })
+            };
+            let out = Quantized { bits: &mut vec![0; rows * 3], stride: 3, unsigned: false };
+            assert_eq!(reals.quantize(rows, true, steps, out), Err(wrong));
+        }
+    }
+}
+
+#[test]
+fn short_slices_are_refused() {
+    let refused = |x: usize, bits: usize| {
+        std::panic::catch_unwind(|| {
+            let x = vec![0.0; x];
+            let Some(reals) = reals(&x, 5, 3) else { panic!("as it should") };
+            let out = Quantized { bits: &mut vec![0; bits], stride: 4, unsigned: false };
+            reals.quantize(3, true, |_, _| Some(Steps { scale: 1.0, zero: 0 }), out)
+        })
+        .is_err()
+    };
+    assert!(refused(12, 11) && refused(13, 10));
+    assert_eq!(refused(13, 11), !Features::detect().has(Isa::Avx512Bw));
+}
