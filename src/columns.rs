@@ -48,6 +48,19 @@ impl Columns {
         }
     }
 
+    /// Takes in the sums of columns from the `j`th on, to which storing added `shifts` each.
+    pub(crate) fn add_sums(&mut self, j: usize, sums: &[i32], shifts: i64) {
+        for (sum, more) in self.stored_sum[j..].iter_mut().zip(sums) {
+            *sum += i64::from(*more) + shifts;
+        }
+    }
+
+    /// When there is no more to know of columns of `k` values than that those lie in a range.
+    pub(crate) fn know_no_more(&mut self, (lo, hi): (i32, i32), k: usize) {
+        self.abs_sum.fill(k as u64 * u64::from(lo.unsigned_abs().max(hi.unsigned_abs())));
+        self.min_max.fill((lo as i16, hi as i16));
+    }
+
     /// When all `k` rows of `n` columns were taken in.
     pub(crate) fn finish(&mut self, n: usize, k: usize) {
         if k == 0 {

@@ -2,11 +2,12 @@
 
 use crate::columns::Columns;
 use crate::element::{ElementType, Operand};
+use crate::gemm::ZeroPoint;
 use crate::{Dispatch, Error};
-use qgemm_kernels::pack::{self, Convert, Line, Source};
+use qgemm_kernels::pack::{self, Convert, Line, MAX_ROWS, Source, Wanted};
 use qgemm_kernels::pages::prefer_huge;
 use qgemm_kernels::stats::ColumnStats;
-use qgemm_kernels::{Caches, Kernel, Ready, Stored, Variant};
+use qgemm_kernels::{Caches, Kernel, MAX_NR, Ready, Stored, Variant};
 use std::fmt;
 use std::ops::Range;
 
@@ -75,7 +76,7 @@ impl PackedB {
     ) -> Result<Self, Error> {
         let b = b.into();
         let mut packed = Self::empty(dispatch, &b, activations);
-        packed.refill(dispatch, b, 0..b.cols(), activations)?;
+        packed.refill(dispatch, b, 0..b.cols(), activations, Known::All)?;
         Ok(packed)
     }
 
@@ -128,13 +129,14 @@ impl PackedB {
         self.columns.make_room(padded, purpose)
     }
 
-    /// Packs some columns of another matrix into the memory that this one has.
+    /// Packs some columns of another matrix into the memory that this one has, and learns of them what it must.
     pub(crate) fn refill(
         &mut self,
         dispatch: &Dispatch,
         b: Operand<'_>,
         columns: Range<usize>,
         activations: ElementType,
+        known: Known<'_>,
     ) -> Result<(), Error> {
         let b = Operand { bits: b.bits.submatrix(0..b.rows(), columns.clone())?, ..b };
         let purpose = "packed b";
@@ -158,7 +160,12 @@ impl PackedB {
         self.columns.clear(padded, purpose)?;
 
         let panels = 0..self.panels.len();
-        if b.bits.col_stride() == 1 {
+        if let Known::NoBounds { a_zero } = known
+            && dispatch.proven_beside(&kernel).next().is_none()
+            && self.fill_several(nr, (activations, a_zero), &b)
+        {
+            // All is done.
+        } else if b.bits.col_stride() == 1 {
             for ks in blocks(k, ROWS) {
                 panels.clone().for_each(|index| self.fill(index, nr, ks.clone(), &b));
             }
@@ -197,6 +204,51 @@ impl PackedB {
         pack::pack_panel(kernel, variant.b, signed, size, source, out, &mut stats);
         let shift = Convert::new(signed, variant.b).shift(signed);
         self.columns.add(j, cols, &stats, i64::from(shift) * rows as i64);
+    }
+
+    /// Packs all panels, of one variant, if there is a way to pack several together, for activations of such a type
+    /// and such zero points.
+    fn fill_several(
+        &mut self,
+        nr: usize,
+        (activations, a_zero): (ElementType, ZeroPoint<'_>),
+        b: &Operand<'_>,
+    ) -> bool {
+        let (k, n) = (b.rows(), b.cols());
+        let signed = b.element == ElementType::I8;
+        let Some(variant) = self.panels.first().map(|panel| panel.variant) else { return false };
+        let a_signed = activations == ElementType::I8;
+        let a_shift = Convert::new(a_signed, variant.a).shift(a_signed) + variant.a_shift;
+        let wanted = match a_zero {
+            // The sums would be multiplied by 0.
+            ZeroPoint::PerTensor(zero) if zero.wrapping_add(a_shift) == 0 => Wanted::Nothing,
+            _ => Wanted::Sums,
+        };
+        let lines = bytemuck::cast_slice_mut::<Line, u8>(&mut self.lines);
+        for (j, panels) in (0..n).step_by(SEVERAL * nr).zip(self.panels.chunks(SEVERAL)) {
+            let Panel { kernel, start, .. } = panels[0];
+            let bytes = kernel.panel_bytes(k, variant.b).expect("the sum of all was computed");
+            let size @ (_, cols) = (k, (n - j).min(SEVERAL * nr));
+            let mut sums = [0; SEVERAL * MAX_NR];
+            let out = &mut lines[start..][..panels.len() * bytes];
+            if k > MAX_ROWS
+                || !pack::pack_panels(
+                    kernel,
+                    variant.b,
+                    signed,
+                    size,
+                    source_at(b, j),
+                    out,
+                    (wanted, &mut sums),
+                )
+            {
+                return false;
+            }
+            let shift = Convert::new(signed, variant.b).shift(signed);
+            self.columns.add_sums(j, &sums[..cols], i64::from(shift) * k as i64);
+        }
+        self.columns.know_no_more(b.element.range(), k);
+        true
     }
 
     /// Chooses each panel's kernel, and returns the bytes that they take; none where that overflows.
@@ -344,6 +396,18 @@ fn variant_for(kernel: &'static Kernel, activations: ElementType, b: ElementType
         .unwrap_or(&kernel.variants[0])
 }
 
+/// What must be known of the columns of a packed matrix.
+#[derive(Clone, Copy)]
+pub(crate) enum Known<'a> {
+    /// All.
+    All,
+    /// No bounds but those of the type, since the sums fit 32 bits anyway, or need not; and their sums only if products
+    /// with such zero points of A take them.
+    NoBounds { a_zero: ZeroPoint<'a> },
+}
+
+/// Panels that are packed by one call, where several are.
+const SEVERAL: usize = 4;
 /// Columns that are packed at once at least: of rows that long, lines come from memory as streams.
 const AT_ONCE: usize = 256;
 

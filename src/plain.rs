@@ -3,9 +3,10 @@
 use crate::driver;
 use crate::element::Operand;
 use crate::gemm::Gemm;
-use crate::packed::PackedB;
+use crate::packed::{Known, PackedB};
 use crate::scratch;
 use crate::sink::Sink;
+use crate::width;
 use crate::{Dispatch, Error};
 use std::ops::Range;
 
@@ -17,6 +18,8 @@ struct Call<'a> {
     dispatch: &'a Dispatch,
     /// Columns that a thread packs at a time.
     step: usize,
+    /// What it must know of them.
+    known: Known<'a>,
 }
 
 /// Computes a product whose arguments were checked, on that many threads of the pool at most. After an error C is
@@ -30,6 +33,8 @@ pub(crate) fn run(
     let dispatch = driver::dispatch(gemm)?;
     let n = b.cols();
     let step = PackedB::columns_at_once(dispatch, &b, gemm.a.element_type());
+    let any_fits = matches!(sink, Sink::I32 { .. }) || width::any_fit(gemm, b.element);
+    let known = if any_fits { Known::NoBounds { a_zero: gemm.a_zero } } else { Known::All };
     let threads = driver::threads(gemm, b.cols(), threads);
     let panels = n.div_ceil(dispatch.choose(n).nr);
     let even = panels.is_multiple_of(threads) || panels >= 4 * threads;
@@ -38,11 +43,11 @@ pub(crate) fn run(
         if n > step || threads > 1 {
             make_room(gemm, &b, n.min(step))?;
         }
-        split(Call { gemm, b, dispatch, step }, 0..n, sink, threads)
+        split(Call { gemm, b, dispatch, step, known }, 0..n, sink, threads)
     } else {
         // The threads share rows of what this one packs: all of B, for them to meet but once.
         make_room(gemm, &b, n)?;
-        one_by_one(Call { gemm, b, dispatch, step: n }, 0..n, sink, threads)
+        one_by_one(Call { gemm, b, dispatch, step: n, known }, 0..n, sink, threads)
     }
 }
 
@@ -90,13 +95,13 @@ fn one_by_one(
     sink: &mut Sink<'_, '_>,
     threads: usize,
 ) -> Result<(), Error> {
-    let Call { gemm, b, dispatch, step } = call;
+    let Call { gemm, b, dispatch, step, known } = call;
     let activations = gemm.a.element_type();
     scratch::with_packed(|slot| {
         let packed = slot.get_or_insert_with(|| Box::new(PackedB::empty(dispatch, &b, activations)));
         for start in columns.clone().step_by(step) {
             let part = start..columns.end.min(start.saturating_add(step));
-            packed.refill(dispatch, b, part.clone(), activations)?;
+            packed.refill(dispatch, b, part.clone(), activations, known)?;
             let from = start - columns.start;
             driver::multiply(gemm, packed, &mut sink.columns(from..from + part.len()), threads);
         }

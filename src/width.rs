@@ -23,6 +23,7 @@
 
 use crate::Error;
 use crate::columns::Columns;
+use crate::element::ElementType;
 use crate::gemm::{Gemm, Rhs, ZeroPoint};
 use crate::packed::PackedB;
 
@@ -126,6 +127,14 @@ pub(crate) fn all_fit(gemm: &Gemm<'_>, b: &PackedB) -> bool {
         fits(abs_sum[l], min_max[l].0, min_max[l].1, (zero, zero))
     };
     any_fits || b.range().enumerate().all(each_fits)
+}
+
+/// Whether they would whatever a B of such elements holds.
+pub(crate) fn any_fit(gemm: &Gemm<'_>, b: ElementType) -> bool {
+    let a = distance(gemm.a.element_type().range(), &gemm.a_zero);
+    let far = gemm.a.cols() as i128 * distance(b.range(), &gemm.b_zero);
+    // `check` bounds the product.
+    a * far <= i128::from(i32::MAX) - max_bias(gemm)
 }
 
 #[cfg(test)]

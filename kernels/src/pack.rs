@@ -132,7 +132,62 @@ pub fn pack_panel(
     stats.add(source, signed, (k_len, cols));
 }
 
-/// Does the same for as many rows, from the first on, as there is special code for: all, or whole k-groups. Returns
+/// What [`pack_panels`] is to know of the columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Nothing.
+    Nothing,
+    /// Their sums.
+    Sums,
+}
+
+/// Packs `cols` columns whose rows are slices into all the panels they take, one after the other, if there is special
+/// code for that: it is faster than [`pack_panel`] by panel. Whether there is; else nothing is done. `sums`, NR of them
+/// per panel, are added to if they are wanted; those of columns that pad the last panel become any.
+///
+/// # Panics
+/// If `panels` is not exactly as long as that, `sums` shorter than is wanted, `k_len` exceeds [`MAX_ROWS`], or the
+/// source is too short.
+pub fn pack_panels(
+    kernel: Ready,
+    stored: Stored,
+    signed: bool,
+    (k_len, cols): (usize, usize),
+    source: Source<'_>,
+    panels: &mut [u8],
+    (wanted, sums): (Wanted, &mut [i32]),
+) -> bool {
+    let count = cols.div_ceil(kernel.nr);
+    let bytes = kernel.panel_bytes(k_len, stored).and_then(|bytes| bytes.checked_mul(count));
+    assert_eq!(Some(panels.len()), bytes);
+    assert!(k_len <= MAX_ROWS && (wanted == Wanted::Nothing || sums.len() >= count * kernel.nr));
+    let need = extent(k_len, cols, source.row_stride, source.col_stride);
+    assert!(need.is_some_and(|need| need <= source.bits.len()), "B is too short");
+    #[cfg(target_arch = "x86_64")]
+    if kernel.isa == crate::Isa::Avx512Vnni && source.col_stride == 1 && k_len > 0 && cols > 0 {
+        use crate::x86::pack_zmm::interleave_panels;
+        assert!(stored != Stored::I16 && kernel.kr == 4 && kernel.nr.is_multiple_of(16) && kernel.nr <= 64);
+        let flip = if Convert::new(signed, stored) == Convert::Flip { 0x80 } else { 0 };
+        let (size, nr) = ((k_len, cols), kernel.nr);
+        // SAFETY: the witness shows the CPU to have AVX-512 VNNI; as was asserted, the source holds the rows and the
+        // columns, and there is room for the panels, in k-groups of 4, and the sums.
+        unsafe {
+            match (signed, wanted) {
+                (true, Wanted::Sums) => interleave_panels::<true, true>(source, flip, size, nr, panels, sums),
+                (false, Wanted::Sums) => {
+                    interleave_panels::<false, true>(source, flip, size, nr, panels, sums)
+                }
+                (_, Wanted::Nothing) => {
+                    interleave_panels::<true, false>(source, flip, size, nr, panels, sums)
+                }
+            }
+        }
+        return true;
+    }
+    false
+}
+
+/// Does the same as [`pack_panel`] for as many rows, from the first on, as there is special code for: all, or whole k-groups. Returns
 /// how many. Where rows are slices (`col_stride` is 1) the columns that pad them are written too, else they are not.
 #[cfg(target_arch = "x86_64")]
 fn pack_front(

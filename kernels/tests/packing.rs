@@ -1,8 +1,8 @@
 //! Packing, and what it learns of columns, against their definitions, for every kernel that this CPU can run.
 
-use qgemm_kernels::pack::{self, Convert, Line, Source};
+use qgemm_kernels::pack::{self, Convert, Line, Source, Wanted};
 use qgemm_kernels::stats::ColumnStats;
-use qgemm_kernels::{Features, Ready, TABLE, Variant};
+use qgemm_kernels::{Features, Isa, Ready, TABLE, Variant};
 
 /// Numbers that look random (SplitMix64).
 struct Random(u64);
@@ -157,6 +157,53 @@ fn rows_may_be_packed_in_parts() {
             }
             assert!(whole.iter().zip(parts.iter()).all(|(x, y)| x.0 == y.0), "{} {layout}", kernel.name);
             assert_eq!(columns(&want, n), columns(&got, n));
+        }
+    }
+}
+
+#[test]
+fn panels_packed_together_are_those_packed_one_by_one() {
+    let mut random = Random(4);
+    for kernel in ready() {
+        let there_is_a_way = kernel.isa == Isa::Avx512Vnni;
+        for variant in kernel.table_row().variants {
+            for round in 0..300 {
+                let k = 1 + [random.below(12), random.below(300)][round % 2];
+                let n = 1 + random.below(if round % 3 == 0 { 3 } else { 9 } * kernel.nr);
+                let (layout, signed) =
+                    (if round % 20 == 0 { 1 + random.below(2) } else { 0 }, random.below(2) == 0);
+                let case = Case::new((k, n), layout, signed, &mut random);
+                let bytes = kernel.panel_bytes(k, variant.b).expect("cases are small");
+                let count = n.div_ceil(kernel.nr);
+                let mut lines = vec![Line([0xee; 64]); (count * bytes).div_ceil(64)];
+                let panels = &mut bytemuck::cast_slice_mut(&mut lines)[..count * bytes];
+                for wanted in [Wanted::Nothing, Wanted::Sums] {
+                    panels.fill(0xee);
+                    let mut sums = vec![7; count * kernel.nr];
+                    let into = (wanted, &mut sums[..]);
+                    let done =
+                        pack::pack_panels(kernel, variant.b, signed, (k, n), case.source(), panels, into);
+                    assert_eq!(done, there_is_a_way && case.col_stride == 1, "{case:?}");
+                    if !done {
+                        assert!(panels.iter().all(|&byte| byte == 0xee) && sums.iter().all(|&sum| sum == 7));
+                        continue;
+                    }
+                    let starts = (0..n).step_by(kernel.nr);
+                    for (j, (got, sums)) in starts.zip(panels.chunks(bytes).zip(sums.chunks(kernel.nr))) {
+                        let source = Source { bits: &case.bits[j..], ..case.source() };
+                        let size @ (_, cols) = (k, kernel.nr.min(n - j));
+                        let mut lines = vec![Line([0x11; 64]); bytes.div_ceil(64)];
+                        let want = &mut bytemuck::cast_slice_mut(&mut lines)[..bytes];
+                        let mut stats = ColumnStats::NONE;
+                        pack::pack_panel(kernel, variant.b, signed, size, source, want, &mut stats);
+                        assert_eq!(got, want, "{}: panel from column {j} of {case:?}", kernel.name);
+                        for (l, &got) in sums[..cols].iter().enumerate() {
+                            let want = if wanted == Wanted::Sums { stats.sum[l] } else { 0 };
+                            assert_eq!(got, 7 + want, "{}: column {} of {case:?}", kernel.name, j + l);
+                        }
+                    }
+                }
+            }
         }
     }
 }

@@ -77,8 +77,7 @@ impl Seen {
     /// Packs ROWS rows as a k-group; rows and columns that it has more become 0.
     ///
     /// # Safety
-    /// The CPU has AVX-512 F, BW and VNNI, and this is inlined into code that is compiled for it. At `from` lie so
-    /// many rows, that far apart, of so many columns (1 to 64); at `out` a k-group of `nr` columns, a multiple of 16.
+    /// As [`rows_of`], and that [`store`] can be called with `out` and `nr`.
     #[inline(always)]
     unsafe fn group<const SIGNED: bool, const ROWS: usize>(
         &mut self,
@@ -86,53 +85,221 @@ impl Seen {
         flip: u8,
         (out, nr): (*mut u8, usize),
     ) {
-        // SAFETY: throughout, the CPU has the instructions. The mask keeps to the columns that there are, and stores
-        // are of 16 columns of the k-group, of 4 bytes.
+        // SAFETY: the caller's promise.
         unsafe {
-            let (flips, ones) = (_mm512_set1_epi8(flip as i8), _mm512_set1_epi8(1));
-            let quarters = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-            let mask = !0u64 >> (64 - cols);
-            let mut r = [flips; 4];
-            for (i, r) in r[..ROWS].iter_mut().enumerate() {
-                let from = from.wrapping_add(i * row_stride);
-                // For the next panel: too few rows are read at a time for the CPU to see a pattern.
-                _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(nr).cast());
-                // What pads the columns becomes 0.
-                let row = _mm512_mask_loadu_epi8(flips, mask, from.cast());
+            let flips = _mm512_set1_epi8(flip as i8);
+            // For the next panel: too few rows are read at a time for the CPU to see a pattern.
+            let rows = rows_of::<ROWS>(from, row_stride, cols, nr, flips);
+            for row in &rows[..ROWS] {
                 if SIGNED {
-                    self.least = _mm512_min_epi8(self.least, row);
-                    self.greatest = _mm512_max_epi8(self.greatest, row);
+                    self.least = _mm512_min_epi8(self.least, *row);
+                    self.greatest = _mm512_max_epi8(self.greatest, *row);
                 } else {
-                    self.least = _mm512_min_epu8(self.least, row);
-                    self.greatest = _mm512_max_epu8(self.greatest, row);
+                    self.least = _mm512_min_epu8(self.least, *row);
+                    self.greatest = _mm512_max_epu8(self.greatest, *row);
                 }
-                *r = _mm512_permutexvar_epi32(quarters, row);
             }
-            let (low01, low23) = (_mm512_unpacklo_epi8(r[0], r[1]), _mm512_unpacklo_epi8(r[2], r[3]));
-            let (high01, high23) = (_mm512_unpackhi_epi8(r[0], r[1]), _mm512_unpackhi_epi8(r[2], r[3]));
-            let packed = [
-                _mm512_unpacklo_epi16(low01, low23),
-                _mm512_unpackhi_epi16(low01, low23),
-                _mm512_unpacklo_epi16(high01, high23),
-                _mm512_unpackhi_epi16(high01, high23),
-            ];
+            let packed = k_group(rows);
             for v in 0..4 {
-                let x = packed[v];
-                // Of the rows that there are.
-                let seen = match ROWS {
-                    4 => x,
-                    _ => _mm512_and_si512(x, _mm512_set1_epi32((1 << (8 * (ROWS % 4))) - 1)),
-                };
+                let x = there::<ROWS>(packed[v]);
+                self.sum[v] = add::<SIGNED>(self.sum[v], x);
                 if SIGNED {
-                    self.sum[v] = _mm512_dpbusd_epi32(self.sum[v], ones, seen);
-                    self.abs[v] = _mm512_dpbusd_epi32(self.abs[v], _mm512_abs_epi8(seen), ones);
-                } else {
-                    self.sum[v] = _mm512_dpbusd_epi32(self.sum[v], seen, ones);
-                }
-                if 16 * v < nr {
-                    _mm512_storeu_si512(out.add(64 * v).cast(), _mm512_xor_si512(x, flips));
+                    self.abs[v] = _mm512_dpbusd_epi32(self.abs[v], _mm512_abs_epi8(x), _mm512_set1_epi8(1));
                 }
             }
+            store(packed, flips, out, nr);
+        }
+    }
+}
+
+/// Panels that are packed side by side: what is read of a row lies on end, for which memory is fastest.
+const SIDE_BY_SIDE: usize = 4;
+/// Rows that are asked for before they are read. With all that, 4096x4096 is packed 2.6 times as fast as a panel at a
+/// time, 768x768 1.4 times (Zen 4, 2026-11-26).
+const AHEAD: usize = 8;
+
+/// As [`interleave`] for several panels, `nr` columns of `source` each, fewer for the last. Of columns no more is
+/// known than, if `SUMS`, what is added to `sums`.
+///
+/// # Safety
+/// As [`interleave`], but that `cols` is at least 1, `panels` has ceil(`cols` / `nr`) panels, and `sums` as many times
+/// `nr` values, if `SUMS`. `rows` is at most [`MAX_ROWS`](crate::pack::MAX_ROWS).
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+pub unsafe fn interleave_panels<const SIGNED: bool, const SUMS: bool>(
+    source: Source<'_>,
+    flip: u8,
+    (rows, cols): (usize, usize),
+    nr: usize,
+    panels: &mut [u8],
+    sums: &mut [i32],
+) {
+    let panel = rows.next_multiple_of(4) * nr;
+    for j in (0..cols).step_by(SIDE_BY_SIDE * nr) {
+        let from = (source.bits.as_ptr().wrapping_add(j), source.row_stride);
+        let (size, out) = ((rows, cols - j), panels[j / nr * panel..].as_mut_ptr());
+        let sums = if SUMS { &mut sums[j..] } else { &mut *sums };
+        // SAFETY: the caller's promise, of which this is a part.
+        unsafe {
+            match (cols - j).div_ceil(nr) {
+                1 => side_by_side::<SIGNED, SUMS, 1>(from, flip, size, (out, panel, nr), sums),
+                2 => side_by_side::<SIGNED, SUMS, 2>(from, flip, size, (out, panel, nr), sums),
+                3 => side_by_side::<SIGNED, SUMS, 3>(from, flip, size, (out, panel, nr), sums),
+                _ => side_by_side::<SIGNED, SUMS, 4>(from, flip, size, (out, panel, nr), sums),
+            }
+        }
+    }
+}
+
+/// The same for P panels, or the first P of more, `panel` bytes from one to the next.
+///
+/// # Safety
+/// As [`interleave_panels`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+unsafe fn side_by_side<const SIGNED: bool, const SUMS: bool, const P: usize>(
+    (from, row_stride): (*const u8, usize),
+    flip: u8,
+    (rows, cols): (usize, usize),
+    (out, panel, nr): (*mut u8, usize, usize),
+    sums: &mut [i32],
+) {
+    let flips = _mm512_set1_epi8(flip as i8);
+    let mut seen = [[_mm512_setzero_si512(); 4]; P];
+    for g in 0..rows.div_ceil(4) {
+        for p in 0..P {
+            let from = from.wrapping_add(4 * g * row_stride + p * nr);
+            let (from, ahead) = ((from, row_stride, nr.min(cols - p * nr)), AHEAD.wrapping_mul(row_stride));
+            let (out, seen) = (out.wrapping_add(p * panel + 4 * g * nr), &mut seen[p]);
+            // SAFETY: the caller's promise: as many rows and columns, and a k-group.
+            unsafe {
+                match rows - 4 * g {
+                    1 => one::<SIGNED, SUMS, 1>(from, ahead, flips, (out, nr), seen),
+                    2 => one::<SIGNED, SUMS, 2>(from, ahead, flips, (out, nr), seen),
+                    3 => one::<SIGNED, SUMS, 3>(from, ahead, flips, (out, nr), seen),
+                    _ => one::<SIGNED, SUMS, 4>(from, ahead, flips, (out, nr), seen),
+                }
+            }
+        }
+    }
+    if SUMS {
+        for (seen, sums) in seen.into_iter().zip(sums.chunks_mut(nr)) {
+            let words = bytemuck::cast::<[[u8; 64]; 4], [i32; 64]>(seen.map(|x| bytes(x)));
+            sums.iter_mut().zip(words).for_each(|(sum, more)| *sum += more);
+        }
+    }
+}
+
+/// Packs a k-group of ROWS rows, and if `SUMS`, adds its columns to `seen`.
+///
+/// # Safety
+/// As [`rows_of`] and [`store`].
+#[inline(always)]
+unsafe fn one<const SIGNED: bool, const SUMS: bool, const ROWS: usize>(
+    (from, row_stride, cols): (*const u8, usize, usize),
+    ahead: usize,
+    flips: __m512i,
+    (out, nr): (*mut u8, usize),
+    seen: &mut [__m512i; 4],
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let packed = k_group(rows_of::<ROWS>(from, row_stride, cols, ahead, flips));
+        for v in 0..4 {
+            if SUMS {
+                seen[v] = add::<SIGNED>(seen[v], there::<ROWS>(packed[v]));
+            }
+        }
+        store(packed, flips, out, nr);
+    }
+}
+
+/// ROWS rows, and for the others what becomes 0; of each, what is `ahead` is asked for.
+///
+/// # Safety
+/// The CPU has AVX-512 F and BW, and this is inlined into code that is compiled for it. At `from` lie so many rows, that
+/// far apart, of so many columns (1 to 64).
+#[inline(always)]
+unsafe fn rows_of<const ROWS: usize>(
+    from: *const u8,
+    row_stride: usize,
+    cols: usize,
+    ahead: usize,
+    flips: __m512i,
+) -> [__m512i; 4] {
+    let mut rows = [flips; 4];
+    for (i, row) in rows[..ROWS].iter_mut().enumerate() {
+        let from = from.wrapping_add(i * row_stride);
+        // SAFETY: the mask keeps to the columns that there are; what pads them becomes 0.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(ahead).cast());
+            *row = _mm512_mask_loadu_epi8(flips, !0u64 >> (64 - cols), from.cast());
+        }
+    }
+    rows
+}
+
+/// Four rows of 64 columns as a k-group.
+///
+/// # Safety
+/// The CPU has AVX-512 F and BW, and this is inlined into code that is compiled for it.
+#[inline(always)]
+unsafe fn k_group(rows: [__m512i; 4]) -> [__m512i; 4] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let quarters = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+        let mut r = rows;
+        for (r, row) in r.iter_mut().zip(rows) {
+            *r = _mm512_permutexvar_epi32(quarters, row);
+        }
+        let (low01, low23) = (_mm512_unpacklo_epi8(r[0], r[1]), _mm512_unpacklo_epi8(r[2], r[3]));
+        let (high01, high23) = (_mm512_unpackhi_epi8(r[0], r[1]), _mm512_unpackhi_epi8(r[2], r[3]));
+        [
+            _mm512_unpacklo_epi16(low01, low23),
+            _mm512_unpackhi_epi16(low01, low23),
+            _mm512_unpacklo_epi16(high01, high23),
+            _mm512_unpackhi_epi16(high01, high23),
+        ]
+    }
+}
+
+/// Of a vector of a k-group, the first ROWS rows; 0 for the others.
+///
+/// # Safety
+/// As [`k_group`].
+#[inline(always)]
+unsafe fn there<const ROWS: usize>(x: __m512i) -> __m512i {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match ROWS {
+            4 => x,
+            _ => _mm512_and_si512(x, _mm512_set1_epi32((1 << (8 * (ROWS % 4))) - 1)),
+        }
+    }
+}
+
+/// Adds the four values of each column.
+///
+/// # Safety
+/// As [`k_group`], and AVX-512 VNNI.
+#[inline(always)]
+unsafe fn add<const SIGNED: bool>(sum: __m512i, x: __m512i) -> __m512i {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let ones = _mm512_set1_epi8(1);
+        if SIGNED { _mm512_dpbusd_epi32(sum, ones, x) } else { _mm512_dpbusd_epi32(sum, x, ones) }
+    }
+}
+
+/// Stores a k-group of `nr` columns.
+///
+/// # Safety
+/// As [`k_group`]; `out` is valid for 4·`nr` bytes, `nr` being a multiple of 16 and at most 64.
+#[inline(always)]
+unsafe fn store(packed: [__m512i; 4], flips: __m512i, out: *mut u8, nr: usize) {
+    for v in 0..4 {
+        if 16 * v < nr {
+            // SAFETY: 16 columns of the k-group, of 4 bytes.
+            unsafe { _mm512_storeu_si512(out.add(64 * v).cast(), _mm512_xor_si512(packed[v], flips)) }
         }
     }
 }

@@ -22,7 +22,8 @@ pub unsafe fn quantize<const UNSIGNED: bool>(
     mut steps: impl FnMut(usize, Extremes) -> Option<Steps>,
     (out, out_stride): (*mut u8, usize),
 ) -> Result<(), usize> {
-    let row = |i: usize| x.wrapping_add(i * stride);
+    // Of rows without numbers the distance may be any.
+    let row = |i: usize| x.wrapping_add(i.wrapping_mul(stride));
     let mut ready = [Steps { scale: 1.0, zero: 0 }; AHEAD];
     for i in 0..rows.min(AHEAD) {
         // SAFETY: the caller's promise.
@@ -30,7 +31,8 @@ pub unsafe fn quantize<const UNSIGNED: bool>(
         ready[i] = steps(i, extremes).ok_or(i)?;
     }
     for i in 0..rows {
-        let (later, steps_of_row, out) = (i + AHEAD, ready[i % AHEAD], out.wrapping_add(i * out_stride));
+        let (later, steps_of_row, out) =
+            (i + AHEAD, ready[i % AHEAD], out.wrapping_add(i.wrapping_mul(out_stride)));
         // SAFETY: the caller's promise.
         let extremes = unsafe {
             match bound && later < rows {
