@@ -141,9 +141,9 @@ pub enum Wanted {
     Sums,
 }
 
-/// Packs `cols` columns whose rows are slices into all the panels they take, one after the other, if there is special
-/// code for that: it is faster than [`pack_panel`] by panel. Whether there is; else nothing is done. `sums`, NR of them
-/// per panel, are added to if they are wanted; those of columns that pad the last panel become any.
+/// Packs `cols` columns into all the panels they take, one after the other, if there is special code for that: it is
+/// faster than [`pack_panel`] by panel. Whether there is; else nothing is done. `sums`, NR of them per panel, are added
+/// to if they are wanted; those of columns that pad the last panel become any.
 ///
 /// # Panics
 /// If `panels` is not exactly as long as that, `sums` shorter than is wanted, `k_len` exceeds [`MAX_ROWS`], or the
@@ -164,22 +164,25 @@ pub fn pack_panels(
     let need = extent(k_len, cols, source.row_stride, source.col_stride);
     assert!(need.is_some_and(|need| need <= source.bits.len()), "B is too short");
     #[cfg(target_arch = "x86_64")]
-    if kernel.isa == crate::Isa::Avx512Vnni && source.col_stride == 1 && k_len > 0 && cols > 0 {
-        use crate::x86::pack_zmm::interleave_panels;
+    if kernel.isa == crate::Isa::Avx512Vnni
+        && (source.col_stride == 1 || source.row_stride == 1)
+        && k_len > 0
+        && cols > 0
+    {
+        use crate::x86::pack_zmm::{interleave_panels as rows, transpose_panels as columns};
         assert!(stored != Stored::I16 && kernel.kr == 4 && kernel.nr.is_multiple_of(16) && kernel.nr <= 64);
         let flip = if Convert::new(signed, stored) == Convert::Flip { 0x80 } else { 0 };
         let (size, nr) = ((k_len, cols), kernel.nr);
         // SAFETY: the witness shows the CPU to have AVX-512 VNNI; as was asserted, the source holds the rows and the
         // columns, and there is room for the panels, in k-groups of 4, and the sums.
         unsafe {
-            match (signed, wanted) {
-                (true, Wanted::Sums) => interleave_panels::<true, true>(source, flip, size, nr, panels, sums),
-                (false, Wanted::Sums) => {
-                    interleave_panels::<false, true>(source, flip, size, nr, panels, sums)
-                }
-                (_, Wanted::Nothing) => {
-                    interleave_panels::<true, false>(source, flip, size, nr, panels, sums)
-                }
+            match (source.col_stride == 1, signed, wanted) {
+                (true, true, Wanted::Sums) => rows::<true, true>(source, flip, size, nr, panels, sums),
+                (true, false, Wanted::Sums) => rows::<false, true>(source, flip, size, nr, panels, sums),
+                (true, _, Wanted::Nothing) => rows::<true, false>(source, flip, size, nr, panels, sums),
+                (false, true, Wanted::Sums) => columns::<true, true>(source, flip, size, nr, panels, sums),
+                (false, false, Wanted::Sums) => columns::<false, true>(source, flip, size, nr, panels, sums),
+                (false, _, Wanted::Nothing) => columns::<true, false>(source, flip, size, nr, panels, sums),
             }
         }
         return true;

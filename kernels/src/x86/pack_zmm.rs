@@ -1,4 +1,4 @@
-//! Packing of rows by AVX-512 VNNI, as `pack` does it by AVX2, a cache line of each row at a time.
+//! Packing by AVX-512 VNNI, as `pack` does it by AVX2, a cache line of each row or column at a time.
 //!
 //! ```text
 //! 4 rows of 64 columns
@@ -302,6 +302,100 @@ unsafe fn store(packed: [__m512i; 4], flips: __m512i, out: *mut u8, nr: usize) {
             unsafe { _mm512_storeu_si512(out.add(64 * v).cast(), _mm512_xor_si512(packed[v], flips)) }
         }
     }
+}
+
+/// As [`interleave_panels`] where columns are slices (`row_stride` is 1): 64 values of 16 columns at a time, which are
+/// 16 k-groups.
+///
+/// # Safety
+/// As [`interleave_panels`], but for the layout of `source`.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+pub unsafe fn transpose_panels<const SIGNED: bool, const SUMS: bool>(
+    source: Source<'_>,
+    flip: u8,
+    (rows, cols): (usize, usize),
+    nr: usize,
+    panels: &mut [u8],
+    sums: &mut [i32],
+) {
+    let flips = _mm512_set1_epi8(flip as i8);
+    let panel = rows.next_multiple_of(4) * nr;
+    for j in (0..cols.next_multiple_of(nr)).step_by(16) {
+        let there = cols.saturating_sub(j).min(16);
+        let from = source.bits.as_ptr().wrapping_add(j.wrapping_mul(source.col_stride));
+        let out = panels.as_mut_ptr().wrapping_add(j / nr * panel + j % nr * 4);
+        let mut sum = _mm512_setzero_si512();
+        for at in (0..rows).step_by(64) {
+            let left = (rows - at).min(64);
+            let mask = !0u64 >> (64 - left);
+            let mut x = [flips; 16];
+            // SAFETY: the caller's promise: the mask keeps to the `left` values, 1 to 64, of the columns that are there.
+            unsafe {
+                let from = from.wrapping_add(at);
+                if there == 16 && left == 64 {
+                    for (c, x) in x.iter_mut().enumerate() {
+                        *x = _mm512_loadu_si512(from.wrapping_add(c * source.col_stride).cast());
+                    }
+                } else {
+                    for (c, x) in x[..there].iter_mut().enumerate() {
+                        *x = _mm512_mask_loadu_epi8(
+                            flips,
+                            mask,
+                            from.wrapping_add(c * source.col_stride).cast(),
+                        );
+                    }
+                }
+            }
+            let groups = transpose(x);
+            let (whole, count) = (left / 4, left.div_ceil(4));
+            for (g, group) in groups[..count].iter().enumerate() {
+                // SAFETY: the panel has this k-group, and in it these 16 columns.
+                unsafe {
+                    if SUMS {
+                        let rest = _mm512_set1_epi32((1 << (8 * (left % 4))) - 1);
+                        let x = if g < whole { *group } else { _mm512_and_si512(*group, rest) };
+                        sum = add::<SIGNED>(sum, x);
+                    }
+                    let out = out.wrapping_add((at / 4 + g) * 4 * nr);
+                    _mm512_storeu_si512(out.cast(), _mm512_xor_si512(*group, flips));
+                }
+            }
+        }
+        if SUMS {
+            let sum = bytemuck::cast::<[u8; 64], [i32; 16]>(bytes(sum));
+            sums[j..j + 16].iter_mut().zip(sum).for_each(|(sum, more)| *sum += more);
+        }
+    }
+}
+
+/// 16 vectors of 32-bit lanes, transposed.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn transpose(x: [__m512i; 16]) -> [__m512i; 16] {
+    let mut t = x;
+    for i in (0..16).step_by(2) {
+        t[i] = _mm512_unpacklo_epi32(x[i], x[i + 1]);
+        t[i + 1] = _mm512_unpackhi_epi32(x[i], x[i + 1]);
+    }
+    // Of four vectors, lane i of each 128 bits.
+    let mut u = t;
+    for q in (0..16).step_by(4) {
+        u[q] = _mm512_unpacklo_epi64(t[q], t[q + 2]);
+        u[q + 1] = _mm512_unpackhi_epi64(t[q], t[q + 2]);
+        u[q + 2] = _mm512_unpacklo_epi64(t[q + 1], t[q + 3]);
+        u[q + 3] = _mm512_unpackhi_epi64(t[q + 1], t[q + 3]);
+    }
+    // The 128 bits with an even number, or an odd one, of two vectors.
+    let even = |x, y| _mm512_shuffle_i32x4::<0b10_00_10_00>(x, y);
+    let odd = |x, y| _mm512_shuffle_i32x4::<0b11_01_11_01>(x, y);
+    let mut out = u;
+    for i in 0..4 {
+        let (low, high) = (even(u[i], u[4 + i]), even(u[8 + i], u[12 + i]));
+        (out[i], out[8 + i]) = (even(low, high), odd(low, high));
+        let (low, high) = (odd(u[i], u[4 + i]), odd(u[8 + i], u[12 + i]));
+        (out[4 + i], out[12 + i]) = (even(low, high), odd(low, high));
+    }
+    out
 }
 
 /// The bytes of a vector.
