@@ -25,6 +25,8 @@ pub(crate) enum Stage {
 /// To 8 bits: `round_half_even(clamp(sum · scale, lo, hi)) + zero_point`.
 pub(crate) struct Rescale {
     pub(crate) scale: PerColumn<f32>,
+    /// Whether no scale is more than 1/2.
+    at_most_half: bool,
     pub(crate) zero_point: i32,
     range: (i32, i32),
     /// The ends of the output range less the zero point; integers, exact in f32.
@@ -136,6 +138,14 @@ impl Stage {
             Sink::Bytes { output, .. } => match &output.scaling {
                 Scaling::Float(factors) => Stage::Bytes(Rescale {
                     scale: scale(factors),
+                    at_most_half: match factors {
+                        Scale::PerTensor(scale) => *scale <= 0.5,
+                        // Counted, which unlike a search is done several at a time.
+                        Scale::PerColumn(scales) => {
+                            scales[columns.clone()].iter().filter(|scale| **scale > 0.5).count() == 0
+                        }
+                        Scale::PerRow(_) | Scale::RowsByColumns { .. } => false,
+                    },
                     zero_point: output.zero_point,
                     range: (output.lo, output.hi),
                     lo: (output.lo - output.zero_point) as f32,
@@ -177,11 +187,11 @@ pub(crate) fn with_output(
                 && p.zero_point.abs() <= finish::MAX_ZERO_POINT
                 && output.residual.is_none_or(|residual| residual.matrix.bits.rows_are_slices()) =>
         {
-            let Rescale { scale, zero_point, range, .. } = p;
-            let (zero_point, range) = (*zero_point, *range);
+            let Rescale { scale, zero_point, range, at_most_half, .. } = p;
+            let (zero_point, range, at_most_half) = (*zero_point, *range, *at_most_half);
             let row_scale = output.row_scale(part);
             let residual = output.residual.map(|residual| residual.part(part));
-            let stage = finish::Rescale { real, residual, scale, row_scale, zero_point, range };
+            let stage = finish::Rescale { real, residual, scale, row_scale, at_most_half, zero_point, range };
             let mut c = part.of(c);
             run(Output::Bytes { c: &mut c, stage });
             if let Some(table) = output.table {

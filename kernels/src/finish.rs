@@ -73,6 +73,8 @@ pub struct Rescale<'a> {
     pub scale: &'a [f32],
     /// A value per row, finite and not negative, whose products with `scale` are finite.
     pub row_scale: Option<&'a [f32]>,
+    /// Whether no scale, or product of two, is more than 1/2, for what is rounded not to be more than 2^30.
+    pub at_most_half: bool,
     /// At most [`MAX_ZERO_POINT`] from 0.
     pub zero_point: i32,
     /// The least and the greatest result: of i8, or of u8.

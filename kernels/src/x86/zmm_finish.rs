@@ -6,7 +6,7 @@
 //! ```text
 //!   sums 0..16 | 16..32 | 32..48 | 48..64      convert, scale, convert back     4 zmm
 //!   packssdw                                   to 16 bits, + zero point         2 zmm
-//!   packsswb, vpermd                           to 8 bits, in order              1 zmm, one store
+//!   packsswb or packuswb, vpermd               to 8 bits, in order              1 zmm, one store
 //! ```
 
 use super::zmm::each_row;
@@ -128,14 +128,18 @@ unsafe fn bytes<const H: usize, const V: usize>(
         let narrow = Narrow::new(stage.zero_point, stage.range, t.cols);
         // Conversion turns what is beyond i32 into i32::MIN: right below, wrong above.
         let most = _mm512_set1_ps((1 << 30) as f32);
+        let far = !stage.at_most_half;
         each_row::<H>(
             #[inline(always)]
             |i| {
                 let mut y = [_mm512_setzero_si512(); 4];
                 for v in 0..V {
                     let scale = scale(i, _mm512_loadu_ps(stage.scale.as_ptr().add(16 * v)));
-                    let x = _mm512_mul_ps(_mm512_cvtepi32_ps(acc[i][v]), scale);
-                    y[v] = _mm512_cvtps_epi32(_mm512_min_ps(x, most));
+                    let mut x = _mm512_mul_ps(_mm512_cvtepi32_ps(acc[i][v]), scale);
+                    if far {
+                        x = _mm512_min_ps(x, most);
+                    }
+                    y[v] = _mm512_cvtps_epi32(x);
                 }
                 narrow.store(y, c.add(i * t.ldc));
             },
@@ -148,8 +152,9 @@ struct Narrow {
     zero: __m512i,
     lo: __m512i,
     hi: __m512i,
-    /// u8 is made as i8, 128 less.
-    flip: __m512i,
+    /// Whether the range is of u8, and whether it is not all of the type.
+    unsigned: bool,
+    limited: bool,
     order: __m512i,
     mask: u64,
 }
@@ -159,14 +164,14 @@ impl Narrow {
     /// The CPU has AVX-512 F and BW, and this is inlined into code that is compiled for it.
     #[inline(always)]
     unsafe fn new(zero_point: i32, range: (i32, i32), cols: usize) -> Self {
-        let flip = if range.1 > 127 { 128 } else { 0 };
         // SAFETY: the caller's promise.
         unsafe {
             Self {
-                zero: _mm512_set1_epi16((zero_point - flip) as i16),
-                lo: _mm512_set1_epi8((range.0 - flip) as i8),
-                hi: _mm512_set1_epi8((range.1 - flip) as i8),
-                flip: _mm512_set1_epi8(flip as u8 as i8),
+                zero: _mm512_set1_epi16(zero_point as i16),
+                lo: _mm512_set1_epi8(range.0 as i8),
+                hi: _mm512_set1_epi8(range.1 as u8 as i8),
+                unsigned: range.1 > 127,
+                limited: !matches!(range, (-128, 127) | (0, 255)),
                 order: _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15),
                 mask: !0u64 >> (64 - cols),
             }
@@ -181,9 +186,17 @@ impl Narrow {
         unsafe {
             let low = _mm512_adds_epi16(_mm512_packs_epi32(y[0], y[1]), self.zero);
             let high = _mm512_adds_epi16(_mm512_packs_epi32(y[2], y[3]), self.zero);
-            let y = _mm512_permutexvar_epi32(self.order, _mm512_packs_epi16(low, high));
-            let y = _mm512_min_epi8(_mm512_max_epi8(y, self.lo), self.hi);
-            _mm512_mask_storeu_epi8(c.cast(), self.mask, _mm512_xor_si512(y, self.flip));
+            let mut y = match self.unsigned {
+                true => _mm512_packus_epi16(low, high),
+                false => _mm512_packs_epi16(low, high),
+            };
+            if self.limited {
+                y = match self.unsigned {
+                    true => _mm512_min_epu8(_mm512_max_epu8(y, self.lo), self.hi),
+                    false => _mm512_min_epi8(_mm512_max_epi8(y, self.lo), self.hi),
+                };
+            }
+            _mm512_mask_storeu_epi8(c.cast(), self.mask, _mm512_permutexvar_epi32(self.order, y));
         }
     }
 }
