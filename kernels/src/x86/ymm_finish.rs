@@ -125,12 +125,16 @@ unsafe fn bytes<const H: usize, const V: usize>(
         let narrow = Narrow::new(stage.zero_point, stage.range);
         // Conversion turns what is beyond i32 into i32::MIN: right below, wrong above.
         let most = _mm256_set1_ps((1 << 30) as f32);
+        let far = !stage.at_most_half;
         for i in 0..H {
             let mut y = [_mm256_setzero_si256(); 2];
             for v in 0..V {
                 let scale = scale(i, _mm256_loadu_ps(stage.scale.as_ptr().add(8 * v)));
-                let x = _mm256_mul_ps(_mm256_cvtepi32_ps(acc[i][v]), scale);
-                y[v] = _mm256_cvtps_epi32(_mm256_min_ps(x, most));
+                let mut x = _mm256_mul_ps(_mm256_cvtepi32_ps(acc[i][v]), scale);
+                if far {
+                    x = _mm256_min_ps(x, most);
+                }
+                y[v] = _mm256_cvtps_epi32(x);
             }
             narrow.store::<V>(y, c.add(i * t.ldc), t.cols);
         }
@@ -142,8 +146,9 @@ struct Narrow {
     zero: __m256i,
     lo: __m128i,
     hi: __m128i,
-    /// u8 is made as i8, 128 less.
-    flip: __m128i,
+    /// Whether the range is of u8, and whether it is not all of the type.
+    unsigned: bool,
+    limited: bool,
 }
 
 impl Narrow {
@@ -151,14 +156,14 @@ impl Narrow {
     /// The CPU has AVX2, and this is inlined into code that is compiled for it.
     #[inline(always)]
     unsafe fn new(zero_point: i32, range: (i32, i32)) -> Self {
-        let flip = if range.1 > 127 { 128 } else { 0 };
         // SAFETY: the caller's promise.
         unsafe {
             Self {
-                zero: _mm256_set1_epi16((zero_point - flip) as i16),
-                lo: _mm_set1_epi8((range.0 - flip) as i8),
-                hi: _mm_set1_epi8((range.1 - flip) as i8),
-                flip: _mm_set1_epi8(flip as u8 as i8),
+                zero: _mm256_set1_epi16(zero_point as i16),
+                lo: _mm_set1_epi8(range.0 as i8),
+                hi: _mm_set1_epi8(range.1 as u8 as i8),
+                unsigned: range.1 > 127,
+                limited: !matches!(range, (-128, 127) | (0, 255)),
             }
         }
     }
@@ -171,9 +176,17 @@ impl Narrow {
         unsafe {
             let order = _mm256_setr_epi32(0, 4, 1, 5, 0, 0, 0, 0);
             let words = _mm256_adds_epi16(_mm256_packs_epi32(y[0], y[1]), self.zero);
-            let y = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(words, words), order);
-            let y = _mm_min_epi8(_mm_max_epi8(_mm256_castsi256_si128(y), self.lo), self.hi);
-            let y = _mm_xor_si128(y, self.flip);
+            let bytes = match self.unsigned {
+                true => _mm256_packus_epi16(words, words),
+                false => _mm256_packs_epi16(words, words),
+            };
+            let mut y = _mm256_castsi256_si128(_mm256_permutevar8x32_epi32(bytes, order));
+            if self.limited {
+                y = match self.unsigned {
+                    true => _mm_min_epu8(_mm_max_epu8(y, self.lo), self.hi),
+                    false => _mm_min_epi8(_mm_max_epi8(y, self.lo), self.hi),
+                };
+            }
             match (V, cols) {
                 (2, 16) => _mm_storeu_si128(c.cast(), y),
                 (1, 8) => _mm_storel_epi64(c.cast(), y),
