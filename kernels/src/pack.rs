@@ -187,11 +187,14 @@ pub fn pack_panels(
         }
         return true;
     }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = signed;
     false
 }
 
-/// Does the same as [`pack_panel`] for as many rows, from the first on, as there is special code for: all, or whole k-groups. Returns
-/// how many. Where rows are slices (`col_stride` is 1) the columns that pad them are written too, else they are not.
+/// Does the same as [`pack_panel`] for as many rows, from the first on, as there is special code for: all, or whole
+/// k-groups. Returns how many. Where rows are slices (`col_stride` is 1) the columns that pad them are written too,
+/// else they are not.
 #[cfg(target_arch = "x86_64")]
 fn pack_front(
     kernel: Ready,
@@ -212,8 +215,8 @@ fn pack_front(
     let (groups, runs, nr) = (k_len / 4, k_len / 32, kernel.nr);
     let wide = kernel.isa == Isa::Avx512Vnni;
     assert!(nr.is_multiple_of(16) && nr <= if wide { 64 } else { 32 });
-    // SAFETY: the witness shows the CPU to have AVX2, which all other instruction sets include. The caller found the source to hold
-    // `k_len` rows and `cols` columns, one at least, and the panel to hold them in k-groups of 4.
+    // SAFETY: the witness shows the CPU to have AVX2, which all other instruction sets include. The caller found the
+    // source to hold `k_len` rows and `cols` columns, one at least, and the panel to hold them in k-groups of 4.
     unsafe {
         if wide && source.col_stride == 1 {
             match signed {

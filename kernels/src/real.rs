@@ -89,8 +89,8 @@ impl<'a> Reals<'a> {
             "no room for results"
         );
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: the CPU has the instructions, of which `self` is the witness; the rows are there, and room for results,
-        // as was asserted.
+        // SAFETY: the CPU has the instructions, of which `self` is the witness; the rows are there, and room for
+        // results, as was asserted.
         unsafe {
             let x = (self.data.as_ptr(), self.stride);
             let bits = (out.bits.as_mut_ptr(), out.stride);

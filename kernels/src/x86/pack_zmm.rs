@@ -216,8 +216,8 @@ unsafe fn one<const SIGNED: bool, const SUMS: bool, const ROWS: usize>(
 /// ROWS rows, and for the others what becomes 0; of each, what is `ahead` is asked for.
 ///
 /// # Safety
-/// The CPU has AVX-512 F and BW, and this is inlined into code that is compiled for it. At `from` lie so many rows, that
-/// far apart, of so many columns (1 to 64).
+/// The CPU has AVX-512 F and BW, and this is inlined into code that is compiled for it. At `from` lie so many rows,
+/// that far apart, of so many columns (1 to 64).
 #[inline(always)]
 unsafe fn rows_of<const ROWS: usize>(
     from: *const u8,
@@ -329,7 +329,7 @@ pub unsafe fn transpose_panels<const SIGNED: bool, const SUMS: bool>(
             let left = (rows - at).min(64);
             let mask = !0u64 >> (64 - left);
             let mut x = [flips; 16];
-            // SAFETY: the caller's promise: the mask keeps to the `left` values, 1 to 64, of the columns that are there.
+            // SAFETY: the caller's promise; the mask keeps to the `left` values, 1 to 64, of the columns there are.
             unsafe {
                 let from = from.wrapping_add(at);
                 if there == 16 && left == 64 {

@@ -1,6 +1,7 @@
 //! Rows of real numbers by AVX-512: see `real` for what is computed.
 //!
-//! While a row is quantized, which keeps the arithmetic busy, the one after the next is bounded, which waits for memory.
+//! While a row is quantized, which keeps the arithmetic busy, the one after the next is bounded, which waits for
+//! memory.
 
 use crate::real::{Extremes, FIXED, FRACTION_BITS, Steps};
 use core::arch::x86_64::*;
@@ -11,8 +12,8 @@ const AHEAD: usize = 2;
 /// See [`Reals::quantize`](crate::real::Reals::quantize).
 ///
 /// # Safety
-/// The CPU has AVX-512 F and BW. `x` is valid for so many rows of `k` numbers, and `out` of as many results; the rows of
-/// either are as far apart as the number with them tells.
+/// The CPU has AVX-512 F and BW. `x` is valid for so many rows of `k` numbers, and `out` for rows of as many results;
+/// the rows of either are as far apart as the number with them tells.
 #[target_feature(enable = "avx512f,avx512bw")]
 pub unsafe fn quantize<const UNSIGNED: bool>(
     (x, stride): (*const f32, usize),
