@@ -268,23 +268,23 @@ unsafe fn floats<const H: usize, const V: usize>(
     unsafe {
         let (lo, hi) = (_mm512_set1_ps(stage.range.0), _mm512_set1_ps(stage.range.1));
         let limited = stage.range != (f32::NEG_INFINITY, f32::INFINITY);
-        each_row::<H>(
-            #[inline(always)]
-            |i| {
-                for v in 0..V {
-                    let columns = _mm512_loadu_ps(stage.scale.as_ptr().add(16 * v));
-                    let bias = _mm512_loadu_ps(stage.bias.as_ptr().add(16 * v));
+        for v in 0..V {
+            let columns = _mm512_loadu_ps(stage.scale.as_ptr().add(16 * v));
+            let bias = _mm512_loadu_ps(stage.bias.as_ptr().add(16 * v));
+            let mask = mask::<V>(t.cols, v);
+            each_row::<H>(
+                #[inline(always)]
+                |i| {
                     let x = _mm512_mul_ps(_mm512_cvtepi32_ps(acc[i][v]), scale(i, columns));
                     let mut x = _mm512_add_ps(x, bias);
                     if limited {
                         // Of a bound and NaN these return the second.
                         x = _mm512_min_ps(hi, _mm512_max_ps(lo, x));
                     }
-                    let c = c.add(i * t.ldc).wrapping_add(16 * v);
-                    _mm512_mask_storeu_ps(c, mask::<V>(t.cols, v), x);
-                }
-            },
-        );
+                    _mm512_mask_storeu_ps(c.add(i * t.ldc).wrapping_add(16 * v), mask, x);
+                },
+            );
+        }
     }
 }
 
