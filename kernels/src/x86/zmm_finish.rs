@@ -300,7 +300,7 @@ unsafe fn more_bytes<const V: usize>(t: &Args<'_>, sums: *const __m512i, c: *mut
         let narrow = Narrow::new(stage.zero_point, stage.range, t.cols);
         let most = _mm512_set1_ps((1 << 30) as f32);
         for i in 0..t.rows {
-            let row = _mm512_set1_ps(stage.row_scale.map_or(1.0, |rows| *rows.get_unchecked(t.top + i)));
+            let row_scale = stage.row_scale.map(|rows| _mm512_set1_ps(*rows.get_unchecked(t.top + i)));
             let mut residual = [0u8; 64];
             if let Some(r) = stage.residual {
                 let from = r.bits.as_ptr().add((t.top + i) * r.stride);
@@ -315,7 +315,10 @@ unsafe fn more_bytes<const V: usize>(t: &Args<'_>, sums: *const __m512i, c: *mut
                     Some(real) => with_real(sum, real, t.top + i, v),
                     None => _mm512_cvtepi32_ps(sum),
                 };
-                let scale = _mm512_mul_ps(row, _mm512_loadu_ps(stage.scale.as_ptr().add(16 * v)));
+                let mut scale = _mm512_loadu_ps(stage.scale.as_ptr().add(16 * v));
+                if let Some(row) = row_scale {
+                    scale = _mm512_mul_ps(row, scale);
+                }
                 let mut x = _mm512_mul_ps(x, scale);
                 if let Some(r) = stage.residual {
                     let values = _mm512_cvtepu8_epi32(_mm_loadu_si128(residual.as_ptr().add(16 * v).cast()));
