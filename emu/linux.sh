@@ -15,6 +15,6 @@ on() { # Bochs CPU model, what it must and must not have, tests
     --nocapture --test-threads=1 "${@:3}"
 }
 on tigerlake 'avx2,!avxvnni,!avxvnniint8,avx512bw,avx512vnni' isa:: digest:: dynamic:: epilogue:: golden:: products:: threads::
-on corei7_skylake_x 'avx2,!avxvnni,!avxvnniint8,avx512bw,!avx512vnni' isa:: digest::every_number dynamic:: golden:: products::
+on corei7_skylake_x 'avx2,!avxvnni,!avxvnniint8,avx512bw,!avx512vnni' isa:: digest::every_number golden:: products::
 # It has AVX-VNNI-INT8 too, but Bochs 3.0 does not report it.
 on arrow_lake 'avx2,avxvnni,!avxvnniint8,!avx512bw,!avx512vnni' isa:: digest::every_number golden:: products::
