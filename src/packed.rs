@@ -4,7 +4,7 @@ use crate::columns::Columns;
 use crate::element::{ElementType, Operand};
 use crate::gemm::ZeroPoint;
 use crate::{Dispatch, Error};
-use qgemm_kernels::pack::{self, Convert, Line, MAX_ROWS, Source, Wanted};
+use qgemm_kernels::pack::{self, Convert, Line, MAX_ROWS, SIDE_BY_SIDE, Source, Wanted};
 use qgemm_kernels::pages::prefer_huge;
 use qgemm_kernels::stats::ColumnStats;
 use qgemm_kernels::{Caches, Kernel, MAX_NR, Ready, Stored, Variant};
@@ -160,11 +160,14 @@ impl PackedB {
         self.columns.clear(padded, purpose)?;
 
         let panels = 0..self.panels.len();
-        if let Known::NoBounds { a_zero } = known
-            && dispatch.proven_beside(&kernel).next().is_none()
-            && self.fill_several(nr, (activations, a_zero), &b)
-        {
-            // All is done.
+        let done = match known {
+            Known::NoBounds { a_zero } if dispatch.proven_beside(&kernel).next().is_none() => {
+                self.fill_several(nr, (activations, a_zero), &b)
+            }
+            _ => false,
+        };
+        if done {
+            self.columns.know_no_more(b.element.range(), k);
         } else if b.bits.col_stride() == 1 {
             for ks in blocks(k, ROWS) {
                 panels.clone().for_each(|index| self.fill(index, nr, ks.clone(), &b));
@@ -217,19 +220,18 @@ impl PackedB {
         let (k, n) = (b.rows(), b.cols());
         let signed = b.element == ElementType::I8;
         let Some(variant) = self.panels.first().map(|panel| panel.variant) else { return false };
-        let a_signed = activations == ElementType::I8;
-        let a_shift = Convert::new(a_signed, variant.a).shift(a_signed) + variant.a_shift;
+        let a_shift = variant.shift_of_a(activations == ElementType::I8);
         let wanted = match a_zero {
             // The sums would be multiplied by 0.
             ZeroPoint::PerTensor(zero) if zero.wrapping_add(a_shift) == 0 => Wanted::Nothing,
             _ => Wanted::Sums,
         };
         let lines = bytemuck::cast_slice_mut::<Line, u8>(&mut self.lines);
-        for (j, panels) in (0..n).step_by(SEVERAL * nr).zip(self.panels.chunks(SEVERAL)) {
+        for (j, panels) in (0..n).step_by(SIDE_BY_SIDE * nr).zip(self.panels.chunks(SIDE_BY_SIDE)) {
             let Panel { kernel, start, .. } = panels[0];
             let bytes = kernel.panel_bytes(k, variant.b).expect("the sum of all was computed");
-            let size @ (_, cols) = (k, (n - j).min(SEVERAL * nr));
-            let mut sums = [0; SEVERAL * MAX_NR];
+            let size @ (_, cols) = (k, (n - j).min(SIDE_BY_SIDE * nr));
+            let mut sums = [0; SIDE_BY_SIDE * MAX_NR];
             let out = &mut lines[start..][..panels.len() * bytes];
             if k > MAX_ROWS
                 || !pack::pack_panels(
@@ -247,7 +249,6 @@ impl PackedB {
             let shift = Convert::new(signed, variant.b).shift(signed);
             self.columns.add_sums(j, &sums[..cols], i64::from(shift) * k as i64);
         }
-        self.columns.know_no_more(b.element.range(), k);
         true
     }
 
@@ -406,8 +407,6 @@ pub(crate) enum Known<'a> {
     NoBounds { a_zero: ZeroPoint<'a> },
 }
 
-/// Panels that are packed by one call, where several are.
-const SEVERAL: usize = 4;
 /// Columns that are packed at once at least: of rows that long, lines come from memory as streams.
 const AT_ONCE: usize = 256;
 

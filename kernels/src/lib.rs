@@ -80,6 +80,15 @@ pub struct Variant {
     micro: MicroFn,
 }
 
+impl Variant {
+    /// What is added to the values of A, of i8 (`signed`) or u8, before they are multiplied: as they are converted to
+    /// the type that the kernel reads, and by the kernel.
+    #[inline]
+    pub fn shift_of_a(&self, signed: bool) -> i32 {
+        pack::Convert::new(signed, self.a).shift(signed) + self.a_shift
+    }
+}
+
 /// A row of the table.
 pub struct Kernel {
     /// Instruction set, MRxNR, KR after the `c`, steps (if any) after the `s`: `avx512vnni-6x64c4`.

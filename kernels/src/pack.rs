@@ -132,6 +132,9 @@ pub fn pack_panel(
     stats.add(source, signed, (k_len, cols));
 }
 
+/// How many panels [`pack_panels`] packs side by side: what is read of a row lies on end, for which memory is fastest.
+pub const SIDE_BY_SIDE: usize = 4;
+
 /// What [`pack_panels`] is to know of the columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {

@@ -12,6 +12,7 @@
 //! about it are divided.
 
 use crate::Isa;
+use crate::block::extent;
 use crate::detect::detected;
 
 /// 1.5·2^9, and a half: see above.
@@ -81,11 +82,11 @@ impl<'a> Reals<'a> {
         out: Quantized<'_>,
     ) -> Result<(), usize> {
         assert!(
-            extent(rows, self.stride, self.k).is_some_and(|need| need <= self.data.len()),
+            extent(rows, self.k, self.stride, 1).is_some_and(|need| need <= self.data.len()),
             "no such rows"
         );
         assert!(
-            extent(rows, out.stride, self.k).is_some_and(|need| need <= out.bits.len()),
+            extent(rows, self.k, out.stride, 1).is_some_and(|need| need <= out.bits.len()),
             "no room for results"
         );
         #[cfg(target_arch = "x86_64")]
@@ -104,13 +105,5 @@ impl<'a> Reals<'a> {
             _ = (bound, steps);
             unreachable!("there is no witness")
         }
-    }
-}
-
-/// The elements from the first to the last of some rows of `k`; of rows without any nothing is read, wherever they are.
-fn extent(rows: usize, stride: usize, k: usize) -> Option<usize> {
-    match rows.checked_sub(1).filter(|_| k > 0) {
-        Some(above) => above.checked_mul(stride)?.checked_add(k),
-        None => Some(0),
     }
 }

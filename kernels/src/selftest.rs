@@ -601,9 +601,8 @@ impl Terms {
     /// acc = Σ (a - za')(b - zb') with stored values a, b and zero points shifted as they are.
     fn new(case: Case, variant: &Variant, (a, lda): (&[u8], usize), b: &[u8], columns: Range<usize>) -> Self {
         let Case { m, k, n, .. } = case;
-        let shift = |signed, stored| Convert::new(signed, stored).shift(signed);
-        let (a_shift, b_shift) =
-            (shift(case.a_signed, variant.a) + variant.a_shift, shift(case.b_signed, variant.b));
+        let a_shift = variant.shift_of_a(case.a_signed);
+        let b_shift = Convert::new(case.b_signed, variant.b).shift(case.b_signed);
         let mut t = Self {
             col: [0; MAX_NR],
             row: [0; MAX_M],

@@ -1,24 +1,11 @@
 //! Packing, and what it learns of columns, against their definitions, for every kernel that this CPU can run.
 
+mod random;
+
 use qgemm_kernels::pack::{self, Convert, Line, Source, Wanted};
 use qgemm_kernels::stats::ColumnStats;
 use qgemm_kernels::{Features, Isa, Ready, TABLE, Variant};
-
-/// Numbers that look random (SplitMix64).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let x = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^ (x >> 31)
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
-    }
-}
+use random::Random;
 
 fn ready() -> impl Iterator<Item = Ready> {
     TABLE.iter().filter_map(|kernel| kernel.ready(&Features::detect()))

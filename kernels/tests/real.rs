@@ -1,23 +1,10 @@
 //! Rows of real numbers against the definition, where this CPU has the instructions.
 
+mod random;
+
 use qgemm_kernels::real::{Extremes, Quantized, Reals, Steps};
 use qgemm_kernels::{Features, Isa};
-
-/// Numbers that look random (SplitMix64).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let x = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^ (x >> 31)
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
-    }
-}
+use random::Random;
 
 /// Some rows, or none where the CPU lacks the instructions: which must be as detected.
 fn reals(data: &[f32], stride: usize, k: usize) -> Option<Reals<'_>> {
