@@ -62,8 +62,8 @@ pub(crate) struct Way {
 impl Way {
     fn new(gemm: &Gemm<'_>, b: &PackedB, variant: &Variant) -> Self {
         let signed = gemm.a.element_type() == ElementType::I8;
-        let convert = Convert::new(signed, variant.a);
-        let shift = (i64::from(variant.shift_of_a(signed)), i64::from(b.shift(variant.b)));
+        let (convert, a_shift) = variant.convert_a(signed);
+        let shift = (i64::from(a_shift), i64::from(b.shift(variant.b)));
         let row_sums = !matches!(gemm.b_zero, ZeroPoint::PerTensor(zero) if i64::from(zero) + shift.1 == 0);
         Self { a: variant.a, b: variant.b, convert, shift, row_sums }
     }

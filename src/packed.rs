@@ -220,7 +220,7 @@ impl PackedB {
         let (k, n) = (b.rows(), b.cols());
         let signed = b.element == ElementType::I8;
         let Some(variant) = self.panels.first().map(|panel| panel.variant) else { return false };
-        let a_shift = variant.shift_of_a(activations == ElementType::I8);
+        let (_, a_shift) = variant.convert_a(activations == ElementType::I8);
         let wanted = match a_zero {
             // The sums would be multiplied by 0.
             ZeroPoint::PerTensor(zero) if zero.wrapping_add(a_shift) == 0 => Wanted::Nothing,

@@ -81,11 +81,12 @@ pub struct Variant {
 }
 
 impl Variant {
-    /// What is added to the values of A, of i8 (`signed`) or u8, before they are multiplied: as they are converted to
-    /// the type that the kernel reads, and by the kernel.
+    /// How A, of i8 (`signed`) or u8, becomes what the kernel reads; and what that and the kernel add to its values
+    /// before they are multiplied.
     #[inline]
-    pub fn shift_of_a(&self, signed: bool) -> i32 {
-        pack::Convert::new(signed, self.a).shift(signed) + self.a_shift
+    pub fn convert_a(&self, signed: bool) -> (pack::Convert, i32) {
+        let convert = pack::Convert::new(signed, self.a);
+        (convert, convert.shift(signed) + self.a_shift)
     }
 }
 

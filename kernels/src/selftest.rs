@@ -601,7 +601,7 @@ impl Terms {
     /// acc = Σ (a - za')(b - zb') with stored values a, b and zero points shifted as they are.
     fn new(case: Case, variant: &Variant, (a, lda): (&[u8], usize), b: &[u8], columns: Range<usize>) -> Self {
         let Case { m, k, n, .. } = case;
-        let a_shift = variant.shift_of_a(case.a_signed);
+        let (_, a_shift) = variant.convert_a(case.a_signed);
         let b_shift = Convert::new(case.b_signed, variant.b).shift(case.b_signed);
         let mut t = Self {
             col: [0; MAX_NR],
