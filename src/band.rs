@@ -1,13 +1,13 @@
 //! The loop nest `ic jc pc jr ir` on one thread; see `driver` for what each loop keeps where.
 
 use crate::driver::{Call, Way};
-use crate::epilogue::{self, Stage};
+use crate::epilogue::{self, AT_ONCE, Stage};
 use crate::packed::Panel;
 use crate::scratch::{Buffers, Scratch};
 use crate::sink::{Part, Sink};
 use crate::store;
 use crate::strip::Strip;
-use crate::terms::{Added, ColumnTerms, NOTHING, RealTerms, RowTerms, WideTerms};
+use crate::terms::{Added, NOTHING, RealTerms, RowTerms, WideTerms};
 use crate::width::Width;
 use qgemm_kernels::block::BlockMut;
 use qgemm_kernels::finish::Output;
@@ -36,16 +36,16 @@ pub(crate) fn region(
             let terms = &scratch.row_terms;
             let (rows, top) = (block.clone(), ic - rows.start);
             let band = Band { call, way, rows, top, panels: panels.clone(), terms };
-            let Buffers { strip, column_terms, sums, wide } = &mut scratch.buffers;
+            let buffers = &mut scratch.buffers;
             if call.width != Width::Wide && call.plan.kc >= call.k {
-                band.whole_k(sink, strip, column_terms, sums);
+                band.whole_k(sink, buffers);
                 continue;
             }
             for jc in panels.clone().step_by(call.plan.nc) {
                 let some = jc..panels.end.min(jc + call.plan.nc);
                 match call.width {
-                    Width::Wide => band.split_k_wide(some, sink, strip, wide),
-                    _ => band.split_k(some, sink, strip, column_terms, sums),
+                    Width::Wide => band.split_k_wide(some, sink, buffers),
+                    _ => band.split_k(some, sink, buffers),
                 }
             }
         }
@@ -70,7 +70,7 @@ struct Band<'a> {
 /// calls are few.
 const TILES: usize = 8;
 
-/// The columns of a panel.
+/// The columns of one panel or several.
 struct Columns {
     /// In B.
     range: Range<usize>,
@@ -78,31 +78,29 @@ struct Columns {
     left: usize,
 }
 
-/// The k-groups of a panel that go with a strip.
+/// The k-groups of a panel that go with a strip, or all of several panels.
 #[derive(Clone, Copy)]
 struct PanelRows<'a> {
+    /// The first.
     panel: &'a Panel,
     bytes: &'a [u8],
 }
 
 impl Band<'_> {
     /// K in one block: tiles are finished as soon as they are summed.
-    fn whole_k(
-        &self,
-        sink: &mut Sink<'_, '_>,
-        strip: &mut Vec<Line>,
-        terms: &mut ColumnTerms,
-        sums: &mut Vec<i32>,
-    ) {
+    fn whole_k(&self, sink: &mut Sink<'_, '_>, buffers: &mut Buffers) {
         let call = self.call;
+        let Buffers { strip, column_terms: terms, columns: room, sums, .. } = buffers;
         let (m, nr) = (self.rows.len(), call.nr);
         let a = self.strip(0..call.k, strip);
         let step = m.min(TILES * call.mr);
-        for (jr, panel) in self.panels(self.panels.clone()) {
-            let columns = self.columns(jr);
-            let b = PanelRows { panel, bytes: call.b.panel_rows(panel, 0..call.k) };
-            let stage = Stage::new(sink, columns.range.clone());
-            let narrow = call.width == Width::Narrow;
+        let narrow = call.width == Width::Narrow;
+        let several = narrow && epilogue::stored_by_kernel(sink, call.b.ready().fused);
+        for (jr, panels) in self.runs(if several { AT_ONCE / nr } else { 1 }) {
+            let columns = self.columns(jr..jr + panels.len());
+            let panel = &panels[0];
+            let b = PanelRows { panel, bytes: call.b.whole_panels(panels) };
+            let stage = Stage::new(sink, columns.range.clone(), nr, room.all());
             let added = match narrow {
                 true => terms.added(call, self.way, columns.range.clone(), self.terms),
                 false => NOTHING,
@@ -135,7 +133,7 @@ impl Band<'_> {
     fn store(
         &self,
         sums: &[i32],
-        stage: &Stage,
+        stage: &Stage<'_>,
         real: Option<&RealTerms<'_>>,
         rows: Range<usize>,
         columns: &Columns,
@@ -151,15 +149,9 @@ impl Band<'_> {
     }
 
     /// K in several blocks, the sums of some panels kept meanwhile: in C itself, if that can be.
-    fn split_k(
-        &self,
-        panels: Range<usize>,
-        sink: &mut Sink<'_, '_>,
-        strip: &mut Vec<Line>,
-        terms: &mut ColumnTerms,
-        sums: &mut Vec<i32>,
-    ) {
+    fn split_k(&self, panels: Range<usize>, sink: &mut Sink<'_, '_>, buffers: &mut Buffers) {
         let call = self.call;
+        let Buffers { strip, column_terms: terms, columns: room, sums, .. } = buffers;
         let (m, nr) = (self.rows.len(), call.nr);
         sums.resize(m * nr * panels.len(), 0);
         for ks in self.k_blocks() {
@@ -167,7 +159,7 @@ impl Band<'_> {
             let a = self.strip(ks.clone(), strip);
             for (jr, panel) in self.panels(panels.clone()) {
                 let sums = &mut sums[(jr - panels.start) * m * nr..][..m * nr];
-                let columns = self.columns(jr);
+                let columns = self.columns(jr..jr + 1);
                 let added = match call.width {
                     Width::Narrow if first => terms.added(call, self.way, columns.range.clone(), self.terms),
                     _ => NOTHING,
@@ -182,9 +174,9 @@ impl Band<'_> {
         }
         for (jr, _) in self.panels(panels.clone()) {
             let sums = &sums[(jr - panels.start) * m * nr..][..m * nr];
-            let columns = self.columns(jr);
+            let columns = self.columns(jr..jr + 1);
             if self.direct(sink, &columns).is_none() {
-                let stage = Stage::new(sink, columns.range.clone());
+                let stage = Stage::new(sink, columns.range.clone(), nr, room.all());
                 let real = (call.width == Width::Corrected)
                     .then(|| RealTerms::new(call, self.way, columns.range.clone(), self.terms));
                 self.store(sums, &stage, real.as_ref(), 0..m, &columns, sink);
@@ -193,14 +185,9 @@ impl Band<'_> {
     }
 
     /// The same with 64-bit sums and terms; a K block's own sums fit 32 bits.
-    fn split_k_wide(
-        &self,
-        panels: Range<usize>,
-        sink: &mut Sink<'_, '_>,
-        strip: &mut Vec<Line>,
-        sums: &mut Vec<i64>,
-    ) {
+    fn split_k_wide(&self, panels: Range<usize>, sink: &mut Sink<'_, '_>, buffers: &mut Buffers) {
         let call = self.call;
+        let Buffers { strip, columns: room, wide: sums, .. } = buffers;
         let (m, nr) = (self.rows.len(), call.nr);
         sums.clear();
         sums.resize(m * nr * panels.len(), 0);
@@ -208,7 +195,7 @@ impl Band<'_> {
             let a = self.strip(ks.clone(), strip);
             for (jr, panel) in self.panels(panels.clone()) {
                 let sums = &mut sums[(jr - panels.start) * m * nr..][..m * nr];
-                let columns = self.columns(jr);
+                let columns = self.columns(jr..jr + 1);
                 let b = PanelRows { panel, bytes: call.b.panel_rows(panel, ks.clone()) };
                 let mut part = [0; MAX_MR * MAX_NR];
                 for ir in self.tiles() {
@@ -221,9 +208,9 @@ impl Band<'_> {
         }
         for (jr, _) in self.panels(panels.clone()) {
             let sums = &mut sums[(jr - panels.start) * m * nr..][..m * nr];
-            let columns = self.columns(jr);
+            let columns = self.columns(jr..jr + 1);
             WideTerms::new(call, self.way, columns.range.clone()).add(self.terms, 0..m, sums, nr);
-            let stage = Stage::new(sink, columns.range.clone());
+            let stage = Stage::new(sink, columns.range.clone(), nr, room.all());
             store::store_wide(sums, nr, &stage, sink, &self.part(0..m, &columns));
         }
     }
@@ -248,7 +235,7 @@ impl Band<'_> {
             k: a.k,
             a: a.bytes.get(rows.start * a.lda..).unwrap_or(&[]),
             lda: a.lda,
-            panel: b.bytes,
+            panels: b.bytes,
             col: added.col,
             row: &added.row[rows.clone()],
             outer,
@@ -282,11 +269,28 @@ impl Band<'_> {
         range.zip(panels).filter(|(_, panel)| self.way.serves(panel))
     }
 
-    fn columns(&self, panel: usize) -> Columns {
+    /// The band's panels, by at most so many that follow each other and are multiplied in the same way.
+    fn runs(&self, most: usize) -> impl Iterator<Item = (usize, &[Panel])> {
+        let mut rest = self.panels.clone();
+        std::iter::from_fn(move || {
+            loop {
+                let panels = &self.call.b.panels()[rest.clone()];
+                let first = panels.first()?;
+                let like = panels.iter().take(most).take_while(|panel| first.is_like(panel)).count();
+                let at = rest.start;
+                rest.start += like;
+                if self.way.serves(first) {
+                    return Some((at, &panels[..like]));
+                }
+            }
+        })
+    }
+
+    fn columns(&self, panels: Range<usize>) -> Columns {
         let nr = self.call.nr;
         let all = self.call.b.range();
-        let range = all.start + panel * nr..all.end.min(all.start + (panel + 1) * nr);
-        Columns { range, left: (panel - self.panels.start) * nr }
+        let range = all.start + panels.start * nr..all.end.min(all.start + panels.end * nr);
+        Columns { range, left: (panels.start - self.panels.start) * nr }
     }
 
     fn k_blocks(&self) -> impl Iterator<Item = Range<usize>> {

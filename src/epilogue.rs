@@ -12,19 +12,29 @@ use qgemm_kernels::finish::{self, Output};
 use qgemm_kernels::table::look_up;
 use std::ops::Range;
 
-/// The output stage of one panel's columns.
+/// So many columns are finished together at most: those of several panels, where [`stored_by_kernel`].
+pub(crate) const AT_ONCE: usize = 512;
+
+/// The output stage of some columns: of one panel, or of several. What it has a value of per column is padded to whole
+/// panels, and to MAX_NR.
 #[allow(clippy::large_enum_variant)] // It lives on the stack of the loop over panels.
-pub(crate) enum Stage {
+pub(crate) enum Stage<'a> {
     I32 { accumulate: bool },
-    Bytes(Rescale),
+    Bytes(Rescale<'a>),
     Fixed(Fixed),
     Real(Real),
-    F32 { scale: PerColumn<f32>, bias: PerColumn<f32>, clamp: (f32, f32) },
+    F32 { scale: &'a [f32], bias: &'a [f32], clamp: (f32, f32) },
+}
+
+/// Room for the factors and the bias of some columns, padded, where those are not used as they came.
+pub(crate) struct Room<'a> {
+    pub(crate) scale: &'a mut [f32],
+    pub(crate) bias: &'a mut [f32],
 }
 
 /// To 8 bits: `round_half_even(clamp(sum · scale, lo, hi)) + zero_point`.
-pub(crate) struct Rescale {
-    pub(crate) scale: PerColumn<f32>,
+pub(crate) struct Rescale<'a> {
+    pub(crate) scale: &'a [f32],
     /// Whether no scale is more than 1/2.
     at_most_half: bool,
     pub(crate) zero_point: i32,
@@ -118,26 +128,34 @@ impl Real {
     }
 }
 
-impl Stage {
-    /// For these columns of the whole output.
+impl<'a> Stage<'a> {
+    /// For these columns of the whole output, in panels of `nr`.
     #[inline]
-    pub(crate) fn new(sink: &Sink<'_, '_>, columns: Range<usize>) -> Self {
-        let of = |values: &[f32]| {
-            let mut padded = [0.0; MAX_NR];
-            padded[..columns.len()].copy_from_slice(&values[columns.clone()]);
-            padded
+    pub(crate) fn new<'o: 'a>(sink: &Sink<'_, 'o>, columns: Range<usize>, nr: usize, room: Room<'a>) -> Self {
+        let len = columns.len().next_multiple_of(nr).max(MAX_NR);
+        let of = |values: &'o [f32], room: &'a mut [f32]| -> &'a [f32] {
+            let values = &values[columns.clone()];
+            if values.len() == len {
+                return values;
+            }
+            room[..values.len()].copy_from_slice(values);
+            &room[..len]
         };
-        let scale = |scale: &Scale<'_>| match scale {
-            Scale::PerTensor(scale) => [*scale; MAX_NR],
-            Scale::PerColumn(columns) | Scale::RowsByColumns { columns, .. } => of(columns),
+        let all = |value: f32, room: &'a mut [f32]| -> &'a [f32] {
+            room[..len].fill(value);
+            &room[..len]
+        };
+        let scale = |scale: &Scale<'o>, room| match scale {
+            Scale::PerTensor(scale) => all(*scale, room),
+            Scale::PerColumn(columns) | Scale::RowsByColumns { columns, .. } => of(columns, room),
             // A product with 1 is exact.
-            Scale::PerRow(_) => [1.0; MAX_NR],
+            Scale::PerRow(_) => all(1.0, room),
         };
         match sink {
             Sink::I32 { accumulate, .. } => Stage::I32 { accumulate: *accumulate },
             Sink::Bytes { output, .. } => match &output.scaling {
                 Scaling::Float(factors) => Stage::Bytes(Rescale {
-                    scale: scale(factors),
+                    scale: scale(factors, room.scale),
                     at_most_half: match factors {
                         Scale::PerTensor(scale) => *scale <= 0.5,
                         // Counted, which unlike a search is done several at a time.
@@ -157,12 +175,31 @@ impl Stage {
                 Scaling::Real(factors) => Stage::Real(Real::new(output, *factors, columns)),
             },
             Sink::F32 { output, .. } => Stage::F32 {
-                scale: scale(&output.scale),
+                scale: scale(&output.scale, room.scale),
                 // Adding -0.0 changes nothing, not even the sign of a zero.
-                bias: output.bias.map_or([-0.0; MAX_NR], of),
+                bias: match output.bias {
+                    Some(bias) => of(bias, room.bias),
+                    None => all(-0.0, room.bias),
+                },
                 clamp: output.clamp,
             },
         }
+    }
+}
+
+/// Whether kernels store such an output themselves, of as many panels as they are given.
+#[inline]
+pub(crate) fn stored_by_kernel(sink: &Sink<'_, '_>, fused: bool) -> bool {
+    match sink {
+        Sink::I32 { c, .. } => c.rows_are_slices(),
+        Sink::Bytes { c, output } => {
+            fused
+                && c.rows_are_slices()
+                && matches!(output.scaling, Scaling::Float(_))
+                && output.zero_point.abs() <= finish::MAX_ZERO_POINT
+                && output.residual.is_none_or(|residual| residual.matrix.bits.rows_are_slices())
+        }
+        Sink::F32 { c, .. } => fused && c.rows_are_slices(),
     }
 }
 
@@ -171,22 +208,18 @@ impl Stage {
 #[inline(always)]
 pub(crate) fn with_output(
     sink: &mut Sink<'_, '_>,
-    stage: &Stage,
+    stage: &Stage<'_>,
     part: &Part,
     real: Option<finish::Real<'_>>,
     fused: bool,
     run: impl FnOnce(Output<'_, '_>),
 ) -> bool {
+    let stored = stored_by_kernel(sink, fused);
     match (sink, stage) {
-        (Sink::I32 { c, accumulate }, _) if c.rows_are_slices() => {
+        (Sink::I32 { c, accumulate }, _) if stored => {
             run(Output::Sums { c: &mut part.of(c), accumulate: *accumulate });
         }
-        (Sink::Bytes { c, output }, Stage::Bytes(p))
-            if fused
-                && c.rows_are_slices()
-                && p.zero_point.abs() <= finish::MAX_ZERO_POINT
-                && output.residual.is_none_or(|residual| residual.matrix.bits.rows_are_slices()) =>
-        {
+        (Sink::Bytes { c, output }, Stage::Bytes(p)) if stored => {
             let Rescale { scale, zero_point, range, at_most_half, .. } = p;
             let (zero_point, range, at_most_half) = (*zero_point, *range, *at_most_half);
             let row_scale = output.row_scale(part);
@@ -214,7 +247,7 @@ pub(crate) fn with_output(
                 look_up(&mut c, table);
             }
         }
-        (Sink::F32 { c, output }, Stage::F32 { scale, bias, clamp }) if fused && c.rows_are_slices() => {
+        (Sink::F32 { c, output }, Stage::F32 { scale, bias, clamp }) if stored => {
             let row_scale = output.scale.rows(part.rows.clone());
             let stage = finish::Scaled { real, scale, row_scale, bias, range: *clamp };
             run(Output::Floats { c: &mut part.of(c), stage });

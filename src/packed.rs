@@ -42,6 +42,13 @@ pub(crate) struct Panel {
     start: usize,
 }
 
+impl Panel {
+    /// Whether both are multiplied in the same way.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        self.kernel == other.kernel && std::ptr::eq(self.variant, other.variant)
+    }
+}
+
 impl fmt::Debug for PackedB {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PackedB")
@@ -378,6 +385,14 @@ impl PackedB {
         let row = panel.kernel.nr * panel.variant.b.size();
         let end = panel.kernel.padded(ks.end).expect("it was packed");
         &self.bits(panel)[ks.start * row..end * row]
+    }
+
+    /// All k-groups of panels that follow each other, of one kernel.
+    #[inline]
+    pub(crate) fn whole_panels(&self, panels: &[Panel]) -> &[u8] {
+        let (first, last) = (self.bits(&panels[0]), &panels[panels.len() - 1]);
+        let start = panels[0].start;
+        &bytemuck::cast_slice::<Line, u8>(&self.lines)[start..last.start + first.len()]
     }
 
     #[inline]

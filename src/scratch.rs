@@ -4,6 +4,7 @@
 //! meanwhile finds the slot empty and makes its own.
 
 use crate::dynamic::Quantized;
+use crate::epilogue::{AT_ONCE, Room};
 use crate::packed::PackedB;
 use crate::terms::{ColumnTerms, RowTerms};
 use qgemm_kernels::pack::Line;
@@ -22,12 +23,31 @@ pub(crate) struct Scratch {
 pub(crate) struct Buffers {
     /// A strip of A that is not read in place.
     pub(crate) strip: Vec<Line>,
-    /// What the columns of a panel contribute.
+    /// What some columns contribute, and what their output is made with.
     pub(crate) column_terms: ColumnTerms,
+    pub(crate) columns: ColumnRoom,
     /// Sums of K blocks.
     pub(crate) sums: Vec<i32>,
     /// The same in 64 bits.
     pub(crate) wide: Vec<i64>,
+}
+
+/// Room for what the output of some columns is made with.
+pub(crate) struct ColumnRoom {
+    scale: [f32; AT_ONCE],
+    bias: [f32; AT_ONCE],
+}
+
+impl Default for ColumnRoom {
+    fn default() -> Self {
+        Self { scale: [0.0; AT_ONCE], bias: [0.0; AT_ONCE] }
+    }
+}
+
+impl ColumnRoom {
+    pub(crate) fn all(&mut self) -> Room<'_> {
+        Room { scale: &mut self.scale, bias: &mut self.bias }
+    }
 }
 
 thread_local! {

@@ -90,13 +90,13 @@ impl Sum for i64 {
 
 /// Stores finished sums, in rows of `ld`, to a part of `sink`.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
-pub(crate) fn store(sums: &[i32], ld: usize, stage: &Stage, sink: &mut Sink<'_, '_>, part: &Part) {
+pub(crate) fn store(sums: &[i32], ld: usize, stage: &Stage<'_>, sink: &mut Sink<'_, '_>, part: &Part) {
     store_sums(sums, ld, |_| |_, sum| sum, stage, sink, part);
 }
 
 /// [`store`] from 64-bit sums.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
-pub(crate) fn store_wide(sums: &[i64], ld: usize, stage: &Stage, sink: &mut Sink<'_, '_>, part: &Part) {
+pub(crate) fn store_wide(sums: &[i64], ld: usize, stage: &Stage<'_>, sink: &mut Sink<'_, '_>, part: &Part) {
     store_sums(sums, ld, |_| |_, sum| sum, stage, sink, part);
 }
 
@@ -107,7 +107,7 @@ pub(crate) fn store_corrected(
     sums: &[i32],
     ld: usize,
     (terms, top): (&RealTerms<'_>, usize),
-    stage: &Stage,
+    stage: &Stage<'_>,
     sink: &mut Sink<'_, '_>,
     part: &Part,
 ) {
@@ -120,7 +120,7 @@ fn store_sums<T: Copy, S: Sum, E: Fn(usize, T) -> S>(
     sums: &[T],
     ld: usize,
     exact: impl Fn(usize) -> E,
-    stage: &Stage,
+    stage: &Stage<'_>,
     sink: &mut Sink<'_, '_>,
     part: &Part,
 ) {
@@ -137,15 +137,16 @@ fn store_sums<T: Copy, S: Sum, E: Fn(usize, T) -> S>(
         }
         (Sink::Bytes { c, output }, Stage::Bytes(p)) => {
             let (rows, mut c) = (output.row_scale(part), part.of(c));
+            let scale = per_column(p.scale);
             match &output.residual {
                 None => each_row(sums, ld, &mut c, |i| {
                     let (row, exact) = (factor(rows, i), exact(i));
-                    move |j, sum| round(exact(j, sum).to_f32() * (row * p.scale[j]), p)
+                    move |j, sum| round(exact(j, sum).to_f32() * (row * scale[j]), p)
                 }),
                 Some(residual) => each_row(sums, ld, &mut c, |i| {
                     let (row, exact) = (factor(rows, i), exact(i));
                     let added = residual_row(residual, part.rows.start + i, part.columns.clone());
-                    move |j, sum| round(exact(j, sum).to_f32() * (row * p.scale[j]) + added[j], p)
+                    move |j, sum| round(exact(j, sum).to_f32() * (row * scale[j]) + added[j], p)
                 }),
             }
             if let Some(table) = output.table {
@@ -176,6 +177,7 @@ fn store_sums<T: Copy, S: Sum, E: Fn(usize, T) -> S>(
         }
         (Sink::F32 { c, output }, Stage::F32 { scale, bias, clamp: (lo, hi) }) => {
             let rows = output.scale.rows(part.rows.clone());
+            let (scale, bias) = (per_column(scale), per_column(bias));
             each_row(sums, ld, &mut part.of(c), |i| {
                 let (row, exact) = (factor(rows, i), exact(i));
                 move |j, sum| {
@@ -189,6 +191,12 @@ fn store_sums<T: Copy, S: Sum, E: Fn(usize, T) -> S>(
     }
 }
 
+/// As an array, whose length the compiler knows.
+#[inline(always)]
+fn per_column(values: &[f32]) -> &PerColumn<f32> {
+    values.first_chunk().expect("a stage is padded to MAX_NR")
+}
+
 /// The factor of a row, 1 where there is none.
 #[inline(always)]
 fn factor(rows: Option<&[f32]>, i: usize) -> f32 {
@@ -199,7 +207,7 @@ fn factor(rows: Option<&[f32]>, i: usize) -> f32 {
 const ROUND: f32 = 12_582_912.0;
 
 #[inline(always)]
-fn round(x: f32, p: &Rescale) -> u8 {
+fn round(x: f32, p: &Rescale<'_>) -> u8 {
     let x = if x < p.lo { p.lo } else { x };
     let x = if x > p.hi { p.hi } else { x };
     let rounded = ((x + ROUND).to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);

@@ -15,6 +15,7 @@
 //! [`RealTerms`] does it in f64, if that is exact (see `width`), else [`WideTerms`] in i64.
 
 use crate::driver::{Call, Way};
+use crate::epilogue::AT_ONCE;
 use crate::gemm::{Gemm, ZeroPoint};
 use crate::packed::PackedB;
 use crate::plan::MAX_MC;
@@ -95,25 +96,30 @@ pub(crate) struct Added<'a> {
     pub(crate) outer: [Option<Outer<'a>>; 2],
 }
 
-pub(crate) const NOTHING: Added<'_> = Added { col: &[0; MAX_NR], row: &[0; MAX_MC], outer: [None; 2] };
+pub(crate) const NOTHING: Added<'_> = Added { col: &[0; AT_ONCE], row: &[0; MAX_MC], outer: [None; 2] };
 
-/// Room for what the columns of a panel contribute, modulo 2^32. Columns that pad the panel have any value.
+/// Room for what the columns of some panels contribute, modulo 2^32. Columns that pad them have any value.
 pub(crate) struct ColumnTerms {
     /// `bias`, less `za'·sum` where there is one zero point for all of A.
-    added: PerColumn<i32>,
+    added: [i32; AT_ONCE],
     /// `zb'`
-    zero: PerColumn<i32>,
+    zero: [i32; AT_ONCE],
     /// `Σ_k b - K·zb'`
-    sum: PerColumn<i32>,
+    sum: [i32; AT_ONCE],
 }
 
 impl Default for ColumnTerms {
     fn default() -> Self {
-        Self { added: [0; MAX_NR], zero: [0; MAX_NR], sum: [0; MAX_NR] }
+        Self { added: [0; AT_ONCE], zero: [0; AT_ONCE], sum: [0; AT_ONCE] }
     }
 }
 
 impl ColumnTerms {
+    /// Room for what [`added_to_columns`] finds.
+    pub(crate) fn room(&mut self) -> &mut [i32] {
+        &mut self.added
+    }
+
     /// All that a kernel does to some columns besides multiplying.
     pub(crate) fn added<'s>(
         &'s mut self,
@@ -152,10 +158,10 @@ impl ColumnTerms {
         if one_zero != 0 || bias.is_some() {
             match bias {
                 Some(bias) => self.added[..bias.len()].copy_from_slice(bias),
-                None => self.added = [0; MAX_NR],
+                None => self.added[..stored_sums.len()].fill(0),
             }
             if one_zero != 0 {
-                take_off(&mut self.added, &self.sum, one_zero);
+                take_off(&mut self.added[..stored_sums.len()], &self.sum, one_zero);
             }
             added.col = &self.added;
         }
@@ -172,7 +178,7 @@ pub(crate) fn added_to_columns<'s>(
     (gemm, b, way): (&Gemm<'_>, &PackedB, &Way),
     (a_zero, b_zero): (i32, i32),
     columns: Range<usize>,
-    room: &'s mut PerColumn<i32>,
+    room: &'s mut [i32],
 ) -> &'s [i32] {
     let a_zero = a_zero.wrapping_add(way.shift.0 as i32);
     let bias = gemm.bias.map(|bias| &bias[columns.clone()]);
@@ -189,7 +195,7 @@ pub(crate) fn added_to_columns<'s>(
 
 /// `added = bias - (stored - zero_k)·zero`, modulo 2^32.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
-fn one_zero_each(added: &mut PerColumn<i32>, bias: Option<&[i32]>, stored: &[i64], zero_k: i32, zero: i32) {
+fn one_zero_each(added: &mut [i32], bias: Option<&[i32]>, stored: &[i64], zero_k: i32, zero: i32) {
     let less = |stored: &i64| (*stored as i32).wrapping_sub(zero_k).wrapping_mul(zero);
     match bias {
         Some(bias) => {
@@ -206,7 +212,7 @@ fn one_zero_each(added: &mut PerColumn<i32>, bias: Option<&[i32]>, stored: &[i64
 }
 
 /// `sum = stored - zero_k`, modulo 2^32.
-fn less_one_zero(sum: &mut PerColumn<i32>, stored: &[i64], zero_k: i32) {
+fn less_one_zero(sum: &mut [i32], stored: &[i64], zero_k: i32) {
     for (sum, stored) in sum.iter_mut().zip(stored) {
         *sum = (*stored as i32).wrapping_sub(zero_k);
     }
@@ -214,14 +220,7 @@ fn less_one_zero(sum: &mut PerColumn<i32>, stored: &[i64], zero_k: i32) {
 
 /// `zero = zeros + shift` and `sum = stored - zero·k`, modulo 2^32.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
-fn less_zeros(
-    sum: &mut PerColumn<i32>,
-    zero: &mut PerColumn<i32>,
-    stored: &[i64],
-    zeros: &[i32],
-    shift: i32,
-    k: i32,
-) {
+fn less_zeros(sum: &mut [i32], zero: &mut [i32], stored: &[i64], zeros: &[i32], shift: i32, k: i32) {
     for ((sum, zero), (stored, from)) in sum.iter_mut().zip(zero).zip(stored.iter().zip(zeros)) {
         *zero = from.wrapping_add(shift);
         *sum = (*stored as i32).wrapping_sub(zero.wrapping_mul(k));
@@ -230,7 +229,7 @@ fn less_zeros(
 
 /// `added -= sum·zero`, modulo 2^32.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
-fn take_off(added: &mut PerColumn<i32>, sum: &PerColumn<i32>, zero: i32) {
+fn take_off(added: &mut [i32], sum: &[i32], zero: i32) {
     for (added, sum) in added.iter_mut().zip(sum) {
         *added = added.wrapping_sub(sum.wrapping_mul(zero));
     }

@@ -130,7 +130,7 @@ impl Alone {
             k,
             a: &self.a,
             lda: k * self.variant.a.size(),
-            panel: bytemuck::cast_slice(&self.panel),
+            panels: bytemuck::cast_slice(&self.panel),
             col: &self.zeros,
             row: &self.zeros,
             outer: &[],

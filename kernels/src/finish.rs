@@ -33,7 +33,7 @@ pub const MAX_ZERO_POINT: i32 = 1 << 14;
 /// Terms that do not fit 32 bits: integers whose sums with each other and with any sum are below 2^53.
 #[derive(Clone, Copy)]
 pub struct Real<'a> {
-    /// NR values.
+    /// NR values per panel.
     pub col: &'a [f64],
     /// A value per row, where they are not all 0.
     pub row: Option<&'a [f64]>,
@@ -69,7 +69,7 @@ pub struct Rescale<'a> {
     pub real: Option<Real<'a>>,
     /// Added before rounding.
     pub residual: Option<Residual<'a>>,
-    /// NR values, finite and not negative.
+    /// NR values per panel, finite and not negative.
     pub scale: &'a [f32],
     /// A value per row, finite and not negative, whose products with `scale` are finite.
     pub row_scale: Option<&'a [f32]>,
@@ -84,15 +84,15 @@ pub struct Rescale<'a> {
 /// To 8 bits in integers.
 #[derive(Clone, Copy)]
 pub struct Fixed<'a> {
-    /// NR values, not negative.
+    /// NR values per panel, not negative.
     pub m: &'a [i32],
-    /// NR values, of 0 to 2^30.
+    /// NR values per panel, of 0 to 2^30.
     pub nudge: &'a [i32],
-    /// NR values, of 0 or 1.
+    /// NR values per panel, of 0 or 1.
     pub negative: &'a [i32],
-    /// NR values, of 0 to 31.
+    /// NR values per panel, of 0 to 31.
     pub before: &'a [i32],
-    /// NR values, of 0 or 1.
+    /// NR values per panel, of 0 or 1.
     pub one: &'a [i32],
     /// Whether negative products are less by one.
     pub away: bool,
@@ -107,11 +107,11 @@ pub struct Fixed<'a> {
 pub struct Scaled<'a> {
     /// In f64.
     pub real: Option<Real<'a>>,
-    /// NR values, as in [`Rescale`].
+    /// NR values per panel, as in [`Rescale`].
     pub scale: &'a [f32],
     /// As in [`Rescale`].
     pub row_scale: Option<&'a [f32]>,
-    /// NR values; -0.0 leaves a product as it is.
+    /// NR values per panel; -0.0 leaves a product as it is.
     pub bias: &'a [f32],
     /// The least and the greatest result; NaN stays NaN.
     pub range: (f32, f32),
@@ -158,14 +158,14 @@ impl Output<'_, '_> {
         }
     }
 
-    /// Whether rows are slices, scales and biases long enough, and the zero point and the range such as
-    /// kernels can work with.
-    pub(crate) fn fits(&self, rows: usize, nr: usize) -> bool {
+    /// Whether rows are slices, scales and biases long enough for so many rows and columns, those that pad panels
+    /// among them, and the zero point and the range such as kernels can work with.
+    pub(crate) fn fits(&self, rows: usize, padded: usize) -> bool {
         let long = |scale: &[f32], row_scale: Option<&[f32]>| {
-            scale.len() >= nr && row_scale.is_none_or(|scale| scale.len() >= rows)
+            scale.len() >= padded && row_scale.is_none_or(|scale| scale.len() >= rows)
         };
         let real = |real: Option<Real<'_>>| {
-            real.is_none_or(|real| real.col.len() >= nr && real.row.is_none_or(|row| row.len() >= rows))
+            real.is_none_or(|real| real.col.len() >= padded && real.row.is_none_or(|row| row.len() >= rows))
         };
         let added = |residual: &Option<Residual<'_>>, cols: usize| {
             let Some(Residual { bits, stride, .. }) = residual else { return true };
@@ -187,12 +187,12 @@ impl Output<'_, '_> {
             }
             Output::FixedBytes { c, stage } => {
                 let Fixed { m, nudge, negative, before, one, zero_point, range, .. } = stage;
-                let long = [m, nudge, negative, before, one].iter().all(|values| values.len() >= nr);
+                let long = [m, nudge, negative, before, one].iter().all(|values| values.len() >= padded);
                 c.rows_are_slices() && long && within(*range, *zero_point)
             }
             Output::Floats { c, stage } => {
                 let Scaled { scale, row_scale, bias, .. } = *stage;
-                c.rows_are_slices() && long(scale, row_scale) && bias.len() >= nr && real(stage.real)
+                c.rows_are_slices() && long(scale, row_scale) && bias.len() >= padded && real(stage.real)
             }
         }
     }
@@ -212,7 +212,7 @@ impl Output<'_, '_> {
 
 impl Out<'_> {
     /// The same, `offset` elements on.
-    pub(crate) fn below(self, offset: usize) -> Self {
+    pub(crate) fn at(self, offset: usize) -> Self {
         match self {
             Out::Sums { c, accumulate } => Out::Sums { c: c.wrapping_add(offset), accumulate },
             Out::Bytes { c, stage } => Out::Bytes { c: c.wrapping_add(offset), stage },

@@ -1,6 +1,6 @@
 //! The micro-kernels of qgemm, and all of its `unsafe`.
 //!
-//! A micro-kernel multiplies a few rows of A by one packed panel of B:
+//! A micro-kernel multiplies a few rows of A by one packed panel of B (or two, where the rows are fewest):
 //!
 //! ```text
 //!                  cols <= NR
@@ -98,7 +98,7 @@ pub struct Kernel {
     pub isa: Isa,
     /// The most rows of a tile.
     pub mr: usize,
-    /// The columns of a panel.
+    /// The columns of a panel; a power of two.
     pub nr: usize,
     /// The values of k that lie side by side in a panel; a power of two.
     pub kr: usize,
@@ -107,6 +107,8 @@ pub struct Kernel {
     pub steps: usize,
     /// Whether it makes 8-bit and f32 outputs itself, from registers. The others store sums only.
     pub fused: bool,
+    /// So few rows are multiplied by two panels at once, where the second one is full but for 15 columns at most.
+    abreast: usize,
     /// The types it multiplies. A 16-bit kernel has one variant that serves all inputs, an 8-bit one
     /// has one for each sign of A.
     pub variants: &'static [Variant],
@@ -183,20 +185,21 @@ struct Args<'a> {
     /// `rows` rows of `k` elements, `lda` bytes apart.
     a: *const u8,
     lda: usize,
-    /// A panel.
+    /// A panel, or two one after the other.
     b: *const u8,
     /// 1..=MR.
     rows: usize,
-    /// 1..=NR.
+    /// 1..=NR; of two panels 2·NR - 15..=2·NR.
     cols: usize,
-    /// NR values.
+    /// NR values per panel.
     col: *const i32,
     /// `rows` values.
     row: *const i32,
     /// Of this tile's rows on; for fused kernels only, others get none.
     outer: &'a [Outer<'a>],
-    /// The first of this tile's rows in `outer` and in the scales per row.
+    /// The first of this tile's rows and columns in `outer` and in what the output is made with.
     top: usize,
+    left: usize,
     out: Out<'a>,
     /// Elements from one row of the output to the next.
     ldc: usize,
@@ -226,11 +229,11 @@ type MicroFn = unsafe fn(&Args<'_>);
 pub struct Outer<'a> {
     /// A value per row.
     pub row: &'a [i32],
-    /// NR values.
+    /// NR values per panel.
     pub col: &'a [i32],
 }
 
-/// A product of rows and a panel: see the head of this crate.
+/// A product of rows and panels: see the head of this crate.
 pub struct Product<'a> {
     /// The common dimension.
     pub k: usize,
@@ -238,9 +241,9 @@ pub struct Product<'a> {
     pub a: &'a [u8],
     /// Bytes from one row of A to the next.
     pub lda: usize,
-    /// A panel, as `pack` makes it.
-    pub panel: &'a [u8],
-    /// NR values, added to every row.
+    /// Panels, one after the other, as `pack` makes them.
+    pub panels: &'a [u8],
+    /// NR values per panel, added to every row.
     pub col: &'a [i32],
     /// A value per row, added to all its columns.
     pub row: &'a [i32],
@@ -300,12 +303,11 @@ impl Ready {
         Self { slow_stores, ..self }
     }
 
-    /// Multiplies the rows of A by the panel into `output`, which has as many rows, at most NR columns, and
-    /// rows that are slices.
+    /// Multiplies the rows of A by as many panels as `output` has columns for. It has as many rows as A, which are
+    /// slices.
     ///
     /// # Panics
-    /// If a slice is shorter than the shape needs, or the shape is not the kernel's, or a kernel that is not
-    /// fused is to make other outputs than sums.
+    /// If a slice is shorter than the shape needs, or a kernel that is not fused is to make other outputs than sums.
     pub fn run(&self, variant: &Variant, p: &Product<'_>, mut output: Output<'_, '_>) {
         let (rows, cols) = output.shape();
         if rows == 0 || cols == 0 {
@@ -313,45 +315,60 @@ impl Ready {
         }
         let own = self.kernel.variants.iter().any(|v| core::ptr::eq(v, variant));
         assert!(own, "a variant of another kernel");
-        assert!(cols <= self.nr && output.fits(rows, self.nr), "an output of another shape");
+        // NR is a power of two, and this is called too often for a division.
+        let padded =
+            cols.checked_add(self.nr - 1).expect("columns beyond the address space") & !(self.nr - 1);
+        let panels = padded >> self.nr.trailing_zeros();
+        assert!(output.fits(rows, padded), "an output of another shape");
         assert!(self.fused || matches!(output, Output::Sums { .. }), "the kernel is not fused");
         let row_bytes = p.k.checked_mul(variant.a.size());
         // Of rows without elements nothing is read, wherever they are.
         let lda = if p.k == 0 { 0 } else { p.lda };
         let need_a = (rows - 1).checked_mul(lda).zip(row_bytes).and_then(|(x, y)| x.checked_add(y));
         assert!(need_a.is_some_and(|need| need <= p.a.len()), "A is too short");
-        let need_b = self.panel_bytes(p.k, variant.b);
-        assert!(need_b.is_some_and(|need| need <= p.panel.len()), "the panel is too short");
-        assert!(p.col.len() >= self.nr && p.row.len() >= rows, "the terms are too short");
-        let long = |outer: &Outer<'_>| outer.row.len() >= rows && outer.col.len() >= self.nr;
+        let panel_bytes = self.panel_bytes(p.k, variant.b).expect("a panel beyond the address space");
+        let need_b = panel_bytes.checked_mul(panels);
+        assert!(need_b.is_some_and(|need| need <= p.panels.len()), "the panels are too short");
+        assert!(p.col.len() >= padded && p.row.len() >= rows, "the terms are too short");
+        let long = |outer: &Outer<'_>| outer.row.len() >= rows && outer.col.len() >= padded;
         assert!(p.outer.iter().all(long), "the outer terms are too short");
 
         let (out, ldc) = output.as_out();
-        let mut i = 0;
-        while i < rows {
-            let h = tile_height(rows - i, self.mr);
-            // SAFETY: the witness shows the CPU to have the instructions. The asserts above show A to
-            // hold `rows` rows of k elements, the panel to be whole, all terms and scales to be long
-            // enough; the output is a block of rows x cols elements whose rows are contiguous, borrowed
-            // exclusively. i + h <= rows, so rows i..i+h of each lie within them.
-            unsafe {
-                (variant.micro)(&Args {
-                    k: p.k,
-                    a: p.a.as_ptr().add(i * lda),
-                    lda,
-                    b: p.panel.as_ptr(),
-                    rows: h,
-                    cols,
-                    col: p.col.as_ptr(),
-                    row: p.row.as_ptr().add(i),
-                    outer: if self.fused { p.outer } else { &[] },
-                    top: i,
-                    out: out.below(i * ldc),
-                    ldc,
-                    slow_stores: self.slow_stores,
-                });
+        let (mut j, mut panel) = (0, 0);
+        while j < cols {
+            let two = rows <= self.abreast && cols - j > 2 * self.nr - 16;
+            let width = if two { 2 * self.nr } else { self.nr }.min(cols - j);
+            let mut i = 0;
+            while i < rows {
+                let h = tile_height(rows - i, self.mr);
+                // SAFETY: the witness shows the CPU to have the instructions. The asserts above show A to hold
+                // `rows` rows of k elements, the panels to be whole, all terms and scales to be long enough; the
+                // output is a block of rows x cols elements whose rows are contiguous, borrowed exclusively.
+                // i + h <= rows, so rows i..i+h of each lie within them; j is a multiple of NR and j + width <= cols,
+                // so do columns j..j+width, and their panels. Two panels are asked only of kernels that
+                // take them, for rows as few and columns as many as they say.
+                unsafe {
+                    (variant.micro)(&Args {
+                        k: p.k,
+                        a: p.a.as_ptr().add(i * lda),
+                        lda,
+                        b: p.panels.as_ptr().add(panel * panel_bytes),
+                        rows: h,
+                        cols: width,
+                        col: p.col.as_ptr().add(j),
+                        row: p.row.as_ptr().add(i),
+                        outer: if self.fused { p.outer } else { &[] },
+                        top: i,
+                        left: j,
+                        out: out.at(i * ldc + j),
+                        ldc,
+                        slow_stores: self.slow_stores,
+                    });
+                }
+                i += h;
             }
-            i += h;
+            j += width;
+            panel += if two { 2 } else { 1 };
         }
         if let (false, Output::Sums { c, .. }) = (self.fused, output) {
             finish::take_off(p.outer, c);

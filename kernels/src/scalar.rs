@@ -14,6 +14,7 @@ pub static KERNEL: Kernel = Kernel {
     kr: 4,
     steps: 0,
     fused: false,
+    abreast: 0,
     variants: &[
         Variant { a: Stored::U8, b: Stored::I8, a_shift: 0, micro: tile::<false> },
         Variant { a: Stored::I8, b: Stored::U8, a_shift: 0, micro: tile::<true> },

@@ -77,6 +77,14 @@ pub fn run(kernel: Ready, arena: &mut [u8], out: &mut dyn Write) -> Outcome {
             shape(m, 0, n);
         }
     }
+    // Few rows, which some kernels multiply by two panels at once.
+    for m in 1..=4 {
+        for n in [2 * nr - 15, 2 * nr - 14, 2 * nr - 1, 2 * nr, 3 * nr, 4 * nr - 7, 4 * nr] {
+            for k in [2 * kr + n % kr, 67, 259] {
+                shape(m, k, n);
+            }
+        }
+    }
     shape(3 * mr + 1, 131, 2 * nr + 3);
     shape(5 * mr, 256, 2 * nr);
     outcome
@@ -406,8 +414,9 @@ impl fmt::Display for Wrong {
 
 /// Elements between the rows of A, and of C: they must stay unread, and untouched.
 const GAP: usize = 3;
-/// The most rows of a case.
+/// The most rows and columns of a case.
 const MAX_M: usize = 64;
+const MAX_N: usize = 4 * MAX_NR;
 
 /// Pieces of the arena, each aligned to 64 bytes but for the `last`, which ends where the arena does.
 fn carve<const N: usize>(arena: &mut [u8], lens: [usize; N], last: usize) -> [&mut [u8]; N] {
@@ -470,9 +479,12 @@ fn check(kernel: Ready, case: Case, arena: &mut [u8]) -> Result<(), Wrong> {
     let two = case.output == Kind::Sums && case.choose(5, 2) == 0;
     let cut = if two { k / 2 / run * run } else { 0 };
     let panel_row = kernel.nr * variant.b.size();
-    for p in 0..n.div_ceil(kernel.nr) {
-        let (left, cols) = (p * kernel.nr, kernel.nr.min(n - p * kernel.nr));
-        let panel = &panels[p * panel_bytes..][..panel_bytes];
+    // Panels one by one, as they must be where K is cut, or all of them together.
+    let panels_at_once = if cut == 0 && case.choose(18, 2) == 0 { n.div_ceil(kernel.nr) } else { 1 };
+    for first_panel in (0..n.div_ceil(kernel.nr)).step_by(panels_at_once) {
+        let left = first_panel * kernel.nr;
+        let cols = (panels_at_once * kernel.nr).min(n - left);
+        let panels = &panels[first_panel * panel_bytes..][..panels_at_once * panel_bytes];
         let terms = Terms::new(case, variant, (a, lda), b, left..left + cols);
         let outer = [
             Outer { row: &terms.a_zero[..m], col: &terms.b_sum },
@@ -487,8 +499,8 @@ fn check(kernel: Ready, case: Case, arena: &mut [u8]) -> Result<(), Wrong> {
                 k: to - from,
                 a: source.get(from * variant.a.size()..).unwrap_or(&[]),
                 lda: stride,
-                panel: &panel[from * panel_row..],
-                col: if first { &terms.col } else { &[0; MAX_NR] },
+                panels: &panels[from * panel_row..],
+                col: if first { &terms.col } else { &[0; MAX_N] },
                 row: if first { &terms.row } else { &[0; MAX_M] },
                 outer: if first && !case.additive() { &outer } else { &[] },
             };
@@ -512,12 +524,12 @@ fn run_into(
     (m, n, ldc, left, cols): (usize, usize, usize, usize, usize),
     accumulate: bool,
 ) {
-    let scale: [f32; MAX_NR] = core::array::from_fn(|j| if j < cols { case.scale(left + j) } else { 0.0 });
-    let bias: [f32; MAX_NR] = core::array::from_fn(|j| case.float_bias(left + j));
+    let scale: [f32; MAX_N] = core::array::from_fn(|j| if j < cols { case.scale(left + j) } else { 0.0 });
+    let bias: [f32; MAX_N] = core::array::from_fn(|j| case.float_bias(left + j));
     let rows: [f32; MAX_M] = core::array::from_fn(|i| case.row_scale(i).unwrap_or(1.0));
     let row_scale = case.row_scale(0).map(|_| &rows[..m]);
     let term = |i, j| case.real(i, left + j).unwrap_or_default();
-    let real_col: [f64; MAX_NR] = core::array::from_fn(|j| term(0, j).0 as f64);
+    let real_col: [f64; MAX_N] = core::array::from_fn(|j| term(0, j).0 as f64);
     let real_row: [f64; MAX_M] = core::array::from_fn(|i| term(i, 0).1 as f64);
     let row = (real_row[0] != 0.0).then_some(&real_row[..m]);
     let real = case.real(0, 0).map(|_| Real { col: &real_col, row });
@@ -533,7 +545,7 @@ fn run_into(
             let c = &mut block.part(0, left, m, cols);
             let (zero_point, range) = (case.out_zero(), case.byte_range());
             let stride = cols + GAP;
-            let mut bits = [0; MAX_M * (MAX_NR + GAP)];
+            let mut bits = [0; MAX_M * (MAX_N + GAP)];
             for (at, bits) in bits[..(m - 1) * stride + cols].iter_mut().enumerate() {
                 *bits = case.residual(at / stride, left + at % stride).unwrap_or(0);
             }
@@ -550,7 +562,7 @@ fn run_into(
             let mut block = BlockMut::new(c, m, n, ldc, 1).expect(fits);
             let c = &mut block.part(0, left, m, cols);
             let values =
-                |field: usize| -> [i32; MAX_NR] { core::array::from_fn(|j| case.fixed(left + j)[field]) };
+                |field: usize| -> [i32; MAX_N] { core::array::from_fn(|j| case.fixed(left + j)[field]) };
             let [m, nudge, negative, before, one] = &[0, 1, 2, 3, 4].map(values);
             let (away, zero_point, range) = (case.rounding() == 3, case.out_zero(), case.byte_range());
             let stage = Fixed { m, nudge, negative, before, one, away, zero_point, range };
@@ -588,13 +600,13 @@ fn pack_b(kernel: Ready, variant: &Variant, case: Case, b: &[u8], panels: &mut [
 /// What a driver adds to the sums of stored products: see `Case::additive`.
 struct Terms {
     /// Given to the kernel.
-    col: [i32; MAX_NR],
+    col: [i32; MAX_N],
     row: [i32; MAX_M],
     /// Of the outer products: `a_zero[i]·b_sum[j] + a_sum[i]·b_zero[j]`.
     a_zero: [i32; MAX_M],
     a_sum: [i32; MAX_M],
-    b_zero: [i32; MAX_NR],
-    b_sum: [i32; MAX_NR],
+    b_zero: [i32; MAX_N],
+    b_sum: [i32; MAX_N],
 }
 
 impl Terms {
@@ -604,12 +616,12 @@ impl Terms {
         let (_, a_shift) = variant.convert_a(case.a_signed);
         let b_shift = Convert::new(case.b_signed, variant.b).shift(case.b_signed);
         let mut t = Self {
-            col: [0; MAX_NR],
+            col: [0; MAX_N],
             row: [0; MAX_M],
             a_zero: [0; MAX_M],
             a_sum: [0; MAX_M],
-            b_zero: [0; MAX_NR],
-            b_sum: [0; MAX_NR],
+            b_zero: [0; MAX_N],
+            b_sum: [0; MAX_N],
         };
         let mut a_sums = [0; MAX_M];
         rows::add_sums(a, lda, k, case.a_signed, &mut a_sums[..m]);
@@ -690,7 +702,7 @@ mod tests {
                 name += &std::format!("s{}", kernel.steps);
             }
             assert_eq!(kernel.name, name);
-            assert!(kernel.kr.is_power_of_two(), "{kernel:?}");
+            assert!(kernel.kr.is_power_of_two() && kernel.nr.is_power_of_two(), "{kernel:?}");
             assert!(kernel.steps <= crate::MAX_STEPS && crate::MAX_STEPS.is_multiple_of(kernel.steps.max(1)));
         }
     }
@@ -705,8 +717,17 @@ mod tests {
 
     fn outcome_of(micro: MicroFn, fused: bool) -> (Outcome, String) {
         let variants = vec![Variant { a: Stored::U8, b: Stored::I8, a_shift: 0, micro }].leak();
-        let kernel =
-            Kernel { name: "test", isa: Isa::Scalar, mr: 4, nr: 8, kr: 4, steps: 0, fused, variants };
+        let kernel = Kernel {
+            name: "test",
+            isa: Isa::Scalar,
+            mr: 4,
+            nr: 8,
+            kr: 4,
+            steps: 0,
+            fused,
+            abreast: 0,
+            variants,
+        };
         run_on_heap(Ready { kernel: std::boxed::Box::leak(std::boxed::Box::new(kernel)), slow_stores: false })
     }
 
@@ -736,7 +757,7 @@ mod tests {
         }
         unsafe fn forgets_column_terms(t: &Args<'_>) {
             // SAFETY: as `forward`.
-            unsafe { forward(t, |t| t.col = [0; MAX_NR].as_ptr()) }
+            unsafe { forward(t, |t| t.col = [0; MAX_N].as_ptr()) }
         }
         unsafe fn forgets_row_terms(t: &Args<'_>) {
             // SAFETY: as `forward`.
@@ -788,10 +809,11 @@ mod tests {
         // SAFETY: a tile of the test kernel is at most 4x8.
         unsafe { forward(t, |t| (t.out, t.ldc) = (Out::Sums { c, accumulate: false }, 8)) };
         for (i, j) in (0..t.rows).flat_map(|i| (0..t.cols).map(move |j| (i, j))) {
+            let column = if OFF == 17 { j } else { t.left + j };
             let mut sum = sums[8 * i + j];
             let outer = if OFF == 1 { &[] } else { t.outer };
             for outer in outer {
-                sum = sum.wrapping_sub(outer.row[t.top + i].wrapping_mul(outer.col[j]));
+                sum = sum.wrapping_sub(outer.row[t.top + i].wrapping_mul(outer.col[t.left + j]));
             }
             let row = |scale: Option<&[f32]>| match scale {
                 Some(_) if OFF == 2 => 1.0,
@@ -800,7 +822,8 @@ mod tests {
             };
             let real = |real: Option<Real<'_>>| match real {
                 Some(real) if OFF != 14 => {
-                    let exact = f64::from(sum) + real.col[j] + real.row.map_or(0.0, |row| row[t.top + i]);
+                    let exact =
+                        f64::from(sum) + real.col[column] + real.row.map_or(0.0, |row| row[t.top + i]);
                     exact as f32
                 }
                 _ => sum as f32,
@@ -813,10 +836,10 @@ mod tests {
                         *c.add(at) = sum.wrapping_add(if accumulate { *c.add(at) } else { 0 });
                     }
                     Out::Bytes { c, stage } => {
-                        let x = real(stage.real) * (row(stage.row_scale) * stage.scale[j]);
+                        let x = real(stage.real) * (row(stage.row_scale) * stage.scale[column]);
                         let x = match stage.residual {
                             Some(r) if OFF != 15 => {
-                                let at = if OFF == 16 { i } else { t.top + i } * r.stride + j;
+                                let at = if OFF == 16 { i } else { t.top + i } * r.stride + column;
                                 x + (value(r.bits[at], r.signed) - r.zero_point) as f32 * r.scale
                             }
                             _ => x,
@@ -828,22 +851,26 @@ mod tests {
                         *c.add(at) = y.clamp(lo.into(), hi.into()) as u8;
                     }
                     Out::FixedBytes { c, stage } => {
-                        let product = i64::from(sum) * i64::from(stage.m[j]);
+                        let product = i64::from(sum) * i64::from(stage.m[column]);
                         let less = OFF != 10 && stage.away && product < 0;
-                        let nudge = if OFF == 11 { 1 << 30 } else { stage.nudge[j].into() };
+                        let nudge = if OFF == 11 { 1 << 30 } else { stage.nudge[column].into() };
                         let high = (product - i64::from(less) + nudge) >> 31;
-                        let low = high - if OFF != 12 && high < 0 { i64::from(stage.negative[j]) } else { 0 };
-                        let right = stage.before[j] + stage.one[j];
+                        let low =
+                            high - if OFF != 12 && high < 0 { i64::from(stage.negative[column]) } else { 0 };
+                        let right = stage.before[column] + stage.one[column];
                         let y = match OFF {
                             13 => low >> right,
-                            _ => ((low >> stage.before[j]) + i64::from(stage.one[j])) >> stage.one[j],
+                            _ => {
+                                ((low >> stage.before[column]) + i64::from(stage.one[column]))
+                                    >> stage.one[column]
+                            }
                         };
                         let (lo, hi) = stage.range;
                         *c.add(at) = (y + i64::from(stage.zero_point)).clamp(lo.into(), hi.into()) as u8;
                     }
                     Out::Floats { c, stage } => {
-                        let scale = row(stage.row_scale) * stage.scale[j];
-                        let bias = if OFF == 7 { -0.0 } else { stage.bias[j] };
+                        let scale = row(stage.row_scale) * stage.scale[column];
+                        let bias = if OFF == 7 { -0.0 } else { stage.bias[column] };
                         let x = if OFF == 8 {
                             (f64::from(real(stage.real)) * f64::from(scale) + f64::from(bias)) as f32
                         } else {
@@ -865,7 +892,7 @@ mod tests {
 
     #[test]
     fn wrong_output_stages_fail() {
-        let kernels: [(MicroFn, &str); 17] = [
+        let kernels: [(MicroFn, &str); 18] = [
             (fused::<0>, ""),
             (fused::<1>, "outer terms"),
             (fused::<2>, "scales of rows"),
@@ -883,6 +910,7 @@ mod tests {
             (fused::<14>, "terms beyond 32 bits"),
             (fused::<15>, "residuals"),
             (fused::<16>, "residuals of later tiles"),
+            (fused::<17>, "scales of later panels"),
         ];
         for (micro, lacks) in kernels {
             let (outcome, report) = outcome_of(micro, true);

@@ -2,7 +2,7 @@
 
 use crate::spec;
 use crate::support::{Byte, Fill, Layout, Matrix, Random, cases, each_kernel, each_kernel_or_best, scale};
-use qgemm::{Dequantize, Dispatch, ElementType, Gemm, Operand, PackedB, Requantize};
+use qgemm::{Dequantize, Dispatch, ElementType, Gemm, Operand, PackedB, Requantize, Table, reference};
 
 const FILLS: [Fill; 4] = [Fill::Random, Fill::Min, Fill::Max, Fill::Alternating];
 
@@ -163,6 +163,67 @@ fn n_of_many_panels_is_exact() {
     for (kernel, dispatch) in each_kernel() {
         for (n, c) in [(1000, Layout::INNER), (2049, Layout::COLS)] {
             large(&dispatch, (5, n, 7), c, &format!("{} n = {n}", kernel.name));
+        }
+    }
+}
+
+/// Columns are finished hundreds at a time, and few rows multiplied by panels side by side.
+#[test]
+fn each_of_many_columns_has_its_own_terms_factors_and_residuals() {
+    for (kernel, dispatch) in each_kernel() {
+        let sizes = [577, 511, 512, 513, 500, 1024, 1100];
+        let count = if scale() < 50 { 2 } else { sizes.len() };
+        for (case, n) in sizes.into_iter().enumerate().take(count) {
+            let (m, k) = ([1, 2, 3, 4, 7, 13, 1][case], [67, 130, 9, 260, 33, 5, 515][case]);
+            many_columns(&dispatch, (m, n, k), &format!("{} {m}x{n}x{k}", kernel.name));
+        }
+    }
+}
+
+fn many_columns(dispatch: &Dispatch, (m, n, k): (usize, usize, usize), what: &str) {
+    let seed = (n * 31 + m) as u64;
+    let a = Matrix::<u8>::random(m, k, Layout::INNER, seed);
+    let b = Matrix::<i8>::random(k, n, Layout::ROWS, seed + 1);
+    let bias: Vec<i32> = (0..n as i32).map(|j| j * 91 - 30_000).collect();
+    let (a_zeros, b_zeros): (Vec<i32>, Vec<i32>) =
+        ((0..m as i32).map(|i| 120 + i).collect(), (0..n as i32).map(|j| j % 50).collect());
+    let scales: Vec<f32> = (0..n).map(|j| (1 + j % 97) as f32 / 2e5).collect();
+    let real_bias: Vec<f32> = (0..n).map(|j| j as f32 - 200.0).collect();
+    let table = Table::from_fn(|x: u8| x.wrapping_mul(3));
+    let residual = Matrix::<i8>::random(m, n, Layout::INNER, seed + 2);
+    let packed = PackedB::pack_with(dispatch, b.view(), ElementType::U8).unwrap();
+    let gemm = Gemm::new(a.view(), &packed).bias(&bias);
+    let products =
+        [gemm.a_zero(0), gemm.a_zero(131), gemm.a_zero(&a_zeros), gemm.a_zero(131).b_zero(&b_zeros)];
+    let bytes = [
+        Requantize::new(&scales, 3).unwrap(),
+        Requantize::new(1.0 / 2e3, -7).unwrap().table(&table),
+        Requantize::new(&scales, 3).unwrap().residual(residual.view(), 0.25, 2).unwrap(),
+    ];
+    let reals = [
+        Dequantize::new(&scales).unwrap().bias(&real_bias),
+        Dequantize::new(0.37).unwrap().clamp(-1e3, 1e4).unwrap(),
+    ];
+    for (number, gemm) in products.iter().enumerate() {
+        let what = format!("{what} product {number}");
+        let before = Matrix::<i32>::random(m, n, Layout::INNER, seed);
+        let (mut want, mut got) = (before.clone(), before);
+        want.with_mut(|c| reference::run_i32(gemm, c)).unwrap();
+        got.with_mut(|c| gemm.run_i32(c)).unwrap();
+        got.assert_same(&want, &what);
+        for output in &bytes {
+            let before = Matrix::<u8>::random(m, n, Layout::INNER, seed);
+            let (mut want, mut got) = (before.clone(), before);
+            want.with_mut(|c| reference::run_requantized(gemm, c, output)).unwrap();
+            got.with_mut(|c| gemm.run_requantized(c, output)).unwrap();
+            got.assert_same(&want, &what);
+        }
+        for output in &reals {
+            let before = Matrix::<f32>::random(m, n, Layout::INNER, seed);
+            let (mut want, mut got) = (before.clone(), before);
+            want.with_mut(|c| reference::run_f32(gemm, c, output)).unwrap();
+            got.with_mut(|c| gemm.run_f32(c, output)).unwrap();
+            got.assert_same(&want, &what);
         }
     }
 }

@@ -27,6 +27,7 @@ pub static DOT: Kernel = Kernel {
     kr: 4,
     steps: 0,
     fused: false,
+    abreast: 0,
     variants: &[
         Variant { a: Stored::U8, b: Stored::I8, a_shift: 0, micro: tile::micro_8x8::<Unsigned> },
         Variant { a: Stored::I8, b: Stored::U8, a_shift: 0, micro: tile::micro_8x8::<Signed> },
@@ -41,6 +42,7 @@ pub static MATRIX: Kernel = Kernel {
     kr: 8,
     steps: 0,
     fused: false,
+    abreast: 0,
     variants: &[
         Variant {
             a: Stored::U8,

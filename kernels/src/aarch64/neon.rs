@@ -20,6 +20,7 @@ pub static KERNEL: Kernel = Kernel {
     kr: 1,
     steps: 0,
     fused: false,
+    abreast: 0,
     variants: &[Variant { a: Stored::I16, b: Stored::I16, a_shift: 0, micro: tile::micro_8x8::<Words> }],
 };
 

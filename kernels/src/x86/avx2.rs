@@ -15,6 +15,7 @@ pub static KERNEL: Kernel = Kernel {
     kr: 2,
     steps: 0,
     fused: true,
+    abreast: 0,
     variants: &[Variant { a: Stored::I16, b: Stored::I16, a_shift: 0, micro: ymm::micro_6x16::<Words> }],
 };
 

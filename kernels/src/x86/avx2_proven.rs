@@ -30,7 +30,7 @@ pub static STEPS: [Kernel; 4] = [
 ];
 
 const fn kernel(name: &'static str, steps: usize, variants: &'static [Variant]) -> Kernel {
-    Kernel { name, isa: Isa::Avx2, mr: MR, nr: NR, kr: 4, steps, fused: true, variants }
+    Kernel { name, isa: Isa::Avx2, mr: MR, nr: NR, kr: 4, steps, fused: true, abreast: 0, variants }
 }
 
 const fn variant(micro: crate::MicroFn) -> Variant {

@@ -14,6 +14,7 @@ pub static KERNEL: Kernel = Kernel {
     kr: 2,
     steps: 0,
     fused: true,
+    abreast: zmm::ABREAST,
     variants: &[Variant { a: Stored::I16, b: Stored::I16, a_shift: 0, micro: zmm::micro_12x32::<Words> }],
 };
 

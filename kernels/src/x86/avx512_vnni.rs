@@ -18,6 +18,7 @@ pub static K6X64: Kernel = Kernel {
     kr: 4,
     steps: 0,
     fused: true,
+    abreast: zmm::ABREAST,
     variants: &[
         Variant { a: Stored::U8, b: Stored::I8, a_shift: 0, micro: zmm::micro_6x64::<Unsigned> },
         Variant { a: Stored::I8, b: Stored::I8, a_shift: 128, micro: zmm::micro_6x64::<Signed> },
@@ -32,6 +33,7 @@ pub static K12X32: Kernel = Kernel {
     kr: 4,
     steps: 0,
     fused: true,
+    abreast: zmm::ABREAST,
     variants: &[
         Variant { a: Stored::U8, b: Stored::I8, a_shift: 0, micro: zmm::micro_12x32::<Unsigned> },
         Variant { a: Stored::I8, b: Stored::I8, a_shift: 128, micro: zmm::micro_12x32::<Signed> },
@@ -46,6 +48,7 @@ pub static K12X16: Kernel = Kernel {
     kr: 4,
     steps: 0,
     fused: true,
+    abreast: 0,
     variants: &[
         Variant { a: Stored::U8, b: Stored::I8, a_shift: 0, micro: zmm::micro_12x16::<Unsigned> },
         Variant { a: Stored::I8, b: Stored::I8, a_shift: 128, micro: zmm::micro_12x16::<Signed> },

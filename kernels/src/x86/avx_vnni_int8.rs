@@ -16,6 +16,7 @@ pub static KERNEL: Kernel = Kernel {
     kr: 4,
     steps: 0,
     fused: true,
+    abreast: 0,
     variants: &[
         Variant { a: Stored::U8, b: Stored::I8, a_shift: 0, micro: ymm::micro_6x16::<UnsignedSigned> },
         Variant { a: Stored::I8, b: Stored::I8, a_shift: 0, micro: ymm::micro_6x16::<SignedSigned> },

@@ -26,7 +26,7 @@ pub unsafe fn finish<const H: usize, const V: usize>(t: &Args<'_>, mut acc: [[__
         }
         for outer in t.outer {
             for v in 0..V {
-                let col = _mm256_loadu_si256(outer.col.as_ptr().add(8 * v).cast());
+                let col = _mm256_loadu_si256(outer.col.as_ptr().add(t.left + 8 * v).cast());
                 for i in 0..H {
                     let row = _mm256_set1_epi32(*outer.row.get_unchecked(t.top + i));
                     acc[i][v] = _mm256_sub_epi32(acc[i][v], _mm256_mullo_epi32(row, col));
@@ -129,7 +129,7 @@ unsafe fn bytes<const H: usize, const V: usize>(
         for i in 0..H {
             let mut y = [_mm256_setzero_si256(); 2];
             for v in 0..V {
-                let scale = scale(i, _mm256_loadu_ps(stage.scale.as_ptr().add(8 * v)));
+                let scale = scale(i, _mm256_loadu_ps(stage.scale.as_ptr().add(t.left + 8 * v)));
                 let mut x = _mm256_mul_ps(_mm256_cvtepi32_ps(acc[i][v]), scale);
                 if far {
                     x = _mm256_min_ps(x, most);
@@ -222,7 +222,7 @@ unsafe fn fixed<const V: usize, const AWAY: bool>(
         for i in 0..t.rows {
             let mut y = [none; 2];
             for v in 0..V {
-                let load = |values: &[i32]| _mm256_loadu_si256(values.as_ptr().add(8 * v).cast());
+                let load = |values: &[i32]| _mm256_loadu_si256(values.as_ptr().add(t.left + 8 * v).cast());
                 let (m, nudge) = (load(stage.m), load(stage.nudge));
                 // Even lanes as they are, odd ones moved down: a product takes two lanes.
                 let odd = |x| _mm256_srli_epi64::<32>(x);
@@ -265,8 +265,8 @@ unsafe fn floats<const H: usize, const V: usize>(
         let whole = t.cols == 8 * V;
         let (lo, hi) = (_mm256_set1_ps(stage.range.0), _mm256_set1_ps(stage.range.1));
         for v in 0..V {
-            let columns = _mm256_loadu_ps(stage.scale.as_ptr().add(8 * v));
-            let bias = _mm256_loadu_ps(stage.bias.as_ptr().add(8 * v));
+            let columns = _mm256_loadu_ps(stage.scale.as_ptr().add(t.left + 8 * v));
+            let bias = _mm256_loadu_ps(stage.bias.as_ptr().add(t.left + 8 * v));
             for i in 0..H {
                 let x = _mm256_mul_ps(_mm256_cvtepi32_ps(acc[i][v]), scale(i, columns));
                 let x = _mm256_add_ps(x, bias);
@@ -298,7 +298,7 @@ unsafe fn more_bytes<const V: usize>(t: &Args<'_>, sums: *const __m256i, c: *mut
             let row = _mm256_set1_ps(stage.row_scale.map_or(1.0, |rows| *rows.get_unchecked(t.top + i)));
             let mut residual = _mm_setzero_si128();
             if let Some(r) = stage.residual {
-                let from = r.bits.as_ptr().add((t.top + i) * r.stride);
+                let from = r.bits.as_ptr().add((t.top + i) * r.stride + t.left);
                 residual = match (V, t.cols) {
                     (2, 16) => _mm_loadu_si128(from.cast()),
                     (1, 8) => _mm_loadl_epi64(from.cast()),
@@ -316,10 +316,10 @@ unsafe fn more_bytes<const V: usize>(t: &Args<'_>, sums: *const __m256i, c: *mut
             for v in 0..V {
                 let sum = sums.add(i * V + v).read_unaligned();
                 let x = match &stage.real {
-                    Some(real) => with_real(sum, real, t.top + i, v),
+                    Some(real) => with_real(sum, real, t.top + i, t.left + 8 * v),
                     None => _mm256_cvtepi32_ps(sum),
                 };
-                let scale = _mm256_mul_ps(row, _mm256_loadu_ps(stage.scale.as_ptr().add(8 * v)));
+                let scale = _mm256_mul_ps(row, _mm256_loadu_ps(stage.scale.as_ptr().add(t.left + 8 * v)));
                 let mut x = _mm256_mul_ps(x, scale);
                 if let Some(r) = stage.residual {
                     let bytes = if v == 0 { residual } else { _mm_unpackhi_epi64(residual, residual) };
@@ -354,9 +354,9 @@ unsafe fn more_floats<const V: usize>(
         for i in 0..t.rows {
             let row = _mm256_set1_ps(stage.row_scale.map_or(1.0, |rows| *rows.get_unchecked(t.top + i)));
             for v in 0..V {
-                let x = with_real(sums.add(i * V + v).read_unaligned(), real, t.top + i, v);
-                let scale = _mm256_mul_ps(row, _mm256_loadu_ps(stage.scale.as_ptr().add(8 * v)));
-                let bias = _mm256_loadu_ps(stage.bias.as_ptr().add(8 * v));
+                let x = with_real(sums.add(i * V + v).read_unaligned(), real, t.top + i, t.left + 8 * v);
+                let scale = _mm256_mul_ps(row, _mm256_loadu_ps(stage.scale.as_ptr().add(t.left + 8 * v)));
+                let bias = _mm256_loadu_ps(stage.bias.as_ptr().add(t.left + 8 * v));
                 let x = _mm256_add_ps(_mm256_mul_ps(x, scale), bias);
                 // Of a bound and NaN these return the second.
                 let x = _mm256_min_ps(hi, _mm256_max_ps(lo, x));
@@ -371,13 +371,13 @@ unsafe fn more_floats<const V: usize>(
     }
 }
 
-/// Vector `v` of row `i` with its terms, rounded to f32.
+/// Eight sums of row `i`, from column `j` on, with their terms, rounded to f32.
 ///
 /// # Safety
-/// The terms have such a row and vector.
+/// The terms have such a row and columns.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn with_real(sum: __m256i, real: &Real<'_>, i: usize, v: usize) -> __m256 {
+unsafe fn with_real(sum: __m256i, real: &Real<'_>, i: usize, j: usize) -> __m256 {
     // SAFETY: the caller's promise.
     unsafe {
         let add = |part: __m128i, j: usize| {
@@ -387,8 +387,8 @@ unsafe fn with_real(sum: __m256i, real: &Real<'_>, i: usize, v: usize) -> __m256
                 None => x,
             })
         };
-        let low = add(_mm256_castsi256_si128(sum), 8 * v);
-        let high = add(_mm256_extracti128_si256::<1>(sum), 8 * v + 4);
+        let low = add(_mm256_castsi256_si128(sum), j);
+        let high = add(_mm256_extracti128_si256::<1>(sum), j + 4);
         _mm256_set_m128(high, low)
     }
 }

@@ -25,6 +25,11 @@ pub trait Tiles {
     unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(t: &Args<'_>);
 }
 
+/// So few rows are multiplied by two panels at once: two streams come faster from memory than one, and end half as
+/// often. With one call for several panels that took 1x768x3072 from 80 to 90 GMAC/s (with 8-bit outputs from 72 to 84),
+/// and 1x4096x11008 from 54 to 57 (Zen 4, 2026-11-26).
+pub const ABREAST: usize = 3;
+
 /// Tiles of up to 6 rows of panels 64 wide.
 ///
 /// # Safety
@@ -44,12 +49,24 @@ pub unsafe fn micro_6x64<T: Tiles>(t: &Args<'_>) {
             }
         }
     }
+    /// # Safety
+    /// As above, with H rows, at most [`ABREAST`].
+    #[inline]
+    unsafe fn few<T: Tiles, const H: usize>(t: &Args<'_>) {
+        // SAFETY: as above; two panels come with columns for all of their vectors.
+        unsafe {
+            match t.cols > 64 {
+                true => T::tile::<H, 8, 4>(t),
+                false => width::<T, H>(t),
+            }
+        }
+    }
     // SAFETY: the caller's promise.
     unsafe {
         match t.rows {
-            1 => width::<T, 1>(t),
-            2 => width::<T, 2>(t),
-            3 => width::<T, 3>(t),
+            1 => few::<T, 1>(t),
+            2 => few::<T, 2>(t),
+            3 => few::<T, 3>(t),
             4 => width::<T, 4>(t),
             5 => width::<T, 5>(t),
             _ => width::<T, 6>(t),
@@ -62,11 +79,15 @@ pub unsafe fn micro_6x64<T: Tiles>(t: &Args<'_>) {
 /// # Safety
 /// As for every [`MicroFn`](crate::MicroFn).
 pub unsafe fn micro_12x32<T: Tiles>(t: &Args<'_>) {
-    // SAFETY: the caller's promise; the tile has as many vectors as hold the columns.
+    // SAFETY: the caller's promise; the tile has as many vectors as hold the columns; two panels come with at most
+    // ABREAST rows and columns for all of their vectors.
     unsafe {
-        match t.cols.div_ceil(16) {
-            1 => height::<T, 1, 2>(t),
-            _ => height::<T, 2, 2>(t),
+        match (t.cols.div_ceil(16), t.rows) {
+            (1, _) => height::<T, 1, 2>(t),
+            (2, _) => height::<T, 2, 2>(t),
+            (_, 1) => T::tile::<1, 4, 2>(t),
+            (_, 2) => T::tile::<2, 4, 2>(t),
+            _ => T::tile::<3, 4, 2>(t),
         }
     }
 }
@@ -103,15 +124,15 @@ unsafe fn height<T: Tiles, const V: usize, const PANEL: usize>(t: &Args<'_>) {
     }
 }
 
-/// From so many k-groups on, tiles of few rows read both halves of a panel side by side: two streams come
-/// faster from memory than one (34 GB/s against 25 on Zen 4, 80 against 77 from its third-level cache).
+/// From so many k-groups on, tiles of few rows and one panel read both halves of it side by side, for the same
+/// reason (34 GB/s against 25 on Zen 4, 80 against 77 from its third-level cache).
 const TWO_STREAMS: usize = 64;
 
 /// From so many k-groups on, a tile of sums or f32 asks for its part of C before it multiplies, and has it when it
 /// stores: 2 to 4 % where C lies beyond the second-level cache, on Zen 4. Shorter tiles gain nothing.
 const PREFETCH: usize = 128;
 
-/// H rows and V vectors of columns of a panel that is PANEL vectors wide; `size` is the bytes of an
+/// H rows and V vectors of columns of a panel that is PANEL vectors wide, or of two; `size` is the bytes of an
 /// element, `flips` what is XORed to A, and `dot(acc, a, b)` adds to each lane the products of
 /// the lane's groups.
 ///
@@ -137,12 +158,12 @@ pub unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(
         }
         let (groups, left) = (t.k * size / 4, t.k * size % 4);
         let mut first = 0;
-        if H <= 3 && groups >= TWO_STREAMS {
+        if H <= 3 && V <= PANEL && groups >= TWO_STREAMS {
             let half = groups / 2;
             let mut other = [[_mm512_setzero_si512(); V]; H];
             for g in 0..half {
-                step::<H, V, PANEL>(t, g, flips, &dot, &mut acc);
-                step::<H, V, PANEL>(t, half + g, flips, &dot, &mut other);
+                step::<H, V, PANEL>(t, size, g, flips, &dot, &mut acc);
+                step::<H, V, PANEL>(t, size, half + g, flips, &dot, &mut other);
             }
             for i in 0..H {
                 for v in 0..V {
@@ -176,21 +197,20 @@ pub unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(
             let by_row = if V > 2 { 4 } else { 1 };
             let together = first.max(groups.saturating_sub(by_row));
             for g in first..together {
-                step::<H, V, PANEL>(t, g, flips, &dot, &mut acc);
+                step::<H, V, PANEL>(t, size, g, flips, &dot, &mut acc);
             }
             each_row::<H>(
                 #[inline(always)]
                 |i| {
                     for g in together..groups {
-                        let a = t.a.add(i * t.lda + 4 * g).cast::<i32>().read_unaligned();
-                        let a = _mm512_xor_si512(_mm512_set1_epi32(a), flips);
+                        let a = group_of(t, g, i, flips);
                         for v in 0..V {
-                            let b = _mm512_loadu_si512(t.b.add((g * PANEL + v) * 64).cast());
+                            let b = _mm512_loadu_si512(vector::<PANEL>(t, size, g, v).cast());
                             acc[i][v] = dot(acc[i][v], a, b);
                         }
                     }
                     if left > 0 {
-                        rest::<V, PANEL>(t, i, (groups, left), flips, &dot, &mut acc[i]);
+                        rest::<V, PANEL>(t, size, i, (groups, left), flips, &dot, &mut acc[i]);
                     }
                     store_sums(t, c.add(i * t.ldc), accumulate, acc[i]);
                 },
@@ -198,12 +218,12 @@ pub unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(
             return;
         }
         for g in first..groups {
-            step::<H, V, PANEL>(t, g, flips, &dot, &mut acc);
+            step::<H, V, PANEL>(t, size, g, flips, &dot, &mut acc);
         }
         if left > 0 {
             each_row::<H>(
                 #[inline(always)]
-                |i| rest::<V, PANEL>(t, i, (groups, left), flips, &dot, &mut acc[i]),
+                |i| rest::<V, PANEL>(t, size, i, (groups, left), flips, &dot, &mut acc[i]),
             );
         }
         finish(t, acc);
@@ -217,6 +237,7 @@ pub unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(
 #[inline(always)]
 unsafe fn rest<const V: usize, const PANEL: usize>(
     t: &Args<'_>,
+    size: usize,
     i: usize,
     (groups, left): (usize, usize),
     flips: __m512i,
@@ -229,7 +250,7 @@ unsafe fn rest<const V: usize, const PANEL: usize>(
         let bytes = super::partial_group(t.a.add(i * t.lda + 4 * groups), left, groups > 0);
         let a = _mm512_set1_epi32(bytes ^ flips as i32);
         for v in 0..V {
-            let b = _mm512_loadu_si512(t.b.add((groups * PANEL + v) * 64).cast());
+            let b = _mm512_loadu_si512(vector::<PANEL>(t, size, groups, v).cast());
             acc[v] = dot(acc[v], a, b);
         }
     }
@@ -242,6 +263,7 @@ unsafe fn rest<const V: usize, const PANEL: usize>(
 #[inline(always)]
 unsafe fn step<const H: usize, const V: usize, const PANEL: usize>(
     t: &Args<'_>,
+    size: usize,
     g: usize,
     flips: __m512i,
     dot: &impl Fn(__m512i, __m512i, __m512i) -> __m512i,
@@ -249,19 +271,55 @@ unsafe fn step<const H: usize, const V: usize, const PANEL: usize>(
 ) {
     // SAFETY: as in `tile`.
     unsafe {
-        let group = t.b.add(g * 64 * PANEL);
+        if V > PANEL {
+            // One vector of B at a time: all of them and the accumulators would be too many registers.
+            let mut a = [_mm512_setzero_si512(); H];
+            for i in 0..H {
+                a[i] = group_of(t, g, i, flips);
+            }
+            for v in 0..V {
+                let b = _mm512_loadu_si512(vector::<PANEL>(t, size, g, v).cast());
+                for i in 0..H {
+                    acc[i][v] = dot(acc[i][v], a[i], b);
+                }
+            }
+            return;
+        }
         let mut b = [_mm512_setzero_si512(); V];
         for v in 0..V {
-            b[v] = _mm512_loadu_si512(group.add(64 * v).cast());
+            b[v] = _mm512_loadu_si512(vector::<PANEL>(t, size, g, v).cast());
         }
         for i in 0..H {
-            let a = _mm512_set1_epi32(t.a.add(i * t.lda + 4 * g).cast::<i32>().read_unaligned());
-            let a = _mm512_xor_si512(a, flips);
+            let a = group_of(t, g, i, flips);
             for v in 0..V {
                 acc[i][v] = dot(acc[i][v], a, b[v]);
             }
         }
     }
+}
+
+/// K-group `g` of row `i`, in all lanes.
+///
+/// # Safety
+/// As for [`tile`]; there is such a group.
+#[inline(always)]
+unsafe fn group_of(t: &Args<'_>, g: usize, i: usize, flips: __m512i) -> __m512i {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let a = _mm512_set1_epi32(t.a.add(i * t.lda + 4 * g).cast::<i32>().read_unaligned());
+        _mm512_xor_si512(a, flips)
+    }
+}
+
+/// Where vector `v` of k-group `g` lies, in the second panel from v = PANEL on.
+///
+/// # Safety
+/// As for [`tile`]; there is such a group.
+#[inline(always)]
+unsafe fn vector<const PANEL: usize>(t: &Args<'_>, size: usize, g: usize, v: usize) -> *const u8 {
+    let panel = if v < PANEL { 0 } else { (t.k * size).div_ceil(4) };
+    // SAFETY: the caller's promise.
+    unsafe { t.b.add(((panel + g) * PANEL + v % PANEL) * 64) }
 }
 
 /// Calls `f` with 0..H, for H up to 12. In a loop, which the compiler may leave one, the accumulators would be

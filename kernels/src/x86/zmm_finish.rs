@@ -26,7 +26,7 @@ pub unsafe fn finish<const H: usize, const V: usize>(t: &Args<'_>, mut acc: [[__
     unsafe {
         for outer in t.outer {
             for v in 0..V {
-                let col = _mm512_loadu_si512(outer.col.as_ptr().add(16 * v).cast());
+                let col = _mm512_loadu_si512(outer.col.as_ptr().add(t.left + 16 * v).cast());
                 each_row::<H>(
                     #[inline(always)]
                     |i| {
@@ -132,16 +132,16 @@ unsafe fn bytes<const H: usize, const V: usize>(
         each_row::<H>(
             #[inline(always)]
             |i| {
-                let mut y = [_mm512_setzero_si512(); 4];
+                let mut y = [_mm512_setzero_si512(); V];
                 for v in 0..V {
-                    let scale = scale(i, _mm512_loadu_ps(stage.scale.as_ptr().add(16 * v)));
+                    let scale = scale(i, _mm512_loadu_ps(stage.scale.as_ptr().add(t.left + 16 * v)));
                     let mut x = _mm512_mul_ps(_mm512_cvtepi32_ps(acc[i][v]), scale);
                     if far {
                         x = _mm512_min_ps(x, most);
                     }
                     y[v] = _mm512_cvtps_epi32(x);
                 }
-                narrow.store(y, c.add(i * t.ldc));
+                narrow.store::<V>(y, c.add(i * t.ldc));
             },
         );
     }
@@ -156,7 +156,8 @@ struct Narrow {
     unsigned: bool,
     limited: bool,
     order: __m512i,
-    mask: u64,
+    /// The columns that are stored, 64 at a time.
+    masks: [u64; 2],
 }
 
 impl Narrow {
@@ -173,15 +174,32 @@ impl Narrow {
                 unsigned: range.1 > 127,
                 limited: !matches!(range, (-128, 127) | (0, 255)),
                 order: _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15),
-                mask: !0u64 >> (64 - cols),
+                masks: [!0 >> (64 - cols.min(64)), if cols > 64 { !0 >> (128 - cols) } else { 0 }],
             }
         }
     }
 
     /// # Safety
-    /// As [`new`](Self::new); `c` is valid for as many bytes as there are columns.
+    /// As [`new`](Self::new); `c` is valid for as many bytes as there are columns, which V vectors hold.
     #[inline(always)]
-    unsafe fn store(&self, y: [__m512i; 4], c: *mut u8) {
+    unsafe fn store<const V: usize>(&self, y: [__m512i; V], c: *mut u8) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let none = _mm512_setzero_si512();
+            let of = |v: usize| if v < V { y[v] } else { none };
+            self.store_64([of(0), of(1), of(2), of(3)], c, 0);
+            if V > 4 {
+                self.store_64([of(4), of(5), of(6), of(7)], c, 64);
+            }
+        }
+    }
+
+    /// Columns from `j` on, 64 at most.
+    ///
+    /// # Safety
+    /// As [`store`](Self::store).
+    #[inline(always)]
+    unsafe fn store_64(&self, y: [__m512i; 4], c: *mut u8, j: usize) {
         // SAFETY: the caller's promise; the mask keeps to the columns.
         unsafe {
             let low = _mm512_adds_epi16(_mm512_packs_epi32(y[0], y[1]), self.zero);
@@ -196,7 +214,11 @@ impl Narrow {
                     false => _mm512_min_epi8(_mm512_max_epi8(y, self.lo), self.hi),
                 };
             }
-            _mm512_mask_storeu_epi8(c.cast(), self.mask, _mm512_permutexvar_epi32(self.order, y));
+            _mm512_mask_storeu_epi8(
+                c.add(j).cast(),
+                self.masks[j / 64],
+                _mm512_permutexvar_epi32(self.order, y),
+            );
         }
     }
 }
@@ -218,7 +240,7 @@ unsafe fn fixed<const V: usize, const AWAY: bool>(
     unsafe {
         // Down the columns, whose multipliers then stay in registers.
         for v in 0..V {
-            let load = |values: &[i32]| _mm512_loadu_si512(values.as_ptr().add(16 * v).cast());
+            let load = |values: &[i32]| _mm512_loadu_si512(values.as_ptr().add(t.left + 16 * v).cast());
             // Even lanes as they are, odd ones moved down: a product takes two lanes.
             let odd = |x| _mm512_srli_epi64::<32>(x);
             let (m, nudge, negative) = (load(stage.m), load(stage.nudge), load(stage.negative));
@@ -243,11 +265,11 @@ unsafe fn fixed<const V: usize, const AWAY: bool>(
         }
         let narrow = Narrow::new(stage.zero_point, stage.range, t.cols);
         for i in 0..t.rows {
-            let mut y = [_mm512_setzero_si512(); 4];
+            let mut y = [_mm512_setzero_si512(); V];
             for v in 0..V {
                 y[v] = sums.add(i * V + v).read_unaligned();
             }
-            narrow.store(y, c.add(i * t.ldc));
+            narrow.store::<V>(y, c.add(i * t.ldc));
         }
     }
 }
@@ -269,8 +291,8 @@ unsafe fn floats<const H: usize, const V: usize>(
         let (lo, hi) = (_mm512_set1_ps(stage.range.0), _mm512_set1_ps(stage.range.1));
         let limited = stage.range != (f32::NEG_INFINITY, f32::INFINITY);
         for v in 0..V {
-            let columns = _mm512_loadu_ps(stage.scale.as_ptr().add(16 * v));
-            let bias = _mm512_loadu_ps(stage.bias.as_ptr().add(16 * v));
+            let columns = _mm512_loadu_ps(stage.scale.as_ptr().add(t.left + 16 * v));
+            let bias = _mm512_loadu_ps(stage.bias.as_ptr().add(t.left + 16 * v));
             let mask = mask::<V>(t.cols, v);
             each_row::<H>(
                 #[inline(always)]
@@ -301,21 +323,23 @@ unsafe fn more_bytes<const V: usize>(t: &Args<'_>, sums: *const __m512i, c: *mut
         let most = _mm512_set1_ps((1 << 30) as f32);
         for i in 0..t.rows {
             let row_scale = stage.row_scale.map(|rows| _mm512_set1_ps(*rows.get_unchecked(t.top + i)));
-            let mut residual = [0u8; 64];
+            let mut residual = [0u8; 128];
             if let Some(r) = stage.residual {
-                let from = r.bits.as_ptr().add((t.top + i) * r.stride);
-                let bytes = _mm512_maskz_loadu_epi8(narrow.mask, from.cast());
-                let bytes = _mm512_xor_si512(bytes, _mm512_set1_epi8(r.less().0 as i8));
-                _mm512_storeu_si512(residual.as_mut_ptr().cast(), bytes);
+                let from = r.bits.as_ptr().add((t.top + i) * r.stride + t.left);
+                for j in (0..16 * V).step_by(64) {
+                    let bytes = _mm512_maskz_loadu_epi8(narrow.masks[j / 64], from.add(j).cast());
+                    let bytes = _mm512_xor_si512(bytes, _mm512_set1_epi8(r.less().0 as i8));
+                    _mm512_storeu_si512(residual.as_mut_ptr().add(j).cast(), bytes);
+                }
             }
-            let mut y = [_mm512_setzero_si512(); 4];
+            let mut y = [_mm512_setzero_si512(); V];
             for v in 0..V {
                 let sum = sums.add(i * V + v).read_unaligned();
                 let x = match &stage.real {
-                    Some(real) => with_real(sum, real, t.top + i, v),
+                    Some(real) => with_real(sum, real, t.top + i, t.left + 16 * v),
                     None => _mm512_cvtepi32_ps(sum),
                 };
-                let mut scale = _mm512_loadu_ps(stage.scale.as_ptr().add(16 * v));
+                let mut scale = _mm512_loadu_ps(stage.scale.as_ptr().add(t.left + 16 * v));
                 if let Some(row) = row_scale {
                     scale = _mm512_mul_ps(row, scale);
                 }
@@ -327,7 +351,7 @@ unsafe fn more_bytes<const V: usize>(t: &Args<'_>, sums: *const __m512i, c: *mut
                 }
                 y[v] = _mm512_cvtps_epi32(_mm512_min_ps(x, most));
             }
-            narrow.store(y, c.add(i * t.ldc));
+            narrow.store::<V>(y, c.add(i * t.ldc));
         }
     }
 }
@@ -349,11 +373,14 @@ unsafe fn more_floats<const V: usize>(
     unsafe {
         let (lo, hi) = (_mm512_set1_ps(stage.range.0), _mm512_set1_ps(stage.range.1));
         for i in 0..t.rows {
-            let row = _mm512_set1_ps(stage.row_scale.map_or(1.0, |rows| *rows.get_unchecked(t.top + i)));
+            let row_scale = stage.row_scale.map(|rows| _mm512_set1_ps(*rows.get_unchecked(t.top + i)));
             for v in 0..V {
-                let x = with_real(sums.add(i * V + v).read_unaligned(), real, t.top + i, v);
-                let scale = _mm512_mul_ps(row, _mm512_loadu_ps(stage.scale.as_ptr().add(16 * v)));
-                let bias = _mm512_loadu_ps(stage.bias.as_ptr().add(16 * v));
+                let x = with_real(sums.add(i * V + v).read_unaligned(), real, t.top + i, t.left + 16 * v);
+                let mut scale = _mm512_loadu_ps(stage.scale.as_ptr().add(t.left + 16 * v));
+                if let Some(row) = row_scale {
+                    scale = _mm512_mul_ps(row, scale);
+                }
+                let bias = _mm512_loadu_ps(stage.bias.as_ptr().add(t.left + 16 * v));
                 let x = _mm512_add_ps(_mm512_mul_ps(x, scale), bias);
                 // Of a bound and NaN these return the second.
                 let x = _mm512_min_ps(hi, _mm512_max_ps(lo, x));
@@ -364,13 +391,13 @@ unsafe fn more_floats<const V: usize>(
     }
 }
 
-/// Vector `v` of row `i` with its terms, rounded to f32.
+/// Sixteen sums of row `i`, from column `j` on, with their terms, rounded to f32.
 ///
 /// # Safety
-/// The terms have such a row and vector.
+/// The terms have such a row and columns.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn with_real(sum: __m512i, real: &Real<'_>, i: usize, v: usize) -> __m512 {
+unsafe fn with_real(sum: __m512i, real: &Real<'_>, i: usize, j: usize) -> __m512 {
     // SAFETY: the caller's promise.
     unsafe {
         let add = |part: __m256i, j: usize| {
@@ -380,8 +407,8 @@ unsafe fn with_real(sum: __m512i, real: &Real<'_>, i: usize, v: usize) -> __m512
                 None => x,
             }))
         };
-        let low = add(_mm512_castsi512_si256(sum), 16 * v);
-        let high = add(_mm512_extracti64x4_epi64::<1>(sum), 16 * v + 8);
+        let low = add(_mm512_castsi512_si256(sum), j);
+        let high = add(_mm512_extracti64x4_epi64::<1>(sum), j + 8);
         _mm512_castpd_ps(_mm512_insertf64x4::<1>(_mm512_castpd256_pd512(low), high))
     }
 }
