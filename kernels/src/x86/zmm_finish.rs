@@ -129,19 +129,26 @@ unsafe fn bytes<const H: usize, const V: usize>(
         // Conversion turns what is beyond i32 into i32::MIN: right below, wrong above.
         let most = _mm512_set1_ps((1 << 30) as f32);
         let far = !stage.at_most_half;
+        // Of narrow tiles several rows become bytes together.
+        let together = if V < 4 { 4 / V } else { 1 };
+        let mut y = [[_mm512_setzero_si512(); V]; 4];
         each_row::<H>(
             #[inline(always)]
             |i| {
-                let mut y = [_mm512_setzero_si512(); V];
                 for v in 0..V {
                     let scale = scale(i, _mm512_loadu_ps(stage.scale.as_ptr().add(t.left + 16 * v)));
                     let mut x = _mm512_mul_ps(_mm512_cvtepi32_ps(acc[i][v]), scale);
                     if far {
                         x = _mm512_min_ps(x, most);
                     }
-                    y[v] = _mm512_cvtps_epi32(x);
+                    y[i % together][v] = _mm512_cvtps_epi32(x);
                 }
-                narrow.store::<V>(y, c.add(i * t.ldc));
+                let row = c.add((i - i % together) * t.ldc);
+                match (V, i % together + 1) {
+                    (1 | 2, rows) if rows == together || i == H - 1 => narrow.store_rows(y, rows, row, t.ldc),
+                    (1 | 2, _) => (),
+                    _ => narrow.store::<V>(y[0], row),
+                }
             },
         );
     }
@@ -194,6 +201,37 @@ impl Narrow {
         }
     }
 
+    /// `rows` rows of one vector (up to 4) or two (up to 2), `ldc` bytes apart.
+    ///
+    /// # Safety
+    /// As [`store`](Self::store), for each row.
+    #[inline(always)]
+    unsafe fn store_rows<const V: usize>(&self, y: [[__m512i; V]; 4], rows: usize, c: *mut u8, ldc: usize) {
+        // SAFETY: the caller's promise; the masks keep to the columns.
+        unsafe {
+            let bytes = match V {
+                1 => self.narrow([y[0][0], y[1][0], y[2][0], y[3][0]]),
+                _ => self.narrow([y[0][0], y[0][V - 1], y[1][0], y[1][V - 1]]),
+            };
+            let whole = self.masks[0] == (1 << (16 * V)) - 1;
+            let part = |row: usize| match (V, row) {
+                (_, 0) => bytes,
+                (1, 1) => _mm512_zextsi128_si512(_mm512_extracti32x4_epi32::<1>(bytes)),
+                (1, 2) => _mm512_zextsi128_si512(_mm512_extracti32x4_epi32::<2>(bytes)),
+                (1, _) => _mm512_zextsi128_si512(_mm512_extracti32x4_epi32::<3>(bytes)),
+                _ => _mm512_zextsi256_si512(_mm512_extracti64x4_epi64::<1>(bytes)),
+            };
+            for row in 0..rows {
+                let (c, bytes) = (c.add(row * ldc), part(row));
+                match (whole, V) {
+                    (true, 1) => _mm_storeu_si128(c.cast(), _mm512_castsi512_si128(bytes)),
+                    (true, _) => _mm256_storeu_si256(c.cast(), _mm512_castsi512_si256(bytes)),
+                    _ => _mm512_mask_storeu_epi8(c.cast(), self.masks[0], bytes),
+                }
+            }
+        }
+    }
+
     /// Columns from `j` on, 64 at most.
     ///
     /// # Safety
@@ -201,6 +239,14 @@ impl Narrow {
     #[inline(always)]
     unsafe fn store_64(&self, y: [__m512i; 4], c: *mut u8, j: usize) {
         // SAFETY: the caller's promise; the mask keeps to the columns.
+        unsafe { _mm512_mask_storeu_epi8(c.add(j).cast(), self.masks[j / 64], self.narrow(y)) }
+    }
+
+    /// # Safety
+    /// As [`new`](Self::new).
+    #[inline(always)]
+    unsafe fn narrow(&self, y: [__m512i; 4]) -> __m512i {
+        // SAFETY: the caller's promise.
         unsafe {
             let low = _mm512_adds_epi16(_mm512_packs_epi32(y[0], y[1]), self.zero);
             let high = _mm512_adds_epi16(_mm512_packs_epi32(y[2], y[3]), self.zero);
@@ -214,11 +260,7 @@ impl Narrow {
                     false => _mm512_min_epi8(_mm512_max_epi8(y, self.lo), self.hi),
                 };
             }
-            _mm512_mask_storeu_epi8(
-                c.add(j).cast(),
-                self.masks[j / 64],
-                _mm512_permutexvar_epi32(self.order, y),
-            );
+            _mm512_permutexvar_epi32(self.order, y)
         }
     }
 }
