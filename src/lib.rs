@@ -97,6 +97,7 @@ mod scratch;
 mod sink;
 mod store;
 mod strip;
+mod sweep;
 mod table;
 mod terms;
 mod width;

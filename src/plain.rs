@@ -1,4 +1,5 @@
-//! A B that comes as it is: packed part by part into memory that a thread keeps, and multiplied while it is in cache.
+//! A B that comes as it is: packed part by part into memory that a thread keeps, and multiplied while it is in cache;
+//! or, where A has few rows, not packed at all.
 
 use crate::driver;
 use crate::element::Operand;
@@ -6,6 +7,7 @@ use crate::gemm::Gemm;
 use crate::packed::{Known, PackedB};
 use crate::scratch;
 use crate::sink::Sink;
+use crate::sweep::Sweep;
 use crate::width;
 use crate::{Dispatch, Error};
 use std::ops::Range;
@@ -20,6 +22,8 @@ struct Call<'a> {
     step: usize,
     /// What it must know of them.
     known: Known<'a>,
+    /// How they are multiplied without being packed, if they are.
+    sweep: Option<Sweep<'a>>,
 }
 
 /// Computes a product whose arguments were checked, on that many threads of the pool at most. After an error C is
@@ -36,6 +40,10 @@ pub(crate) fn run(
     let any_fits = matches!(sink, Sink::I32 { .. }) || width::any_fit(gemm, b.element);
     let known = if any_fits { Known::NoBounds { a_zero: gemm.a_zero } } else { Known::All };
     let threads = driver::threads(gemm, b.cols(), threads);
+    let sweep = if any_fits { Sweep::of(gemm, b, dispatch) } else { None };
+    if sweep.is_some() {
+        return split(Call { gemm, b, dispatch, step, known, sweep }, 0..n, sink, threads);
+    }
     let panels = n.div_ceil(dispatch.choose(n).nr);
     let even = panels.is_multiple_of(threads) || panels >= 4 * threads;
     if threads == 1 || even {
@@ -43,11 +51,11 @@ pub(crate) fn run(
         if n > step || threads > 1 {
             make_room(gemm, &b, n.min(step))?;
         }
-        split(Call { gemm, b, dispatch, step, known }, 0..n, sink, threads)
+        split(Call { gemm, b, dispatch, step, known, sweep }, 0..n, sink, threads)
     } else {
         // The threads share rows of what this one packs: all of B, for them to meet but once.
         make_room(gemm, &b, n)?;
-        one_by_one(Call { gemm, b, dispatch, step: n, known }, 0..n, sink, threads)
+        one_by_one(Call { gemm, b, dispatch, step: n, known, sweep }, 0..n, sink, threads)
     }
 }
 
@@ -80,7 +88,9 @@ fn split(call: Call<'_>, columns: Range<usize>, sink: &mut Sink<'_, '_>, parts: 
     let (one, other) = rayon::join(
         || split(call, columns.start..middle, &mut left, here),
         || {
-            make_room(call.gemm, &call.b, call.step.min(columns.end - middle))?;
+            if call.sweep.is_none() {
+                make_room(call.gemm, &call.b, call.step.min(columns.end - middle))?;
+            }
             split(call, middle..columns.end, &mut right, parts - here)
         },
     );
@@ -88,14 +98,19 @@ fn split(call: Call<'_>, columns: Range<usize>, sink: &mut Sink<'_, '_>, parts: 
     other.or_else(|_| one_by_one(call, middle..columns.end, &mut right, 1))
 }
 
-/// Packs and multiplies some columns, as many at a time as stay in cache; `sink` is that part of the output.
+/// Packs (unless it sweeps) and multiplies some columns, as many at a time as stay in cache; `sink` is that part of the
+/// output.
 fn one_by_one(
     call: Call<'_>,
     columns: Range<usize>,
     sink: &mut Sink<'_, '_>,
     threads: usize,
 ) -> Result<(), Error> {
-    let Call { gemm, b, dispatch, step, known } = call;
+    if let Some(sweep) = call.sweep {
+        sweep.run(columns, sink);
+        return Ok(());
+    }
+    let Call { gemm, b, dispatch, step, known, .. } = call;
     let activations = gemm.a.element_type();
     scratch::with_packed(|slot| {
         let packed = slot.get_or_insert_with(|| Box::new(PackedB::empty(dispatch, &b, activations)));

@@ -229,7 +229,7 @@ fn less_zeros(sum: &mut [i32], zero: &mut [i32], stored: &[i64], zeros: &[i32], 
 
 /// `added -= sum·zero`, modulo 2^32.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
-fn take_off(added: &mut [i32], sum: &[i32], zero: i32) {
+pub(crate) fn take_off(added: &mut [i32], sum: &[i32], zero: i32) {
     for (added, sum) in added.iter_mut().zip(sum) {
         *added = added.wrapping_sub(sum.wrapping_mul(zero));
     }

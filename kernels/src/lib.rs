@@ -39,6 +39,7 @@ pub mod rows;
 mod scalar;
 pub mod selftest;
 pub mod stats;
+pub mod sweep;
 pub mod table;
 #[cfg(target_arch = "x86_64")]
 mod x86;

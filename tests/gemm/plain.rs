@@ -108,6 +108,11 @@ fn shapes() -> Vec<Case> {
     vec![
         Case::new(5, 37, Layout::ROWS, 100),
         Case::new(5, 37, Layout::COLS, 100),
+        // Few rows, for which B is not packed everywhere.
+        Case::new(1, 66, Layout::ROWS, 100),
+        Case::new(2, 37, Layout::INNER, 100),
+        Case::new(3, 5, Layout::ROWS, 100),
+        Case::new(4, 33, Layout::ROWS, 100),
         // Sums beyond 32 bits, with terms that f64 holds and with terms that it does not.
         Case::new(3, 40, Layout::ROWS, 1 << 24),
         Case::new(3, 300, Layout::ROWS, i32::MAX),
@@ -126,6 +131,36 @@ fn an_unpacked_b_of_several_parts_is_right_on_every_kernel() {
     }
 }
 
+#[test]
+fn few_rows_times_thousands_of_columns_are_right() {
+    // More than are swept at a time.
+    let (k, n) = (13, 4096 + 70);
+    for signs in 0..2 {
+        for m in [1, 4] {
+            let b = Matrix::<i8>::random(k, n, Layout::ROWS, 3);
+            let scales: Vec<f32> = (0..n).map(|j| (1 + j % 77) as f32 / 1e5).collect();
+            let output = Requantize::new(&scales, 7).unwrap();
+            let (signed, unsigned) =
+                (Matrix::<i8>::random(m, k, Layout::INNER, 4), Matrix::<u8>::random(m, k, Layout::INNER, 4));
+            let gemm = match signs {
+                0 => Gemm::new(signed.view(), b.view()),
+                _ => Gemm::new(unsigned.view(), b.view()),
+            };
+            for gemm in [gemm, gemm.a_zero(-128), gemm.a_zero(3).b_zero(2)] {
+                let (mut got, mut want) = (vec![1i32; m * n], vec![2i32; m * n]);
+                gemm.run_i32(MatMut::row_major(&mut got, m, n).unwrap()).unwrap();
+                reference::run_i32(&gemm, MatMut::row_major(&mut want, m, n).unwrap()).unwrap();
+                assert!(got == want, "{m} rows, signs {signs}: sums");
+                let (mut got, mut want) = (vec![1u8; m * n], vec![2u8; m * n]);
+                gemm.run_requantized(MatMut::row_major(&mut got, m, n).unwrap(), &output).unwrap();
+                reference::run_requantized(&gemm, MatMut::row_major(&mut want, m, n).unwrap(), &output)
+                    .unwrap();
+                assert!(got == want, "{m} rows, signs {signs}: bytes");
+            }
+        }
+    }
+}
+
 #[cfg(feature = "rayon")]
 #[test]
 fn an_unpacked_b_is_shared_among_any_number_of_threads() {
@@ -136,6 +171,7 @@ fn an_unpacked_b_is_shared_among_any_number_of_threads() {
         for dispatch in [&small, Dispatch::auto().unwrap()] {
             // Work for four.
             pool.install(|| Case::new(48, 80, Layout::ROWS, 100).check(dispatch));
+            pool.install(|| Case::new(3, 1270, Layout::ROWS, 100).check(dispatch));
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod pack;
 pub mod pack_zmm;
 pub mod real;
 pub mod row_sums;
+pub mod sweep;
 mod ymm;
 mod ymm_finish;
 mod zmm;

@@ -1,0 +1,78 @@
+//! A few rows of A times a B that is not packed, where packing it would take several times as long as the product:
+//! rows of B are swept as they come, sums kept in memory meanwhile.
+
+use crate::block::extent;
+use crate::{Isa, Ready};
+
+/// So many rows of A at most.
+pub const MAX_ROWS: usize = 4;
+/// Rows of sums are a multiple of this long.
+pub const LINE: usize = 64;
+
+/// Rows of 8-bit values.
+#[derive(Clone, Copy)]
+pub struct Rows<'a> {
+    /// The first row's first value.
+    pub bits: &'a [u8],
+    /// From one row to the next.
+    pub stride: usize,
+}
+
+/// What a sweep multiplies.
+pub struct Factors<'a> {
+    /// Rows of A: one to [`MAX_ROWS`], of `k` values.
+    pub a: Rows<'a>,
+    /// Whether A is of i8, else u8. To the values of i8 the sweep adds 128.
+    pub a_signed: bool,
+    /// The common dimension.
+    pub k: usize,
+    /// `k` rows of i8.
+    pub b: Rows<'a>,
+    /// Of B.
+    pub cols: usize,
+}
+
+/// What it finds.
+pub struct Sums<'a> {
+    /// A row for each row of A: `Σ_k A[i][k]·B[k][j]`, modulo 2^32.
+    pub products: &'a mut [i32],
+    /// From one to the next: `cols` or more, a multiple of [`LINE`].
+    pub stride: usize,
+    /// `Σ_k B[k][j]`, modulo 2^32, if they are wanted: as long as a row.
+    pub of_b: Option<&'a mut [i32]>,
+}
+
+impl Ready {
+    /// Whether there is such a way with this kernel's instructions.
+    pub fn sweeps(&self) -> bool {
+        self.isa == Isa::Avx512Vnni
+    }
+
+    /// Sums of products of `rows` rows of A with all of B. Sums beyond the columns have any value.
+    ///
+    /// # Panics
+    /// If the kernel does not sweep, or a slice is shorter than the shape needs.
+    pub fn sweep(&self, rows: usize, factors: &Factors<'_>, sums: Sums<'_>) {
+        let Factors { a, b, k, cols, .. } = *factors;
+        assert!(self.sweeps() && (1..=MAX_ROWS).contains(&rows), "not for this kernel");
+        let enough = |rows, cols, from: Rows<'_>| {
+            extent(rows, cols, from.stride, 1).is_some_and(|need| need <= from.bits.len())
+        };
+        assert!(enough(rows, k, a), "A is too short");
+        assert!(enough(k, cols, b), "B is too short");
+        let fits = sums.stride.is_multiple_of(LINE) && sums.stride >= cols;
+        let need = rows.checked_mul(sums.stride);
+        assert!(fits && need.is_some_and(|need| need <= sums.products.len()), "no room for sums");
+        assert!(
+            sums.of_b.as_ref().is_none_or(|sums_of_b| sums_of_b.len() >= sums.stride),
+            "no room for sums"
+        );
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the kernel is AVX-512 VNNI's, and the witness shows the CPU to have it; the rest was asserted.
+        unsafe {
+            crate::x86::sweep::sweep(rows, factors, sums);
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        unreachable!("no kernel sweeps");
+    }
+}
