@@ -25,11 +25,11 @@ pub(crate) struct Sweep<'a> {
 }
 
 impl<'a> Sweep<'a> {
-    /// If it is one: A has few rows that are read in place, B rows of i8, and a kernel can.
+    /// If it is one: A has few rows that are read in place, B rows or columns of i8, and a kernel can.
     pub(crate) fn of(gemm: &'a Gemm<'a>, b: Operand<'a>, dispatch: &Dispatch) -> Option<Self> {
         let (a, kernel) = (gemm.a.in_place()?, dispatch.choose(b.cols()));
-        let rows = b.element == ElementType::I8 && b.bits.rows_are_slices();
-        let few = a.rows() <= MAX_ROWS && kernel.sweeps() && rows;
+        let slices = b.bits.rows_are_slices() || b.bits.transpose().rows_are_slices();
+        let few = a.rows() <= MAX_ROWS && kernel.sweeps() && b.element == ElementType::I8 && slices;
         few.then_some(Self { gemm, a, b: b.bits, kernel })
     }
 
@@ -79,11 +79,15 @@ impl<'a> Sweep<'a> {
         let a_zero = |i: usize| gemm.a_zero.at(i).wrapping_add(shift);
         let any_a_zero = (0..m).any(|i| a_zero(i) != 0);
         let columns_of_b = b.transpose();
+        // Of a single column both may be slices.
+        let b_by_columns = !b.rows_are_slices() || (b.cols() == 1 && columns_of_b.rows_are_slices());
+        let stride = if b_by_columns { columns_of_b.row_stride() } else { b.row_stride() };
         let factors = Factors {
             a: Rows { bits: a.data_from_row(0), stride: a.row_stride() },
             a_signed,
             k,
-            b: Rows { bits: columns_of_b.data_from_row(columns.start), stride: b.row_stride() },
+            b: Rows { bits: columns_of_b.data_from_row(columns.start), stride },
+            b_by_columns,
             cols: columns.len(),
         };
         let found = Sums { products: sums, stride: ld, of_b: any_a_zero.then_some(&mut *of_b) };

@@ -90,7 +90,7 @@ pub fn run(kernel: Ready, arena: &mut [u8], out: &mut dyn Write) -> Outcome {
     if kernel.sweeps() {
         for m in 1..=sweep::MAX_ROWS {
             for n in [1, 2, 63, 64, 65, 100, 128, 256, 257, 320, 383] {
-                for k in (0..10).chain([15, 16, 17, 18, 31, 32, 35, 67]) {
+                for k in (0..10).chain([15, 16, 17, 18, 31, 32, 35, 63, 64, 65, 67, 128]) {
                     for signed in [false, true] {
                         seed += 1;
                         let case =
@@ -537,8 +537,10 @@ fn check(kernel: Ready, case: Case, arena: &mut [u8]) -> Result<(), Wrong> {
 /// A sweep, compared element by element: products, and sums of B if those are wanted.
 fn check_sweep(kernel: Ready, case: Case, arena: &mut [u8]) -> Result<(), Wrong> {
     let Case { m, k, n, a_signed, .. } = case;
-    let (lda, ldb, ldc) = (k + GAP, n + GAP, (n.div_ceil(sweep::LINE) + 1) * sweep::LINE);
-    let lens = [(m - 1) * lda + k, (k.max(1) - 1) * ldb + n, 4 * m * ldc, 4 * ldc];
+    let b_by_columns = case.choose(6, 2) == 0;
+    let (lines, len) = if b_by_columns { (n, k) } else { (k, n) };
+    let (lda, ldb, ldc) = (k + GAP, len + GAP, (n.div_ceil(sweep::LINE) + 1) * sweep::LINE);
+    let lens = [(m - 1) * lda + k, (lines.max(1) - 1) * ldb + len, 4 * m * ldc, 4 * ldc];
     let [a, b, products, of_b] = carve(arena, lens, case.choose(4, 2) as usize);
     case.fill(a, b);
     products.fill(0x55);
@@ -546,11 +548,12 @@ fn check_sweep(kernel: Ready, case: Case, arena: &mut [u8]) -> Result<(), Wrong>
     let (products, of_b) = (cast_slice_mut::<u8, i32>(products), cast_slice_mut::<u8, i32>(of_b));
     let wanted = case.choose(5, 2) == 0;
     let (a, b) = (sweep::Rows { bits: a, stride: lda }, sweep::Rows { bits: b, stride: ldb });
-    let factors = sweep::Factors { a, a_signed, k, b, cols: n };
+    let factors = sweep::Factors { a, a_signed, k, b, b_by_columns, cols: n };
     let sums = sweep::Sums { products: &mut *products, stride: ldc, of_b: wanted.then_some(&mut of_b[..]) };
     kernel.sweep(m, &factors, sums);
     let shift = if a_signed { 128 } else { 0 };
-    let b = |k: usize, j: usize| value(b.bits[k * ldb + j], true);
+    let at = |k, j| if b_by_columns { j * ldb + k } else { k * ldb + j };
+    let b = |k: usize, j: usize| value(b.bits[at(k, j)], true);
     for j in 0..n {
         for i in 0..m {
             let a = |k: usize| value(a.bits[i * lda + k], a_signed) + shift;

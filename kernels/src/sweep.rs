@@ -1,5 +1,5 @@
 //! A few rows of A times a B that is not packed, where packing it would take several times as long as the product:
-//! rows of B are swept as they come, sums kept in memory meanwhile.
+//! B is swept as it comes, by rows with sums kept in memory meanwhile, or by columns.
 
 use crate::block::extent;
 use crate::{Isa, Ready};
@@ -26,8 +26,10 @@ pub struct Factors<'a> {
     pub a_signed: bool,
     /// The common dimension.
     pub k: usize,
-    /// `k` rows of i8.
+    /// `k` rows of i8, or `cols` columns.
     pub b: Rows<'a>,
+    /// Whether they are columns.
+    pub b_by_columns: bool,
     /// Of B.
     pub cols: usize,
 }
@@ -53,13 +55,14 @@ impl Ready {
     /// # Panics
     /// If the kernel does not sweep, or a slice is shorter than the shape needs.
     pub fn sweep(&self, rows: usize, factors: &Factors<'_>, sums: Sums<'_>) {
-        let Factors { a, b, k, cols, .. } = *factors;
+        let Factors { a, b, k, cols, b_by_columns, .. } = *factors;
         assert!(self.sweeps() && (1..=MAX_ROWS).contains(&rows), "not for this kernel");
         let enough = |rows, cols, from: Rows<'_>| {
             extent(rows, cols, from.stride, 1).is_some_and(|need| need <= from.bits.len())
         };
         assert!(enough(rows, k, a), "A is too short");
-        assert!(enough(k, cols, b), "B is too short");
+        let (rows_of_b, values) = if b_by_columns { (cols, k) } else { (k, cols) };
+        assert!(enough(rows_of_b, values, b), "B is too short");
         let fits = sums.stride.is_multiple_of(LINE) && sums.stride >= cols;
         let need = rows.checked_mul(sums.stride);
         assert!(fits && need.is_some_and(|need| need <= sums.products.len()), "no room for sums");
@@ -70,7 +73,10 @@ impl Ready {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the kernel is AVX-512 VNNI's, and the witness shows the CPU to have it; the rest was asserted.
         unsafe {
-            crate::x86::sweep::sweep(rows, factors, sums);
+            match b_by_columns {
+                false => crate::x86::sweep::sweep(rows, factors, sums),
+                true => crate::x86::sweep_columns::sweep(rows, factors, sums),
+            }
         }
         #[cfg(not(target_arch = "x86_64"))]
         unreachable!("no kernel sweeps");

@@ -12,6 +12,7 @@ pub mod pack_zmm;
 pub mod real;
 pub mod row_sums;
 pub mod sweep;
+pub mod sweep_columns;
 mod ymm;
 mod ymm_finish;
 mod zmm;

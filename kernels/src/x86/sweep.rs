@@ -1,4 +1,4 @@
-//! The sweep with AVX-512 VNNI.
+//! The sweep with AVX-512 VNNI where the rows of B are slices.
 //!
 //! Four values of k of 64 columns are interleaved within 128-bit lanes, which leaves columns in this order, a letter
 //! for four of them:
@@ -83,7 +83,7 @@ unsafe fn block<const H: usize, const OF_B: bool>(
 ) {
     // SAFETY: as in `all`; the mask keeps to the columns there are, and rows of sums hold whole LINEs.
     unsafe {
-        let Factors { a, a_signed, k, b, cols } = *factors;
+        let Factors { a, a_signed, k, b, cols, .. } = *factors;
         let (products, stride) = (sums.products.as_mut_ptr(), sums.stride);
         let mut acc = [[_mm512_setzero_si512(); 4]; H];
         let mut acc_b = [_mm512_setzero_si512(); 4];
