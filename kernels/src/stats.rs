@@ -156,8 +156,8 @@ fn by_columns<V: Value>(source: Source<'_>, (rows, cols): (usize, usize), stats:
                 let lanes = Lanes::<V>::of(runs.iter());
                 stats.sum[j] += lanes.sum.iter().map(|sum| i32::from(*sum)).sum::<i32>();
                 stats.abs[j] += lanes.abs.iter().map(|sum| i32::from(*sum)).sum::<i32>();
-                lo = lo.min(lanes.lo.iter().min().expect("there are lanes").widen());
-                hi = hi.max(lanes.hi.iter().max().expect("there are lanes").widen());
+                lo = lo.min(lanes.lo.iter().fold(V::GREATEST, |lo, &lane| lo.min(lane)).widen());
+                hi = hi.max(lanes.hi.iter().fold(V::LEAST, |hi, &lane| hi.max(lane)).widen());
             }
         }
         (stats.least[j], stats.greatest[j]) = (lo, hi);
