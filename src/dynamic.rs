@@ -252,14 +252,19 @@ use shared::{quantize, span};
 #[cfg(feature = "rayon")]
 mod shared {
     use super::*;
+    use crate::driver;
 
-    /// Values that are worth another thread: 2 µs or so.
+    /// Values that are worth another thread: 2 µs or so; or that are where the product will be shared as well, so that
+    /// the other thread has to be woken anyway (15 % of 128x128x128 on Zen 4).
     const GRAIN: usize = 1 << 14;
+    const GRAIN_BEFORE_SHARED: usize = 1 << 12;
 
     /// Into how many parts the rows are cut.
     fn parts(gemm: &DynamicGemm<'_>) -> usize {
         let (m, k) = (gemm.a.rows(), gemm.a.cols());
-        match m * k / GRAIN {
+        let product = m.saturating_mul(k).saturating_mul(gemm.b.shape().1);
+        let shared = product / driver::GRAIN > 1;
+        match m * k / if shared { GRAIN_BEFORE_SHARED } else { GRAIN } {
             0 | 1 => 1,
             worth => worth.min(m).min(rayon::current_num_threads()),
         }

@@ -79,7 +79,7 @@ impl ZeroPoint<'_> {
 pub enum Rhs<'a> {
     /// Packed ahead, for many products.
     Packed(&'a PackedB),
-    /// Packed by the call, for one product.
+    /// Packed by the call, for one product, if at all.
     Plain(Operand<'a>),
 }
 
