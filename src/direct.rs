@@ -65,6 +65,7 @@ fn one(product: Plain<'_, '_, '_>, a: MatRef<'_, u8>, sink: &mut Sink<'_, '_>) -
     run_into((product.0, product.1), &whole(product, a, &mut terms), sink, room)
 }
 
+/// Whether the kernel of all panels can make such an output, which is then made.
 #[inline(always)]
 fn run_into(
     (gemm, b): (&Gemm<'_>, &PackedB),

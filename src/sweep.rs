@@ -55,9 +55,16 @@ impl<'a> Sweep<'a> {
         if let Sink::I32 { c, accumulate } = sink {
             for (i, sums) in sums.chunks_exact(ld).enumerate() {
                 let mut row = c.part(i, left, 1, columns.len());
-                for (j, sum) in sums[..columns.len()].iter().enumerate() {
-                    let c = row.get_mut(0, j).expect("the part has this shape");
-                    *c = if *accumulate { *c } else { 0 }.wrapping_add(*sum);
+                let sums = &sums[..columns.len()];
+                match row.row_mut(0) {
+                    Some(row) if !*accumulate => row.copy_from_slice(sums),
+                    Some(row) => terms::take_off(row, sums, -1),
+                    None => {
+                        for (j, sum) in sums.iter().enumerate() {
+                            let c = row.get_mut(0, j).expect("the part has this shape");
+                            *c = if *accumulate { *c } else { 0 }.wrapping_add(*sum);
+                        }
+                    }
                 }
             }
             return;

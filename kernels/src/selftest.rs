@@ -2,13 +2,14 @@
 //!
 //! It needs no allocator, no `std` and no input but an arena, and leaves nothing to the kernel's
 //! goodwill:
-//! - every height and width of a tile, and shapes of several tiles and K blocks;
+//! - every height and width of a tile, shapes of several tiles and K blocks, panels one by one and together;
 //! - all four combinations of signs; elements random, at the extremes, and alternating between them;
 //! - every row's and column's zero point distinct and outside 8 bits, folded into the kernel's terms or
 //!   taken off afterwards;
 //! - accumulators that start near the i32 limits, so that an instruction that saturates shows;
 //! - of fused kernels all four outputs, with scales, multipliers, zero points and bounds that reach every branch,
 //!   residuals, and terms beyond 32 bits;
+//! - products with a B that is not packed, of kernels that sweep it;
 //! - 0xFF in the padding of B, which must not matter, and sentinels around C, which must survive;
 //! - A, the panels or C at the very end of the arena: where the memory after it is not mapped, a read
 //!   or write past them faults.
