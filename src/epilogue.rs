@@ -13,7 +13,7 @@ use qgemm_kernels::table::look_up;
 use std::ops::Range;
 
 /// So many columns are finished together at most: those of several panels, where [`stored_by_kernel`].
-pub(crate) const AT_ONCE: usize = 512;
+pub(crate) const AT_ONCE: usize = 1024;
 
 /// The output stage of some columns: of one panel, or of several. What it has a value of per column is padded to whole
 /// panels, and to MAX_NR.
