@@ -8,6 +8,8 @@
 //!   packssdw                                   to 16 bits, + zero point         2 zmm
 //!   packsswb or packuswb, vpermd               to 8 bits, in order              1 zmm, one store
 //! ```
+//!
+//! Of tiles that are one vector or two wide, four rows or two go that way together.
 
 use super::zmm::each_row;
 use crate::finish::{Fixed, Real, Rescale, Scaled};
