@@ -35,6 +35,20 @@ pub struct Outcome {
     pub failed: u32,
 }
 
+impl Outcome {
+    /// Takes in a case, and reports it if it failed.
+    fn count(&mut self, result: Result<(), Wrong>, what: fmt::Arguments<'_>, out: &mut dyn Write) {
+        match result {
+            Ok(()) => self.passed += 1,
+            Err(wrong) => {
+                self.failed += 1;
+                // A report that cannot be written still counts as failed.
+                let _ = writeln!(out, "FAIL {what}: {wrong}");
+            }
+        }
+    }
+}
+
 /// Runs all cases on a kernel. `arena` is [`ARENA`] bytes, aligned to 64, preferably with unmapped
 /// memory after it; failures are reported to `out`, a line each.
 ///
@@ -53,14 +67,7 @@ pub fn run(kernel: Ready, arena: &mut [u8], out: &mut dyn Write) -> Outcome {
                 let kinds = [Kind::Sums, Kind::Bytes, Kind::Floats, Kind::FixedBytes];
                 case.output = kinds[case.choose(6, 4) as usize];
             }
-            match check(kernel, case, arena) {
-                Ok(()) => outcome.passed += 1,
-                Err(wrong) => {
-                    outcome.failed += 1;
-                    // A report that cannot be written still counts as failed.
-                    let _ = writeln!(out, "FAIL {} {case}: {wrong}", kernel.name);
-                }
-            }
+            outcome.count(check(kernel, case, arena), format_args!("{} {case}", kernel.name), out);
         }
     };
     for m in 1..=mr + 1 {
@@ -96,13 +103,8 @@ pub fn run(kernel: Ready, arena: &mut [u8], out: &mut dyn Write) -> Outcome {
                         seed += 1;
                         let case =
                             Case { m, k, n, a_signed: signed, b_signed: true, seed, output: Kind::Sums };
-                        match check_sweep(kernel, case, arena) {
-                            Ok(()) => outcome.passed += 1,
-                            Err(wrong) => {
-                                outcome.failed += 1;
-                                let _ = writeln!(out, "FAIL {} sweep {case}: {wrong}", kernel.name);
-                            }
-                        }
+                        let what = format_args!("{} sweep {case}", kernel.name);
+                        outcome.count(check_sweep(kernel, case, arena), what, out);
                     }
                 }
             }

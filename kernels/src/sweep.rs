@@ -73,10 +73,7 @@ impl Ready {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the kernel is AVX-512 VNNI's, and the witness shows the CPU to have it; the rest was asserted.
         unsafe {
-            match b_by_columns {
-                false => crate::x86::sweep::sweep(rows, factors, sums),
-                true => crate::x86::sweep_columns::sweep(rows, factors, sums),
-            }
+            crate::x86::sweep::sweep(rows, factors, sums);
         }
         #[cfg(not(target_arch = "x86_64"))]
         unreachable!("no kernel sweeps");

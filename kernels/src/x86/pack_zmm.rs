@@ -112,8 +112,8 @@ impl Seen {
     }
 }
 
-/// Rows that are asked for before they are read. With that, and panels side by side, 4096x4096 is packed 2.6 times as fast as a panel at a
-/// time, 768x768 1.4 times (Zen 4, 2026-11-26).
+/// Rows that are asked for before they are read. With that, and panels side by side, 4096x4096 is packed 2.6 times as
+/// fast as a panel at a time, 768x768 1.4 times (Zen 4, 2026-11-26).
 const AHEAD: usize = 8;
 
 /// As [`interleave`] for several panels, `nr` columns of `source` each, fewer for the last. Of columns no more is
@@ -249,6 +249,18 @@ unsafe fn k_group(rows: [__m512i; 4]) -> [__m512i; 4] {
         for (r, row) in r.iter_mut().zip(rows) {
             *r = _mm512_permutexvar_epi32(quarters, row);
         }
+        interleaved(r)
+    }
+}
+
+/// Four rows as groups of four values of k of a column each: within 128-bit lanes, of whose columns each vector has four.
+///
+/// # Safety
+/// As [`k_group`].
+#[inline(always)]
+pub unsafe fn interleaved(r: [__m512i; 4]) -> [__m512i; 4] {
+    // SAFETY: the caller's promise.
+    unsafe {
         let (low01, low23) = (_mm512_unpacklo_epi8(r[0], r[1]), _mm512_unpacklo_epi8(r[2], r[3]));
         let (high01, high23) = (_mm512_unpackhi_epi8(r[0], r[1]), _mm512_unpackhi_epi8(r[2], r[3]));
         [

@@ -1,4 +1,4 @@
-//! The sweep with AVX-512 VNNI where the rows of B are slices.
+//! The sweep with AVX-512 VNNI, by rows of B; `sweep_columns` is by columns.
 //!
 //! Four values of k of 64 columns are interleaved within 128-bit lanes, which leaves columns in this order, a letter
 //! for four of them:
@@ -13,6 +13,7 @@
 //!
 //! Sums stay in that order until the last values of k.
 
+use super::pack_zmm::interleaved;
 use crate::sweep::{Factors, LINE, Sums};
 use core::arch::x86_64::*;
 
@@ -23,27 +24,58 @@ const NARROW: usize = 256;
 const ROWS: usize = 16;
 
 /// # Safety
-/// The CPU has AVX-512 F, BW and VNNI. A has `rows` rows of k values, B k rows of `cols`; there are as many rows of
-/// sums, which are `sums.stride` long, a multiple of LINE and not less than `cols`.
+/// The CPU has AVX-512 F, BW and VNNI. A has `rows` rows of k values, B k rows of `cols`, or its columns as rows if
+/// `b_by_columns`; there are as many rows of sums, which are `sums.stride` long, a multiple of LINE and not less than
+/// `cols`.
 pub unsafe fn sweep(rows: usize, factors: &Factors<'_>, mut sums: Sums<'_>) {
     // SAFETY: the caller's promise.
     unsafe {
-        let of_b = sums.of_b.take();
-        match (rows, of_b) {
-            (1, None) => all::<1, false>(factors, &mut sums, &mut []),
-            (2, None) => all::<2, false>(factors, &mut sums, &mut []),
-            (3, None) => all::<3, false>(factors, &mut sums, &mut []),
-            (_, None) => all::<4, false>(factors, &mut sums, &mut []),
-            (1, Some(of_b)) => all::<1, true>(factors, &mut sums, of_b),
-            (2, Some(of_b)) => all::<2, true>(factors, &mut sums, of_b),
-            (3, Some(of_b)) => all::<3, true>(factors, &mut sums, of_b),
-            (_, Some(of_b)) => all::<4, true>(factors, &mut sums, of_b),
+        match sums.of_b.take() {
+            None => height::<false>(rows, factors, &mut sums, &mut []),
+            Some(of_b) => height::<true>(rows, factors, &mut sums, of_b),
         }
     }
 }
 
 /// # Safety
-/// As [`sweep`], with H rows; `of_b` is as long as a row if OF_B.
+/// As [`sweep`]; `of_b` is as long as a row of sums if OF_B.
+unsafe fn height<const OF_B: bool>(
+    rows: usize,
+    factors: &Factors<'_>,
+    sums: &mut Sums<'_>,
+    of_b: &mut [i32],
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match rows {
+            1 => way::<1, OF_B>(factors, sums, of_b),
+            2 => way::<2, OF_B>(factors, sums, of_b),
+            3 => way::<3, OF_B>(factors, sums, of_b),
+            _ => way::<4, OF_B>(factors, sums, of_b),
+        }
+    }
+}
+
+/// # Safety
+/// As [`height`], with H rows.
+unsafe fn way<const H: usize, const OF_B: bool>(
+    factors: &Factors<'_>,
+    sums: &mut Sums<'_>,
+    of_b: &mut [i32],
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match factors.b_by_columns {
+            false => all::<H, OF_B>(factors, sums, of_b),
+            true => super::sweep_columns::all::<H, OF_B>(factors, sums, of_b),
+        }
+    }
+}
+
+/// By rows of B.
+///
+/// # Safety
+/// As [`height`], with H rows.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 unsafe fn all<const H: usize, const OF_B: bool>(
     factors: &Factors<'_>,
@@ -101,7 +133,7 @@ unsafe fn block<const H: usize, const OF_B: bool>(
         let row = |l: usize| b.bits.as_ptr().wrapping_add(l * b.stride + j);
         // Four rows of B, and as many values of each row of A.
         let mut add = |rows: [__m512i; 4], of_a: [i32; H]| {
-            let groups = interleave(rows);
+            let groups = interleaved(rows);
             for i in 0..H {
                 let a = _mm512_set1_epi32(of_a[i] ^ flip);
                 for v in 0..4 {
@@ -144,20 +176,6 @@ unsafe fn block<const H: usize, const OF_B: bool>(
             store(of_b.as_mut_ptr().add(j), acc_b, last);
         }
     }
-}
-
-/// Four rows of B as groups of four values of k of a column each.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-fn interleave(rows: [__m512i; 4]) -> [__m512i; 4] {
-    let (low, high) = (_mm512_unpacklo_epi8(rows[0], rows[1]), _mm512_unpackhi_epi8(rows[0], rows[1]));
-    let (low_2, high_2) = (_mm512_unpacklo_epi8(rows[2], rows[3]), _mm512_unpackhi_epi8(rows[2], rows[3]));
-    [
-        _mm512_unpacklo_epi16(low, low_2),
-        _mm512_unpackhi_epi16(low, low_2),
-        _mm512_unpacklo_epi16(high, high_2),
-        _mm512_unpackhi_epi16(high, high_2),
-    ]
 }
 
 /// # Safety

@@ -5,28 +5,9 @@ use crate::sweep::{Factors, Sums};
 use core::arch::x86_64::*;
 
 /// # Safety
-/// As `sweep::sweep`, but B is `cols` rows of k values, its columns.
-pub unsafe fn sweep(rows: usize, factors: &Factors<'_>, mut sums: Sums<'_>) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let of_b = sums.of_b.take();
-        match (rows, of_b) {
-            (1, None) => all::<1, false>(factors, &mut sums, &mut []),
-            (2, None) => all::<2, false>(factors, &mut sums, &mut []),
-            (3, None) => all::<3, false>(factors, &mut sums, &mut []),
-            (_, None) => all::<4, false>(factors, &mut sums, &mut []),
-            (1, Some(of_b)) => all::<1, true>(factors, &mut sums, of_b),
-            (2, Some(of_b)) => all::<2, true>(factors, &mut sums, of_b),
-            (3, Some(of_b)) => all::<3, true>(factors, &mut sums, of_b),
-            (_, Some(of_b)) => all::<4, true>(factors, &mut sums, of_b),
-        }
-    }
-}
-
-/// # Safety
-/// As [`sweep`], with H rows; `of_b` is as long as a row of sums if OF_B.
+/// As for `sweep::sweep` by columns, with H rows; `of_b` is as long as a row of sums if OF_B.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-unsafe fn all<const H: usize, const OF_B: bool>(
+pub unsafe fn all<const H: usize, const OF_B: bool>(
     factors: &Factors<'_>,
     sums: &mut Sums<'_>,
     of_b: &mut [i32],
