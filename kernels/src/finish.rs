@@ -220,6 +220,16 @@ impl Out<'_> {
             Out::Floats { c, stage } => Out::Floats { c: c.wrapping_add(offset), stage },
         }
     }
+
+    /// From how many rows on it is faster to make it in a tall product than in tiles, which have less to do before the
+    /// first product and more after the last (Zen 4, 2026-11-27). `None` where tall products do not make it.
+    pub(crate) fn least_tall(&self) -> Option<usize> {
+        match self {
+            Out::Sums { accumulate: false, .. } => Some(24),
+            Out::Bytes { stage: Rescale { real: None, residual: None, row_scale: None, .. }, .. } => Some(48),
+            _ => None,
+        }
+    }
 }
 
 impl Args<'_> {

@@ -108,11 +108,28 @@ pub struct Kernel {
     pub steps: usize,
     /// Whether it makes 8-bit and f32 outputs itself, from registers. The others store sums only.
     pub fused: bool,
-    /// So few rows are multiplied by two panels at once, where the second one is full but for 15 columns at most.
-    abreast: usize,
+    /// What its functions take besides tiles.
+    takes: Takes,
     /// The types it multiplies. A 16-bit kernel has one variant that serves all inputs, an 8-bit one
     /// has one for each sign of A.
     pub variants: &'static [Variant],
+}
+
+/// What the functions of a kernel take besides tiles of at most MR x NR.
+#[derive(Clone, Copy)]
+struct Takes {
+    /// So few rows, of two panels at once, the second one full but for 15 columns at most.
+    abreast: usize,
+    /// With at most so many values of k, tall products: any number of rows beyond MR that [`TALL`] divides, for
+    /// the outputs that have an [`Out::least_tall`]. Each row of A is read to the end of its last k-group.
+    tall: usize,
+}
+
+/// Tall products have a multiple of so many rows.
+const TALL: usize = 4;
+
+impl Takes {
+    const TILES: Self = Self { abreast: 0, tall: 0 };
 }
 
 impl fmt::Debug for Kernel {
@@ -188,7 +205,7 @@ struct Args<'a> {
     lda: usize,
     /// A panel, or two one after the other.
     b: *const u8,
-    /// 1..=MR.
+    /// 1..=MR, or more as [`Takes`] says.
     rows: usize,
     /// 1..=NR; of two panels 2·NR - 15..=2·NR.
     cols: usize,
@@ -335,19 +352,27 @@ impl Ready {
         assert!(p.outer.iter().all(long), "the outer terms are too short");
 
         let (out, ldc) = output.as_out();
+        // KR is a power of two.
+        let whole = p.k & (self.kr - 1) == 0;
+        // Else the last row's last k-group is not all there; that of others is, if the next row ends so much later.
+        let tall_rows = if whole { rows } else { rows - 1 } / TALL * TALL;
+        let tall = (1..=self.takes.tall).contains(&p.k)
+            && out.least_tall().is_some_and(|least| rows >= least)
+            && (whole || lda >= self.kr * variant.a.size());
         let (mut j, mut panel) = (0, 0);
         while j < cols {
-            let two = rows <= self.abreast && cols - j > 2 * self.nr - 16;
+            let two = rows <= self.takes.abreast && cols - j > 2 * self.nr - 16;
             let width = if two { 2 * self.nr } else { self.nr }.min(cols - j);
             let mut i = 0;
             while i < rows {
-                let h = tile_height(rows - i, self.mr);
+                let h = if tall && i == 0 { tall_rows } else { tile_height(rows - i, self.mr) };
                 // SAFETY: the witness shows the CPU to have the instructions. The asserts above show A to hold
                 // `rows` rows of k elements, the panels to be whole, all terms and scales to be long enough; the
                 // output is a block of rows x cols elements whose rows are contiguous, borrowed exclusively.
                 // i + h <= rows, so rows i..i+h of each lie within them; j is a multiple of NR and j + width <= cols,
-                // so do columns j..j+width, and their panels. Two panels are asked only of kernels that
-                // take them, for rows as few and columns as many as they say.
+                // so do columns j..j+width, and their panels. Two panels, and more rows than MR, are asked only of
+                // kernels that take them, as they say; then row h - 1 has whole k-groups, or row h ends at least a k-group
+                // after it.
                 unsafe {
                     (variant.micro)(&Args {
                         k: p.k,

@@ -431,7 +431,7 @@ mod tests {
         kr: 4,
         steps: 1,
         fused: false,
-        abreast: 0,
+        takes: crate::Takes::TILES,
         variants: &[],
     };
 

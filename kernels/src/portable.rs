@@ -9,7 +9,7 @@
 //!   A, row i:            a0 a1 a0 a1 a0 a1 a0 a1                         one pair, repeated
 //! ```
 
-use crate::{Args, Isa, Kernel, Stored, Variant};
+use crate::{Args, Isa, Kernel, Stored, Takes, Variant};
 use wide::{i16x8, i32x4};
 
 const MR: usize = 4;
@@ -23,7 +23,7 @@ pub static KERNEL: Kernel = Kernel {
     kr: 2,
     steps: 0,
     fused: false,
-    abreast: 0,
+    takes: Takes::TILES,
     variants: &[Variant { a: Stored::I16, b: Stored::I16, a_shift: 0, micro }],
 };
 

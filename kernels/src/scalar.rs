@@ -4,7 +4,7 @@
 //! flipped signs and k-groups are exercised on every CPU.
 
 use crate::pack::index;
-use crate::{Args, Isa, Kernel, Stored, Variant};
+use crate::{Args, Isa, Kernel, Stored, Takes, Variant};
 
 pub static KERNEL: Kernel = Kernel {
     name: "scalar-4x8c4",
@@ -14,7 +14,7 @@ pub static KERNEL: Kernel = Kernel {
     kr: 4,
     steps: 0,
     fused: false,
-    abreast: 0,
+    takes: Takes::TILES,
     variants: &[
         Variant { a: Stored::U8, b: Stored::I8, a_shift: 0, micro: tile::<false> },
         Variant { a: Stored::I8, b: Stored::U8, a_shift: 0, micro: tile::<true> },

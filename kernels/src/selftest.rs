@@ -2,7 +2,8 @@
 //!
 //! It needs no allocator, no `std` and no input but an arena, and leaves nothing to the kernel's
 //! goodwill:
-//! - every height and width of a tile, shapes of several tiles and K blocks, panels one by one and together;
+//! - every height and width of a tile, shapes of several tiles and K blocks, panels one by one and together,
+//!   many rows with few values of k;
 //! - all four combinations of signs; elements random, at the extremes, and alternating between them;
 //! - every row's and column's zero point distinct and outside 8 bits, folded into the kernel's terms or
 //!   taken off afterwards;
@@ -95,6 +96,25 @@ pub fn run(kernel: Ready, arena: &mut [u8], out: &mut dyn Write) -> Outcome {
     }
     shape(3 * mr + 1, 131, 2 * nr + 3);
     shape(5 * mr, 256, 2 * nr);
+    if kernel.takes.tall > 0 {
+        for k in 1..=kernel.takes.tall + 1 {
+            for n in [nr, 1 + 11 * k % nr, nr + 1 + 7 * k % nr] {
+                for (signs, output) in (0..4).zip([Kind::Sums, Kind::Bytes, Kind::Bytes, Kind::Sums]) {
+                    let (a_signed, b_signed) = (signs & 1 != 0, (signs & 2 != 0) != (k % 2 == 0));
+                    // 65 rows are 64 and one, which is all that can lie between the 64th and the end of A.
+                    let m = if k < kr { 65 } else { 63 + (k + n) % 8 };
+                    let mut case = Case { m, k, n, a_signed, b_signed, seed, output };
+                    seed += 1;
+                    // All but one in eight are such that they are multiplied in one call.
+                    while k % 8 > 0 && !case.is_plain() {
+                        seed += 1;
+                        case.seed = seed;
+                    }
+                    outcome.count(check(kernel, case, arena), format_args!("{} {case}", kernel.name), out);
+                }
+            }
+        }
+    }
     if kernel.sweeps() {
         for m in 1..=sweep::MAX_ROWS {
             for n in [1, 2, 63, 64, 65, 100, 128, 256, 257, 320, 383] {
@@ -289,6 +309,16 @@ impl Case {
         }
     }
 
+    /// Whether tall products may make the output.
+    fn is_plain(&self) -> bool {
+        let more = self.row_scale(0).is_some() || self.real(0, 0).is_some() || self.residual(0, 0).is_some();
+        match self.output {
+            Kind::Sums => !self.accumulate(),
+            Kind::Bytes => !more,
+            _ => false,
+        }
+    }
+
     /// The bits of an element of the residual, in a third of the cases.
     fn residual(&self, i: usize, j: usize) -> Option<u8> {
         (self.choose(15, 3) == 0).then(|| (i * 97 + j * 31 + self.seed as usize) as u8)
@@ -435,10 +465,10 @@ impl fmt::Display for Wrong {
     }
 }
 
-/// Elements between the rows of A, and of C: they must stay unread, and untouched.
+/// Elements between the rows of A in half of the cases, and of C: they must stay unread, and untouched.
 const GAP: usize = 3;
 /// The most rows and columns of a case.
-const MAX_M: usize = 64;
+const MAX_M: usize = 70;
 const MAX_N: usize = 4 * MAX_NR;
 
 /// Pieces of the arena, each aligned to 64 bytes but for the `last`, which ends where the arena does.
@@ -464,7 +494,7 @@ fn check(kernel: Ready, case: Case, arena: &mut [u8]) -> Result<(), Wrong> {
     let variant = &variants[case.choose(3, variants.len() as u32) as usize];
     let convert = Convert::new(case.a_signed, variant.a);
     let panel_bytes = kernel.panel_bytes(k, variant.b).expect("cases are small");
-    let (lda, ldc) = (k + GAP, n + GAP);
+    let (lda, ldc) = (k + GAP * case.choose(19, 2) as usize, n + GAP);
     let row_bytes = k * variant.a.size();
 
     let strip_len = if convert == Convert::Copy { 0 } else { m * row_bytes };
@@ -792,7 +822,7 @@ mod tests {
             kr: 4,
             steps: 0,
             fused,
-            abreast: 0,
+            takes: crate::Takes::TILES,
             variants,
         };
         run_on_heap(Ready { kernel: std::boxed::Box::leak(std::boxed::Box::new(kernel)), slow_stores: false })

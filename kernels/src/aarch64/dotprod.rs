@@ -4,7 +4,7 @@
 
 use super::lanes::{self, Dot};
 use super::tile::{self, MR, NR, Tiles};
-use crate::{Args, Isa, Kernel, Stored, Variant};
+use crate::{Args, Isa, Kernel, Stored, Takes, Variant};
 use core::arch::aarch64::*;
 use core::arch::asm;
 
@@ -16,7 +16,7 @@ pub static KERNEL: Kernel = Kernel {
     kr: 4,
     steps: 0,
     fused: false,
-    abreast: 0,
+    takes: Takes::TILES,
     variants: &[
         Variant { a: Stored::U8, b: Stored::U8, a_shift: 0, micro: tile::micro_8x8::<Unsigned> },
         Variant { a: Stored::I8, b: Stored::I8, a_shift: 0, micro: tile::micro_8x8::<Signed> },

@@ -9,7 +9,7 @@
 //! ```
 
 use super::tile::{self, MR, NR, Tiles};
-use crate::{Args, Isa, Kernel, Stored, Variant};
+use crate::{Args, Isa, Kernel, Stored, Takes, Variant};
 use core::arch::aarch64::*;
 
 pub static KERNEL: Kernel = Kernel {
@@ -20,7 +20,7 @@ pub static KERNEL: Kernel = Kernel {
     kr: 1,
     steps: 0,
     fused: false,
-    abreast: 0,
+    takes: Takes::TILES,
     variants: &[Variant { a: Stored::I16, b: Stored::I16, a_shift: 0, micro: tile::micro_8x8::<Words> }],
 };
 

@@ -4,7 +4,7 @@
 //! saturates (unlike `vpmaddubsw`, which adds in 16 bits).
 
 use super::ymm::{self, MR, NR, Tiles};
-use crate::{Args, Isa, Kernel, Stored, Variant};
+use crate::{Args, Isa, Kernel, Stored, Takes, Variant};
 use core::arch::x86_64::*;
 
 pub static KERNEL: Kernel = Kernel {
@@ -15,7 +15,7 @@ pub static KERNEL: Kernel = Kernel {
     kr: 2,
     steps: 0,
     fused: true,
-    abreast: 0,
+    takes: Takes::TILES,
     variants: &[Variant { a: Stored::I16, b: Stored::I16, a_shift: 0, micro: ymm::micro_6x16::<Words> }],
 };
 

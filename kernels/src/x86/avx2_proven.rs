@@ -18,7 +18,7 @@
 
 use super::partial_group;
 use super::ymm::{self, MR, NR, Tiles};
-use crate::{Args, Isa, Kernel, Stored, Variant};
+use crate::{Args, Isa, Kernel, Stored, Takes, Variant};
 use core::arch::x86_64::*;
 
 /// For 1, 2, 4 and 8 steps.
@@ -30,7 +30,7 @@ pub static STEPS: [Kernel; 4] = [
 ];
 
 const fn kernel(name: &'static str, steps: usize, variants: &'static [Variant]) -> Kernel {
-    Kernel { name, isa: Isa::Avx2, mr: MR, nr: NR, kr: 4, steps, fused: true, abreast: 0, variants }
+    Kernel { name, isa: Isa::Avx2, mr: MR, nr: NR, kr: 4, steps, fused: true, takes: Takes::TILES, variants }
 }
 
 const fn variant(micro: crate::MicroFn) -> Variant {

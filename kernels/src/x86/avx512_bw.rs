@@ -3,7 +3,7 @@
 //! Exact for the reason given in `avx2`.
 
 use super::zmm::{self, Tiles};
-use crate::{Args, Isa, Kernel, Stored, Variant};
+use crate::{Args, Isa, Kernel, Stored, Takes, Variant};
 use core::arch::x86_64::*;
 
 pub static KERNEL: Kernel = Kernel {
@@ -14,7 +14,7 @@ pub static KERNEL: Kernel = Kernel {
     kr: 2,
     steps: 0,
     fused: true,
-    abreast: zmm::ABREAST,
+    takes: Takes { abreast: zmm::ABREAST, tall: 0 },
     variants: &[Variant { a: Stored::I16, b: Stored::I16, a_shift: 0, micro: zmm::micro_12x32::<Words> }],
 };
 

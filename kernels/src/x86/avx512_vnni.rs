@@ -5,8 +5,9 @@
 //! are broadcast, once per row and k-group of a tile, where an instruction more is free: 0.3 % at 1024^3 on
 //! Zen 4. With u8 in the panel it would not take that, but the sums of A's rows, 20 % at N = 64.
 
+use super::stationary::{self, Stationary};
 use super::zmm::{self, Tiles};
-use crate::{Args, Isa, Kernel, Stored, Variant};
+use crate::{Args, Isa, Kernel, Stored, Takes, Variant};
 use core::arch::asm;
 use core::arch::x86_64::*;
 
@@ -18,10 +19,10 @@ pub static K6X64: Kernel = Kernel {
     kr: 4,
     steps: 0,
     fused: true,
-    abreast: zmm::ABREAST,
+    takes: Takes { abreast: zmm::ABREAST, tall: TALL_K },
     variants: &[
-        Variant { a: Stored::U8, b: Stored::I8, a_shift: 0, micro: zmm::micro_6x64::<Unsigned> },
-        Variant { a: Stored::I8, b: Stored::I8, a_shift: 128, micro: zmm::micro_6x64::<Signed> },
+        Variant { a: Stored::U8, b: Stored::I8, a_shift: 0, micro: micro_6x64::<Unsigned> },
+        Variant { a: Stored::I8, b: Stored::I8, a_shift: 128, micro: micro_6x64::<Signed> },
     ],
 };
 
@@ -33,10 +34,10 @@ pub static K12X32: Kernel = Kernel {
     kr: 4,
     steps: 0,
     fused: true,
-    abreast: zmm::ABREAST,
+    takes: Takes { abreast: zmm::ABREAST, tall: TALL_K },
     variants: &[
-        Variant { a: Stored::U8, b: Stored::I8, a_shift: 0, micro: zmm::micro_12x32::<Unsigned> },
-        Variant { a: Stored::I8, b: Stored::I8, a_shift: 128, micro: zmm::micro_12x32::<Signed> },
+        Variant { a: Stored::U8, b: Stored::I8, a_shift: 0, micro: micro_12x32::<Unsigned> },
+        Variant { a: Stored::I8, b: Stored::I8, a_shift: 128, micro: micro_12x32::<Signed> },
     ],
 };
 
@@ -48,12 +49,35 @@ pub static K12X16: Kernel = Kernel {
     kr: 4,
     steps: 0,
     fused: true,
-    abreast: 0,
+    takes: Takes { abreast: 0, tall: TALL_K },
     variants: &[
-        Variant { a: Stored::U8, b: Stored::I8, a_shift: 0, micro: zmm::micro_12x16::<Unsigned> },
-        Variant { a: Stored::I8, b: Stored::I8, a_shift: 128, micro: zmm::micro_12x16::<Signed> },
+        Variant { a: Stored::U8, b: Stored::I8, a_shift: 0, micro: micro_12x16::<Unsigned> },
+        Variant { a: Stored::I8, b: Stored::I8, a_shift: 128, micro: micro_12x16::<Signed> },
     ],
 };
+
+const TALL_K: usize = 4 * stationary::MAX_GROUPS;
+
+/// # Safety
+/// As for every [`MicroFn`](crate::MicroFn) of a kernel that takes tall products.
+unsafe fn micro_6x64<T: Tiles + Stationary>(t: &Args<'_>) {
+    // SAFETY: the caller's promise.
+    unsafe { if t.rows <= 6 { zmm::micro_6x64::<T>(t) } else { stationary::micro::<T, 4>(t) } }
+}
+
+/// # Safety
+/// As [`micro_6x64`].
+unsafe fn micro_12x32<T: Tiles + Stationary>(t: &Args<'_>) {
+    // SAFETY: the caller's promise.
+    unsafe { if t.rows <= 12 { zmm::micro_12x32::<T>(t) } else { stationary::micro::<T, 2>(t) } }
+}
+
+/// # Safety
+/// As [`micro_6x64`].
+unsafe fn micro_12x16<T: Tiles + Stationary>(t: &Args<'_>) {
+    // SAFETY: the caller's promise.
+    unsafe { if t.rows <= 12 { zmm::micro_12x16::<T>(t) } else { stationary::micro::<T, 1>(t) } }
+}
 
 /// u8 activations.
 struct Unsigned;
@@ -68,6 +92,15 @@ impl Tiles for Unsigned {
     }
 }
 
+impl Stationary for Unsigned {
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    unsafe fn rows<const G: usize, const H: usize, const V: usize>(t: &Args<'_>, panel: usize) {
+        let dot = |acc, a, b| _mm512_dpbusd_epi32(acc, a, b);
+        // SAFETY: the caller's promise.
+        unsafe { stationary::rows::<G, H, V>(t, panel, _mm512_setzero_si512(), dot) }
+    }
+}
+
 /// i8 activations.
 struct Signed;
 
@@ -76,6 +109,15 @@ impl Tiles for Signed {
     unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(t: &Args<'_>) {
         // SAFETY: the caller's promise.
         unsafe { zmm::tile::<H, V, PANEL>(t, 1, sign_bits(), |acc, a, b| _mm512_dpbusd_epi32(acc, a, b)) }
+    }
+}
+
+impl Stationary for Signed {
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    unsafe fn rows<const G: usize, const H: usize, const V: usize>(t: &Args<'_>, panel: usize) {
+        let dot = |acc, a, b| _mm512_dpbusd_epi32(acc, a, b);
+        // SAFETY: the caller's promise.
+        unsafe { stationary::rows::<G, H, V>(t, panel, sign_bits(), dot) }
     }
 }
 

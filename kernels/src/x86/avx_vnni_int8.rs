@@ -5,7 +5,7 @@
 //! in `s` would). So every pair of types has a variant, and neither A nor the panel is shifted.
 
 use super::ymm::{self, MR, NR, Tiles};
-use crate::{Args, Isa, Kernel, Stored, Variant};
+use crate::{Args, Isa, Kernel, Stored, Takes, Variant};
 use core::arch::x86_64::*;
 
 pub static KERNEL: Kernel = Kernel {
@@ -16,7 +16,7 @@ pub static KERNEL: Kernel = Kernel {
     kr: 4,
     steps: 0,
     fused: true,
-    abreast: 0,
+    takes: Takes::TILES,
     variants: &[
         Variant { a: Stored::U8, b: Stored::I8, a_shift: 0, micro: ymm::micro_6x16::<UnsignedSigned> },
         Variant { a: Stored::I8, b: Stored::I8, a_shift: 0, micro: ymm::micro_6x16::<SignedSigned> },

@@ -11,6 +11,7 @@ pub mod pack;
 pub mod pack_zmm;
 pub mod real;
 pub mod row_sums;
+mod stationary;
 pub mod sweep;
 pub mod sweep_columns;
 mod ymm;

@@ -303,7 +303,7 @@ unsafe fn step<const H: usize, const V: usize, const PANEL: usize>(
 /// # Safety
 /// As for [`tile`]; there is such a group.
 #[inline(always)]
-unsafe fn group_of(t: &Args<'_>, g: usize, i: usize, flips: __m512i) -> __m512i {
+pub unsafe fn group_of(t: &Args<'_>, g: usize, i: usize, flips: __m512i) -> __m512i {
     // SAFETY: the caller's promise.
     unsafe {
         let a = _mm512_set1_epi32(t.a.add(i * t.lda + 4 * g).cast::<i32>().read_unaligned());

@@ -22,22 +22,11 @@ use core::arch::x86_64::*;
 /// As for every [`MicroFn`](crate::MicroFn), with H rows and V = ceil(cols / 16); the caller has
 /// AVX-512 F and BW, and is where this is inlined.
 #[inline(always)]
-pub unsafe fn finish<const H: usize, const V: usize>(t: &Args<'_>, mut acc: [[__m512i; V]; H]) {
+pub unsafe fn finish<const H: usize, const V: usize>(t: &Args<'_>, acc: [[__m512i; V]; H]) {
     // SAFETY: throughout, the CPU has the instructions. Terms and scales have NR values per column and
     // `top` + H per row; the masks keep loads and stores to the `cols` elements of a row of the output.
     unsafe {
-        for outer in t.outer {
-            for v in 0..V {
-                let col = _mm512_loadu_si512(outer.col.as_ptr().add(t.left + 16 * v).cast());
-                each_row::<H>(
-                    #[inline(always)]
-                    |i| {
-                        let row = _mm512_set1_epi32(*outer.row.get_unchecked(t.top + i));
-                        acc[i][v] = _mm512_sub_epi32(acc[i][v], _mm512_mullo_epi32(row, col));
-                    },
-                );
-            }
-        }
+        let acc = take_off(t, t.top, acc);
         match t.out {
             Out::Sums { c, accumulate } => {
                 each_row::<H>(
@@ -87,6 +76,34 @@ pub unsafe fn finish<const H: usize, const V: usize>(t: &Args<'_>, mut acc: [[__
     }
 }
 
+/// The sums of H rows, from row `top` of the outer terms on, less those.
+///
+/// # Safety
+/// As [`finish`], for these rows.
+#[inline(always)]
+pub unsafe fn take_off<const H: usize, const V: usize>(
+    t: &Args<'_>,
+    top: usize,
+    mut acc: [[__m512i; V]; H],
+) -> [[__m512i; V]; H] {
+    // SAFETY: as in `finish`.
+    unsafe {
+        for outer in t.outer {
+            for v in 0..V {
+                let col = _mm512_loadu_si512(outer.col.as_ptr().add(t.left + 16 * v).cast());
+                each_row::<H>(
+                    #[inline(always)]
+                    |i| {
+                        let row = _mm512_set1_epi32(*outer.row.get_unchecked(top + i));
+                        acc[i][v] = _mm512_sub_epi32(acc[i][v], _mm512_mullo_epi32(row, col));
+                    },
+                );
+            }
+        }
+    }
+    acc
+}
+
 /// Stores the sums of a row at `c`.
 ///
 /// # Safety
@@ -118,7 +135,7 @@ fn mask<const V: usize>(cols: usize, v: usize) -> __mmask16 {
 /// # Safety
 /// As [`finish`].
 #[inline(always)]
-unsafe fn bytes<const H: usize, const V: usize>(
+pub unsafe fn bytes<const H: usize, const V: usize>(
     t: &Args<'_>,
     acc: [[__m512i; V]; H],
     c: *mut u8,
