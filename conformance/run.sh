@@ -26,7 +26,8 @@ for build in plain:-mno-sse4.1 sse4:-msse4.1; do
   g++ -std=c++14 -O2 -w -fPIC -shared "${build#*:}" -o "$work/gemmlowp-${build%:*}.so" conformance/gemmlowp.cpp
 done
 
-cargo build --release -p qgemm-conformance
+# With the packages of `cargo run --release`: what that compiled serves again.
+cargo build --release -p qgemm -p qgemm-cli -p qgemm-conformance
 check() {
   PYTHONDONTWRITEBYTECODE=1 "$venv/bin/python" conformance/check.py \
     --driver "${CARGO_TARGET_DIR-target}/release/qgemm-conformance" --failures $work/failures "$@"

@@ -11,7 +11,7 @@ export QGEMM_TEST_SCALE=${QGEMM_TEST_SCALE-2} QGEMM_NO_SPAWN=1
 
 on() { # Bochs CPU model, what it must and must not have, tests
   echo "--- $1: $2"
-  EMU_MODEL=$1 QGEMM_REQUIRE_ISA=$2 cargo test --target x86_64-unknown-linux-gnu -p qgemm --test gemm -- \
+  EMU_MODEL=$1 QGEMM_REQUIRE_ISA=$2 cargo test --target x86_64-unknown-linux-gnu -p qgemm-kernels -p qgemm --test gemm -- \
     --nocapture --test-threads=1 "${@:3}"
 }
 on tigerlake 'avx2,!avxvnni,!avxvnniint8,avx512bw,avx512vnni' isa:: digest:: dynamic:: epilogue:: golden:: products:: threads::

@@ -111,7 +111,8 @@ impl<'a> Blob<'a> {
         }
         let tensor = self.tensor(name)?;
         ensure!(tensor.dtype == T::DTYPE, "{name}: is {:?}, must be {:?}", tensor.dtype, T::DTYPE);
-        Ok(Some(bytemuck::pod_collect_to_vec(&tensor.bytes)))
+        let elements = tensor.bytes.chunks_exact(size_of::<T>());
+        Ok(Some(elements.map(bytemuck::pod_read_unaligned).collect()))
     }
 }
 
