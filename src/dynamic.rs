@@ -4,7 +4,7 @@ use crate::element::Operand;
 use crate::gemm::{Rhs, ZeroPoint};
 use crate::output::Dequantize;
 use crate::real::{self, Rows, Scheme, Span};
-use crate::scale::Scale;
+use crate::scale::{Scale, greatest_of};
 use crate::scratch;
 use crate::width;
 use crate::{Dispatch, Error, Gemm, MatMut, MatRef, QuantParams};
@@ -194,16 +194,13 @@ impl Quantized {
         }
     }
 
-    /// Whether all scales are finite, and all their products: the greatest decide. (Their bits are in the
-    /// same order, and of integers a maximum is vectorized.)
+    /// Whether all scales are finite, and all their products: the greatest decide.
     fn is_finite(&self, scale: Scale<'_>) -> bool {
-        let greatest =
-            |scales: &[f32]| f32::from_bits(scales.iter().fold(0, |max, x| max.max(x.abs().to_bits())));
         let column = match scale {
-            Scale::RowsByColumns { columns, .. } => greatest(columns),
+            Scale::RowsByColumns { columns, .. } => greatest_of(columns),
             _ => 1.0,
         };
-        (greatest(&self.scales) * column).is_finite()
+        (greatest_of(&self.scales) * column).is_finite()
     }
 
     /// The scale of the sums, where B has the given one and rows were scaled by it.

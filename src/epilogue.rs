@@ -4,7 +4,7 @@
 use crate::factors::Factors;
 use crate::fixed::{Multipliers, Rounding};
 use crate::output::Scaling;
-use crate::scale::Scale;
+use crate::scale::{Scale, at_most_half};
 use crate::sink::{Bytes, Part, Sink};
 use crate::terms::PerColumn;
 use qgemm_kernels::MAX_NR;
@@ -14,6 +14,9 @@ use std::ops::Range;
 
 /// So many columns are finished together at most: those of several panels, where [`stored_by_kernel`].
 pub(crate) const AT_ONCE: usize = 1024;
+
+/// Adding -0.0 changes nothing, not even the sign of a zero.
+static NO_BIAS: [f32; AT_ONCE] = [-0.0; AT_ONCE];
 
 /// The output stage of some columns: of one panel, or of several. What it has a value of per column is padded to whole
 /// panels, and to MAX_NR.
@@ -158,10 +161,7 @@ impl<'a> Stage<'a> {
                     scale: scale(factors, room.scale),
                     at_most_half: match factors {
                         Scale::PerTensor(scale) => *scale <= 0.5,
-                        // Counted, which unlike a search is done several at a time.
-                        Scale::PerColumn(scales) => {
-                            scales[columns.clone()].iter().filter(|scale| **scale > 0.5).count() == 0
-                        }
+                        Scale::PerColumn(scales) => at_most_half(&scales[columns.clone()]),
                         Scale::PerRow(_) | Scale::RowsByColumns { .. } => false,
                     },
                     zero_point: output.zero_point,
@@ -176,10 +176,9 @@ impl<'a> Stage<'a> {
             },
             Sink::F32 { output, .. } => Stage::F32 {
                 scale: scale(&output.scale, room.scale),
-                // Adding -0.0 changes nothing, not even the sign of a zero.
                 bias: match output.bias {
                     Some(bias) => of(bias, room.bias),
-                    None => all(-0.0, room.bias),
+                    None => &NO_BIAS[..len],
                 },
                 clamp: output.clamp,
             },

@@ -1,6 +1,7 @@
 //! The factor from the sums to the output.
 
 use crate::Error;
+use multiversion::multiversion;
 use std::ops::Range;
 
 /// The factor from the sums to the output: one for all elements, or one per row, column, or both.
@@ -112,6 +113,29 @@ fn check_each(argument: &'static str, scales: &[f32]) -> Result<(), Error> {
     }
     let index = scales.iter().position(wrong).unwrap_or(0);
     Err(Error::Scale { argument, index, got: scales[index], positive: false })
+}
+
+/// The greatest magnitude of some factors, NaN if one is; 0 of none. (Bits without the sign are in the same order, and
+/// of integers a maximum is vectorized.)
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
+pub(crate) fn greatest_of(factors: &[f32]) -> f32 {
+    f32::from_bits(factors.iter().fold(0, |max, x| max.max(x.to_bits() & i32::MAX as u32)))
+}
+
+/// Whether no factor is more than 1/2.
+#[inline]
+pub(crate) fn at_most_half(factors: &[f32]) -> bool {
+    /// Counted, which unlike a search is done several at a time.
+    #[inline(always)]
+    fn none_above(factors: &[f32]) -> bool {
+        factors.iter().filter(|factor| **factor > 0.5).count() == 0
+    }
+    #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
+    fn none_of_many(factors: &[f32]) -> bool {
+        none_above(factors)
+    }
+    // A small product would notice the choice of a version: 5 % of 16x16x16.
+    if factors.len() < 64 { none_above(factors) } else { none_of_many(factors) }
 }
 
 /// Where the greatest of some numbers is, the first of equals.
