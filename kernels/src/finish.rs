@@ -225,7 +225,7 @@ impl Out<'_> {
     /// first product and more after the last (Zen 4, 2026-11-27). `None` where tall products do not make it.
     pub(crate) fn least_tall(&self) -> Option<usize> {
         match self {
-            Out::Sums { accumulate: false, .. } => Some(24),
+            Out::Sums { accumulate: false, .. } => Some(crate::LEAST_TALL),
             Out::Bytes { stage: Rescale { real: None, residual: None, row_scale: None, .. }, .. } => Some(48),
             _ => None,
         }

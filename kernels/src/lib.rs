@@ -127,6 +127,8 @@ struct Takes {
 
 /// Tall products have a multiple of so many rows.
 const TALL: usize = 4;
+/// No output has a lower [`Out::least_tall`].
+const LEAST_TALL: usize = 24;
 
 impl Takes {
     const TILES: Self = Self { abreast: 0, tall: 0 };
@@ -321,6 +323,24 @@ impl Ready {
         Self { slow_stores, ..self }
     }
 
+    /// How many of the rows, the first ones, are a tall product: a multiple of [`TALL`] beyond MR, or 0.
+    #[inline(never)]
+    fn tall_rows(&self, variant: &Variant, p: &Product<'_>, rows: usize, lda: usize, out: &Out<'_>) -> usize {
+        if p.k > self.takes.tall || p.k == 0 || out.least_tall().is_none_or(|least| rows < least) {
+            return 0;
+        }
+        // KR is a power of two.
+        let whole = p.k & (self.kr - 1) == 0;
+        if whole {
+            rows / TALL * TALL
+        } else if lda >= self.kr * variant.a.size() {
+            // The last row's last k-group is not all there; that of others is, as the next row ends so much later.
+            (rows - 1) / TALL * TALL
+        } else {
+            0
+        }
+    }
+
     /// Multiplies the rows of A by as many panels as `output` has columns for. It has as many rows as A, which are
     /// slices.
     ///
@@ -352,20 +372,14 @@ impl Ready {
         assert!(p.outer.iter().all(long), "the outer terms are too short");
 
         let (out, ldc) = output.as_out();
-        // KR is a power of two.
-        let whole = p.k & (self.kr - 1) == 0;
-        // Else the last row's last k-group is not all there; that of others is, if the next row ends so much later.
-        let tall_rows = if whole { rows } else { rows - 1 } / TALL * TALL;
-        let tall = (1..=self.takes.tall).contains(&p.k)
-            && out.least_tall().is_some_and(|least| rows >= least)
-            && (whole || lda >= self.kr * variant.a.size());
+        let tall = if rows < LEAST_TALL { 0 } else { self.tall_rows(variant, p, rows, lda, &out) };
         let (mut j, mut panel) = (0, 0);
         while j < cols {
             let two = rows <= self.takes.abreast && cols - j > 2 * self.nr - 16;
             let width = if two { 2 * self.nr } else { self.nr }.min(cols - j);
             let mut i = 0;
             while i < rows {
-                let h = if tall && i == 0 { tall_rows } else { tile_height(rows - i, self.mr) };
+                let h = if i < tall { tall } else { tile_height(rows - i, self.mr) };
                 // SAFETY: the witness shows the CPU to have the instructions. The asserts above show A to hold
                 // `rows` rows of k elements, the panels to be whole, all terms and scales to be long enough; the
                 // output is a block of rows x cols elements whose rows are contiguous, borrowed exclusively.
