@@ -11,8 +11,8 @@ use crate::terms::{Added, NOTHING, RealTerms, RowTerms, WideTerms};
 use crate::width::Width;
 use qgemm_kernels::block::BlockMut;
 use qgemm_kernels::finish::Output;
-use qgemm_kernels::pack::Line;
-use qgemm_kernels::{MAX_MR, MAX_NR, Outer, Product, tile_height};
+use qgemm_kernels::pack::{Convert, Line};
+use qgemm_kernels::{MAX_MR, MAX_NR, Outer, Product, Ready, Variant, rows, tile_height};
 use std::iter::successors;
 use std::ops::Range;
 
@@ -81,8 +81,8 @@ struct Columns {
 /// The k-groups of a panel that go with a strip, or all of several panels.
 #[derive(Clone, Copy)]
 struct PanelRows<'a> {
-    /// The first.
-    panel: &'a Panel,
+    kernel: Ready,
+    variant: &'static Variant,
     bytes: &'a [u8],
 }
 
@@ -90,16 +90,17 @@ impl Band<'_> {
     /// K in one block: tiles are finished as soon as they are summed.
     fn whole_k(&self, sink: &mut Sink<'_, '_>, buffers: &mut Buffers) {
         let call = self.call;
-        let Buffers { strip, column_terms: terms, columns: room, sums, .. } = buffers;
+        let Buffers { strip, panel: wide, column_terms: terms, columns: room, sums, .. } = buffers;
         let (m, nr) = (self.rows.len(), call.nr);
         let a = self.strip(0..call.k, strip);
         let step = m.min(TILES * call.mr);
         let narrow = call.width == Width::Narrow;
-        let several = narrow && epilogue::stored_by_kernel(sink, call.b.ready().fused);
+        let several =
+            narrow && self.way.widened.is_none() && epilogue::stored_by_kernel(sink, call.b.ready().fused);
         for (jr, panels) in self.runs(if several { AT_ONCE / nr } else { 1 }) {
             let columns = self.columns(jr..jr + panels.len());
             let panel = &panels[0];
-            let b = PanelRows { panel, bytes: call.b.whole_panels(panels) };
+            let b = self.panel_rows(panel, call.b.whole_panels(panels), wide);
             let stage = Stage::new(sink, columns.range.clone(), nr, room.all());
             let added = match narrow {
                 true => terms.added(call, self.way, columns.range.clone(), self.terms),
@@ -151,7 +152,7 @@ impl Band<'_> {
     /// K in several blocks, the sums of some panels kept meanwhile: in C itself, if that can be.
     fn split_k(&self, panels: Range<usize>, sink: &mut Sink<'_, '_>, buffers: &mut Buffers) {
         let call = self.call;
-        let Buffers { strip, column_terms: terms, columns: room, sums, .. } = buffers;
+        let Buffers { strip, panel: wide, column_terms: terms, columns: room, sums, .. } = buffers;
         let (m, nr) = (self.rows.len(), call.nr);
         sums.resize(m * nr * panels.len(), 0);
         for ks in self.k_blocks() {
@@ -164,7 +165,7 @@ impl Band<'_> {
                     Width::Narrow if first => terms.added(call, self.way, columns.range.clone(), self.terms),
                     _ => NOTHING,
                 };
-                let b = PanelRows { panel, bytes: call.b.panel_rows(panel, ks.clone()) };
+                let b = self.panel_rows(panel, call.b.panel_rows(panel, ks.clone()), wide);
                 let (mut c, accumulate) = match self.direct(sink, &columns) {
                     Some((c, accumulate)) => (c, accumulate || !first),
                     None => (tile(sums, m, columns.range.len(), nr), !first),
@@ -187,7 +188,7 @@ impl Band<'_> {
     /// The same with 64-bit sums and terms; a K block's own sums fit 32 bits.
     fn split_k_wide(&self, panels: Range<usize>, sink: &mut Sink<'_, '_>, buffers: &mut Buffers) {
         let call = self.call;
-        let Buffers { strip, columns: room, wide: sums, .. } = buffers;
+        let Buffers { strip, panel: wide, columns: room, wide: sums, .. } = buffers;
         let (m, nr) = (self.rows.len(), call.nr);
         sums.clear();
         sums.resize(m * nr * panels.len(), 0);
@@ -196,7 +197,7 @@ impl Band<'_> {
             for (jr, panel) in self.panels(panels.clone()) {
                 let sums = &mut sums[(jr - panels.start) * m * nr..][..m * nr];
                 let columns = self.columns(jr..jr + 1);
-                let b = PanelRows { panel, bytes: call.b.panel_rows(panel, ks.clone()) };
+                let b = self.panel_rows(panel, call.b.panel_rows(panel, ks.clone()), wide);
                 let mut part = [0; MAX_MR * MAX_NR];
                 for ir in self.tiles() {
                     let c = &mut tile(&mut part, ir.len(), columns.range.len(), nr);
@@ -240,7 +241,21 @@ impl Band<'_> {
             row: &added.row[rows.clone()],
             outer,
         };
-        b.panel.kernel.run(b.panel.variant, &product, output);
+        b.kernel.run(b.variant, &product, output);
+    }
+
+    /// Rows of a panel, or all of several, as they are multiplied: in place, or widened into `room`.
+    #[inline]
+    fn panel_rows<'p>(&self, panel: &Panel, bytes: &'p [u8], room: &'p mut Vec<Line>) -> PanelRows<'p> {
+        let kernel = panel.kernel;
+        let Some(variant) = self.way.widened else {
+            return PanelRows { kernel, variant: panel.variant, bytes };
+        };
+        let lines = (bytes.len() * variant.b.size()).div_ceil(64);
+        room.resize(room.len().max(lines), Line([0; 64]));
+        let elements = &mut bytemuck::cast_slice_mut(room)[..bytes.len()];
+        rows::widen(bytes, Convert::Extend, elements);
+        PanelRows { kernel, variant, bytes: bytemuck::cast_slice(elements) }
     }
 
     /// The output itself, where the kernel can store to it; and whether to add to what it holds.

@@ -47,7 +47,7 @@ pub(crate) struct Call<'a> {
 }
 
 /// A way to read A, for panels of the kind that goes with it.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 pub(crate) struct Way {
     pub(crate) a: Stored,
     pub(crate) b: Stored,
@@ -57,7 +57,12 @@ pub(crate) struct Way {
     pub(crate) shift: (i64, i64),
     /// Whether the sums of the rows of A matter.
     pub(crate) row_sums: bool,
+    /// What multiplies panels that are widened for as many rows as there are, if any does.
+    pub(crate) widened: Option<&'static Variant>,
 }
+
+/// Of so many rows on it is faster to widen a panel once than with every tile, for kernels that have a choice.
+const WIDEN: usize = 32;
 
 impl Way {
     fn new(gemm: &Gemm<'_>, b: &PackedB, variant: &Variant) -> Self {
@@ -65,7 +70,8 @@ impl Way {
         let (convert, a_shift) = variant.convert_a(signed);
         let shift = (i64::from(a_shift), i64::from(b.shift(variant.b)));
         let row_sums = !matches!(gemm.b_zero, ZeroPoint::PerTensor(zero) if i64::from(zero) + shift.1 == 0);
-        Self { a: variant.a, b: variant.b, convert, shift, row_sums }
+        let widened = if gemm.shape().0 < WIDEN { None } else { b.ready().widened(variant) };
+        Self { a: variant.a, b: variant.b, convert, shift, row_sums, widened }
     }
 
     /// Whether this is how a panel's kernel reads A.
@@ -110,7 +116,8 @@ fn walk(gemm: &Gemm<'_>, b: &PackedB, ways: [Option<Way>; 2], sink: &mut Sink<'_
     let (m, _, k) = gemm.shape();
     let kernel = b.ready();
     let all = || ways.iter().flatten();
-    let sizes = all().fold((1, 1), |(a, b), way| (way.a.size().max(a), way.b.size().max(b)));
+    let read = |way: &Way| way.widened.map_or(way.b, |variant| variant.b);
+    let sizes = all().fold((1, 1), |(a, b), way| (way.a.size().max(a), read(way).size().max(b)));
     let call = Call {
         gemm,
         b,

@@ -14,8 +14,8 @@ use std::ops::Range;
 /// A K×N matrix in the layout that a kernel reads, with the column statistics that exactness needs.
 ///
 /// Packed once, used by any number of products and threads. It holds
-/// `ceil(K / KR)·KR × ceil(N / NR)·NR` elements of one byte (two for the 16-bit kernels), 20 bytes per
-/// column and 24 per panel. Zero points are not part of it.
+/// `ceil(K / KR)·KR × ceil(N / NR)·NR` elements of one byte (two for kernels whose name ends in `c1`, and the
+/// portable one), 20 bytes per column and 24 per panel. Zero points are not part of it.
 #[derive(Clone)]
 pub struct PackedB {
     /// Exact for every panel.

@@ -23,6 +23,8 @@ pub(crate) struct Scratch {
 pub(crate) struct Buffers {
     /// A strip of A that is not read in place.
     pub(crate) strip: Vec<Line>,
+    /// Panel rows that are widened.
+    pub(crate) panel: Vec<Line>,
     /// What some columns contribute, and what their output is made with.
     pub(crate) column_terms: ColumnTerms,
     pub(crate) columns: ColumnRoom,

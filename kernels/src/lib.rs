@@ -290,6 +290,13 @@ impl Kernel {
         features.has(self.isa).then_some(Ready { kernel: self, slow_stores: features.slow_stores() })
     }
 
+    /// Of a variant whose panels hold i8 that it widens to i16 as it reads them, the one that reads panels of the same
+    /// layout widened ahead: faster where that serves many rows.
+    pub fn widened(&self, variant: &Variant) -> Option<&'static Variant> {
+        let both = (variant.a, variant.b) == (Stored::I16, Stored::I8);
+        self.variants.iter().find(|other| both && (other.a, other.b) == (Stored::I16, Stored::I16))
+    }
+
     /// Bytes of a panel of `k` rows whose elements are `stored`; `None` where that overflows.
     #[inline]
     pub fn panel_bytes(&self, k: usize, stored: Stored) -> Option<usize> {

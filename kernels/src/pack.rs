@@ -125,6 +125,7 @@ pub fn pack_panel(
     match (stored, kernel.kr) {
         (Stored::I16, 1) => pack_16::<1>(source, convert, (k_len, cols), group, cast_slice_mut(panel)),
         (Stored::I16, 2) => pack_16::<2>(source, convert, (k_len, cols), group, cast_slice_mut(panel)),
+        (Stored::U8 | Stored::I8, 2) => pack_8::<2>(source, flip, (k_len, cols), group, panel),
         (Stored::U8 | Stored::I8, 4) => pack_8::<4>(source, flip, (k_len, cols), group, panel),
         (Stored::U8 | Stored::I8, 8) => pack_8::<8>(source, flip, (k_len, cols), group, panel),
         _ => unreachable!("no kernel has this layout"),
@@ -211,7 +212,7 @@ fn pack_front(
     use crate::Isa;
     use crate::x86::{pack, pack_zmm};
     let narrower = matches!(kernel.isa, Isa::Scalar | Isa::Portable);
-    if narrower || stored == Stored::I16 || kernel.kr != 4 {
+    if narrower || stored == Stored::I16 || !matches!(kernel.kr, 2 | 4) {
         return 0;
     }
     let flip = if convert == Convert::Flip { 0x80 } else { 0 };
@@ -219,7 +220,7 @@ fn pack_front(
     let wide = kernel.isa == Isa::Avx512Vnni;
     assert!(nr.is_multiple_of(16) && nr <= if wide { 64 } else { 32 });
     // SAFETY: the witness shows the CPU to have AVX2, which all other instruction sets include. The caller found the
-    // source to hold `k_len` rows and `cols` columns, one at least, and the panel to hold them in k-groups of 4.
+    // source to hold `k_len` rows and `cols` columns, one at least, and the panel to hold them in k-groups of 2 or 4.
     unsafe {
         if wide && source.col_stride == 1 {
             match signed {
@@ -228,11 +229,20 @@ fn pack_front(
             }
             return k_len;
         }
-        match (source.col_stride, source.row_stride, signed) {
-            (1, _, true) => pack::interleave::<true>(source, flip, (groups, cols), nr, panel, stats),
-            (1, _, false) => pack::interleave::<false>(source, flip, (groups, cols), nr, panel, stats),
-            (_, 1, true) => pack::transpose::<true>(source, flip, (runs, cols), nr, panel, stats),
-            (_, 1, false) => pack::transpose::<false>(source, flip, (runs, cols), nr, panel, stats),
+        let (rows, columns) = (source.col_stride == 1, source.row_stride == 1);
+        match (rows, columns, signed, kernel.kr) {
+            (true, _, true, 2) => pack::interleave::<true, 2>(source, flip, (groups, cols), nr, panel, stats),
+            (true, _, false, 2) => {
+                pack::interleave::<false, 2>(source, flip, (groups, cols), nr, panel, stats)
+            }
+            (true, _, true, _) => pack::interleave::<true, 4>(source, flip, (groups, cols), nr, panel, stats),
+            (true, _, false, _) => {
+                pack::interleave::<false, 4>(source, flip, (groups, cols), nr, panel, stats)
+            }
+            (_, true, true, 2) => pack::transpose::<true, 2>(source, flip, (runs, cols), nr, panel, stats),
+            (_, true, false, 2) => pack::transpose::<false, 2>(source, flip, (runs, cols), nr, panel, stats),
+            (_, true, true, _) => pack::transpose::<true, 4>(source, flip, (runs, cols), nr, panel, stats),
+            (_, true, false, _) => pack::transpose::<false, 4>(source, flip, (runs, cols), nr, panel, stats),
             _ => return 0,
         }
     }

@@ -4,6 +4,7 @@
 //! saturation (`vpdpbusds` would). Which operand is unsigned is free: for u8 activations the panel holds
 //! i8, for i8 activations u8, and no sign is changed in the loop.
 
+use super::BYTES;
 use super::ymm::{self, MR, NR, Tiles};
 use crate::{Args, Isa, Kernel, Stored, Takes, Variant};
 use core::arch::x86_64::*;
@@ -30,7 +31,7 @@ impl Tiles for Unsigned {
     #[target_feature(enable = "avx2,avxvnni")]
     unsafe fn tile<const H: usize, const V: usize>(t: &Args<'_>) {
         // SAFETY: the caller's promise.
-        unsafe { ymm::tile::<H, V>(t, 1, |acc, a, b| _mm256_dpbusd_avx_epi32(acc, a, b)) }
+        unsafe { ymm::tile::<H, V>(t, BYTES, |acc, a, b| _mm256_dpbusd_avx_epi32(acc, a, b)) }
     }
 }
 
@@ -41,6 +42,6 @@ impl Tiles for Signed {
     #[target_feature(enable = "avx2,avxvnni")]
     unsafe fn tile<const H: usize, const V: usize>(t: &Args<'_>) {
         // SAFETY: the caller's promise.
-        unsafe { ymm::tile::<H, V>(t, 1, |acc, a, b| _mm256_dpbusd_avx_epi32(acc, b, a)) }
+        unsafe { ymm::tile::<H, V>(t, BYTES, |acc, a, b| _mm256_dpbusd_avx_epi32(acc, b, a)) }
     }
 }

@@ -4,6 +4,7 @@
 //! operand's signed and the second's unsigned, and add them to an i32 without saturation (their forms that end
 //! in `s` would). So every pair of types has a variant, and neither A nor the panel is shifted.
 
+use super::BYTES;
 use super::ymm::{self, MR, NR, Tiles};
 use crate::{Args, Isa, Kernel, Stored, Takes, Variant};
 use core::arch::x86_64::*;
@@ -32,7 +33,7 @@ impl Tiles for UnsignedSigned {
     #[target_feature(enable = "avx2,avxvnniint8")]
     unsafe fn tile<const H: usize, const V: usize>(t: &Args<'_>) {
         // SAFETY: the caller's promise.
-        unsafe { ymm::tile::<H, V>(t, 1, |acc, a, b| _mm256_dpbsud_epi32(acc, b, a)) }
+        unsafe { ymm::tile::<H, V>(t, BYTES, |acc, a, b| _mm256_dpbsud_epi32(acc, b, a)) }
     }
 }
 
@@ -43,7 +44,7 @@ impl Tiles for SignedSigned {
     #[target_feature(enable = "avx2,avxvnniint8")]
     unsafe fn tile<const H: usize, const V: usize>(t: &Args<'_>) {
         // SAFETY: the caller's promise.
-        unsafe { ymm::tile::<H, V>(t, 1, |acc, a, b| _mm256_dpbssd_epi32(acc, a, b)) }
+        unsafe { ymm::tile::<H, V>(t, BYTES, |acc, a, b| _mm256_dpbssd_epi32(acc, a, b)) }
     }
 }
 
@@ -54,7 +55,7 @@ impl Tiles for UnsignedUnsigned {
     #[target_feature(enable = "avx2,avxvnniint8")]
     unsafe fn tile<const H: usize, const V: usize>(t: &Args<'_>) {
         // SAFETY: the caller's promise.
-        unsafe { ymm::tile::<H, V>(t, 1, |acc, a, b| _mm256_dpbuud_epi32(acc, a, b)) }
+        unsafe { ymm::tile::<H, V>(t, BYTES, |acc, a, b| _mm256_dpbuud_epi32(acc, a, b)) }
     }
 }
 
@@ -65,6 +66,6 @@ impl Tiles for SignedUnsigned {
     #[target_feature(enable = "avx2,avxvnniint8")]
     unsafe fn tile<const H: usize, const V: usize>(t: &Args<'_>) {
         // SAFETY: the caller's promise.
-        unsafe { ymm::tile::<H, V>(t, 1, |acc, a, b| _mm256_dpbsud_epi32(acc, a, b)) }
+        unsafe { ymm::tile::<H, V>(t, BYTES, |acc, a, b| _mm256_dpbsud_epi32(acc, a, b)) }
     }
 }

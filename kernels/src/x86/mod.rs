@@ -19,6 +19,19 @@ mod ymm_finish;
 mod zmm;
 mod zmm_finish;
 
+/// What a tile multiplies.
+#[derive(Clone, Copy)]
+struct Elements {
+    /// Bytes of one, when it is multiplied.
+    size: usize,
+    /// Whether panels hold i8, which become i16 as they are read.
+    widen: bool,
+}
+
+const BYTES: Elements = Elements { size: 1, widen: false };
+const WORDS: Elements = Elements { size: 2, widen: false };
+const WIDENED: Elements = Elements { size: 2, widen: true };
+
 /// The `left` bytes (1 to 3) that remain of a row, completed with zeros to a k-group. `whole`: whether a
 /// whole k-group lies before them.
 ///

@@ -1,4 +1,4 @@
-//! Packing by AVX2, for panels of bytes in k-groups of 4: rows are interleaved, columns transposed, and what is
+//! Packing by AVX2, for panels of bytes in k-groups of 4, or of 2: rows are interleaved, columns transposed, and what is
 //! to be known of the columns is taken from registers on the way.
 //!
 //! ```text
@@ -96,13 +96,13 @@ fn value<const SIGNED: bool>(byte: u8) -> i16 {
     if SIGNED { i16::from(byte as i8) } else { i16::from(byte) }
 }
 
-/// Packs whole k-groups of columns that lie side by side.
+/// Packs runs of 4 rows of columns that lie side by side, into k-groups of KR.
 ///
 /// # Safety
 /// The CPU has AVX2. `source` has 4·`groups` rows of `cols` columns, next to each other (`col_stride` is 1);
-/// `panel` has `groups` k-groups of `nr` columns, a multiple of 16 and not less than `cols`.
+/// `panel` has room for as many rows of `nr` columns, a multiple of 16 and not less than `cols`. KR is 2 or 4.
 #[target_feature(enable = "avx2")]
-pub unsafe fn interleave<const SIGNED: bool>(
+pub unsafe fn interleave<const SIGNED: bool, const KR: usize>(
     source: Source<'_>,
     flip: u8,
     (groups, cols): (usize, usize),
@@ -124,10 +124,10 @@ pub unsafe fn interleave<const SIGNED: bool>(
                         _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(nr).cast());
                         _mm256_loadu_si256(from.cast())
                     };
-                    interleave_32::<SIGNED>(row, flips, groups, (nr, j), panel)
+                    interleave_32::<SIGNED, KR>(row, flips, groups, (nr, j), panel)
                 } else {
                     let row = |k: usize| part_of_row(source, k * source.row_stride + j, width, flips);
-                    interleave_32::<SIGNED>(row, flips, groups, (nr, j), panel)
+                    interleave_32::<SIGNED, KR>(row, flips, groups, (nr, j), panel)
                 }
             };
             for l in 0..width {
@@ -174,19 +174,19 @@ struct Seen {
     greatest: [u8; 32],
 }
 
-/// Packs at most [`RUN`] k-groups of 32 columns, those of panels of `nr` columns from the `j`th on.
+/// Packs at most [`RUN`] times 4 rows of 32 columns, those of panels of `nr` columns from the `j`th on.
 ///
 /// # Safety
 /// As [`interleave`], which is where this is inlined; `row(k)` has 32 columns of row k.
 #[inline(always)]
-unsafe fn interleave_32<const SIGNED: bool>(
+unsafe fn interleave_32<const SIGNED: bool, const KR: usize>(
     row: impl Fn(usize) -> __m256i,
     flips: __m256i,
     groups: Range<usize>,
     (nr, j): (usize, usize),
     panel: &mut [u8],
 ) -> Seen {
-    // SAFETY: the CPU has the instructions. The k-group from column j on has 32 columns or more, of 4 bytes, or 16.
+    // SAFETY: the CPU has the instructions. A k-group from column j on has 32 columns or more, of KR bytes, or 16.
     unsafe {
         let mut ends = Ends::none::<SIGNED>();
         // Columns 0..8 and 16..24, 8..16 and 24..32.
@@ -203,6 +203,17 @@ unsafe fn interleave_32<const SIGNED: bool>(
             low.add::<SIGNED>(low23);
             high.add::<SIGNED>(high01);
             high.add::<SIGNED>(high23);
+            if KR == 2 {
+                for (pair, (low, high)) in [(low01, high01), (low23, high23)].into_iter().enumerate() {
+                    let out: *mut __m256i = panel.as_mut_ptr().add(((2 * g + pair) * nr + j) * 2).cast();
+                    let store = |v, x| _mm256_storeu_si256(out.add(v), _mm256_xor_si256(x, flips));
+                    store(0, _mm256_permute2x128_si256::<0x20>(low, high));
+                    if nr - j >= 32 {
+                        store(1, _mm256_permute2x128_si256::<0x31>(low, high));
+                    }
+                }
+                continue;
+            }
             let (a, b) = (_mm256_unpacklo_epi16(low01, low23), _mm256_unpackhi_epi16(low01, low23));
             let (c, d) = (_mm256_unpacklo_epi16(high01, high23), _mm256_unpackhi_epi16(high01, high23));
             let out: *mut __m256i = panel.as_mut_ptr().add((g * nr + j) * 4).cast();
@@ -225,13 +236,13 @@ unsafe fn interleave_32<const SIGNED: bool>(
     }
 }
 
-/// Packs 32·`runs` values of k of columns that are slices.
+/// Packs 32·`runs` values of k of columns that are slices, into k-groups of KR.
 ///
 /// # Safety
 /// The CPU has AVX2. `source` has 32·`runs` rows, next to each other (`row_stride` is 1), and `cols` columns;
-/// `panel` has 8·`runs` k-groups of `nr` columns, a multiple of 8 and not less than `cols`.
+/// `panel` has room for as many rows of `nr` columns, a multiple of 8 and not less than `cols`. KR is 2 or 4.
 #[target_feature(enable = "avx2")]
-pub unsafe fn transpose<const SIGNED: bool>(
+pub unsafe fn transpose<const SIGNED: bool, const KR: usize>(
     source: Source<'_>,
     flip: u8,
     (runs, cols): (usize, usize),
@@ -259,6 +270,16 @@ pub unsafe fn transpose<const SIGNED: bool>(
                 for (g, x) in transposed(x).into_iter().enumerate() {
                     ends.add::<SIGNED>(x);
                     sums.add::<SIGNED>(x);
+                    if KR == 2 {
+                        for (pair, x) in halves(_mm256_xor_si256(x, flips)).into_iter().enumerate() {
+                            // SAFETY: a k-group of the panel from column j on has 8 columns, of 2 bytes.
+                            unsafe {
+                                let out = panel.as_mut_ptr().add(((2 * (8 * run + g) + pair) * nr + j) * 2);
+                                _mm_storeu_si128(out.cast(), x);
+                            }
+                        }
+                        continue;
+                    }
                     // SAFETY: a k-group of the panel from column j on has 8 columns, of 4 bytes.
                     unsafe {
                         let out = panel.as_mut_ptr().add(((8 * run + g) * nr + j) * 4);
@@ -285,6 +306,16 @@ pub unsafe fn transpose<const SIGNED: bool>(
             }
         }
     }
+}
+
+/// The low and the high 16 bits of 8 lanes of 32.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn halves(x: __m256i) -> [__m128i; 2] {
+    let order = _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
+    let x = _mm256_shuffle_epi8(x, _mm256_broadcastsi128_si256(order));
+    let x = _mm256_permute4x64_epi64::<0b11_01_10_00>(x);
+    [_mm256_castsi256_si128(x), _mm256_extracti128_si256::<1>(x)]
 }
 
 /// 8 x 8 of 32 bits.

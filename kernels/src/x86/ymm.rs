@@ -11,6 +11,7 @@
 //! Registers, all 16: 12 accumulators, 2 of B, 1 of A, 1 product where the instruction does not add it
 //! itself. Where 8 columns of a panel or fewer are stored, its second half is left out.
 
+use super::Elements;
 use crate::Args;
 use core::arch::x86_64::*;
 
@@ -53,7 +54,7 @@ pub unsafe fn micro_6x16<T: Tiles>(t: &Args<'_>) {
 /// From so many k-groups on, tiles of few rows read several parts of the panel side by side.
 const STREAMS: usize = 64;
 
-/// H rows and V vectors of columns; `size` is the bytes of an element, and `dot(acc, a, b)` adds to
+/// H rows and V vectors of columns; `dot(acc, a, b)` adds to
 /// each lane the products of the lane's groups.
 ///
 /// # Safety
@@ -62,7 +63,7 @@ const STREAMS: usize = 64;
 #[inline(always)]
 pub unsafe fn tile<const H: usize, const V: usize>(
     t: &Args,
-    size: usize,
+    elements: Elements,
     dot: impl Fn(__m256i, __m256i, __m256i) -> __m256i,
 ) {
     // SAFETY: throughout, the CPU has the instructions. C, `row` and A have H rows, `col` NR values; the
@@ -70,25 +71,24 @@ pub unsafe fn tile<const H: usize, const V: usize>(
     // the last one padded; of A no more is read than the bytes of its rows.
     unsafe {
         let mut acc = [[_mm256_setzero_si256(); V]; H];
-        let (groups, left) = (t.k * size / 4, t.k * size % 4);
+        let (groups, left) = (t.k * elements.size / 4, t.k * elements.size % 4);
         let mut first = 0;
         if groups >= STREAMS {
             first = match H {
-                1 => streams::<H, V, 4>(t, groups, &dot, &mut acc),
-                2 | 3 => streams::<H, V, 2>(t, groups, &dot, &mut acc),
+                1 => streams::<H, V, 4>(t, groups, (elements, &dot), &mut acc),
+                2 | 3 => streams::<H, V, 2>(t, groups, (elements, &dot), &mut acc),
                 _ => 0,
             };
         }
         for g in first..groups {
-            step::<H, V>(t, g, &dot, &mut acc);
+            step::<H, V>(t, g, (elements, &dot), &mut acc);
         }
         if left > 0 {
-            let group = t.b.add(groups * 4 * NR);
             for i in 0..H {
                 let rest = t.a.add(i * t.lda + 4 * groups);
                 let a = _mm256_set1_epi32(super::partial_group(rest, left, groups > 0));
                 for v in 0..V {
-                    acc[i][v] = dot(acc[i][v], a, _mm256_loadu_si256(group.add(32 * v).cast()));
+                    acc[i][v] = dot(acc[i][v], a, load(t, elements, groups, v));
                 }
             }
         }
@@ -106,7 +106,7 @@ pub unsafe fn tile<const H: usize, const V: usize>(
 unsafe fn streams<const H: usize, const V: usize, const S: usize>(
     t: &Args<'_>,
     groups: usize,
-    dot: &impl Fn(__m256i, __m256i, __m256i) -> __m256i,
+    (elements, dot): (Elements, &impl Fn(__m256i, __m256i, __m256i) -> __m256i),
     acc: &mut [[__m256i; V]; H],
 ) -> usize {
     // SAFETY: as in `tile`.
@@ -115,7 +115,7 @@ unsafe fn streams<const H: usize, const V: usize, const S: usize>(
         let mut sums = [[[_mm256_setzero_si256(); V]; H]; S];
         for g in 0..part {
             for s in 0..S {
-                step::<H, V>(t, s * part + g, dot, &mut sums[s]);
+                step::<H, V>(t, s * part + g, (elements, dot), &mut sums[s]);
             }
         }
         for s in 0..S {
@@ -137,21 +137,36 @@ unsafe fn streams<const H: usize, const V: usize, const S: usize>(
 unsafe fn step<const H: usize, const V: usize>(
     t: &Args<'_>,
     g: usize,
-    dot: &impl Fn(__m256i, __m256i, __m256i) -> __m256i,
+    (elements, dot): (Elements, &impl Fn(__m256i, __m256i, __m256i) -> __m256i),
     acc: &mut [[__m256i; V]; H],
 ) {
     // SAFETY: as in `tile`.
     unsafe {
-        let group = t.b.add(g * 4 * NR);
         let mut b = [_mm256_setzero_si256(); V];
         for v in 0..V {
-            b[v] = _mm256_loadu_si256(group.add(32 * v).cast());
+            b[v] = load(t, elements, g, v);
         }
         for i in 0..H {
             let a = _mm256_set1_epi32(t.a.add(i * t.lda + 4 * g).cast::<i32>().read_unaligned());
             for v in 0..V {
                 acc[i][v] = dot(acc[i][v], a, b[v]);
             }
+        }
+    }
+}
+
+/// Vector `v` of k-group `g`.
+///
+/// # Safety
+/// As for [`tile`]; there is such a group.
+#[inline(always)]
+unsafe fn load(t: &Args<'_>, elements: Elements, g: usize, v: usize) -> __m256i {
+    let at = 4 * NR * g + 32 * v;
+    // SAFETY: the caller's promise; of bytes the panel has half as many.
+    unsafe {
+        match elements.widen {
+            true => _mm256_cvtepi8_epi16(_mm_loadu_si128(t.b.add(at / 2).cast())),
+            false => _mm256_loadu_si256(t.b.add(at).cast()),
         }
     }
 }

@@ -12,6 +12,7 @@
 //! instruction does not add it itself. The accumulators start from the row and column terms. Where the last panel has fewer columns that are stored,
 //! vectors without any are left out.
 
+use super::Elements;
 use super::zmm_finish::{finish, store_sums};
 use crate::{Args, Out};
 use core::arch::x86_64::*;
@@ -132,8 +133,8 @@ const TWO_STREAMS: usize = 64;
 /// stores: 2 to 4 % where C lies beyond the second-level cache, on Zen 4. Shorter tiles gain nothing.
 const PREFETCH: usize = 128;
 
-/// H rows and V vectors of columns of a panel that is PANEL vectors wide, or of two; `size` is the bytes of an
-/// element, `flips` what is XORed to A, and `dot(acc, a, b)` adds to each lane the products of
+/// H rows and V vectors of columns of a panel that is PANEL vectors wide, or of two; `flips` is what is XORed to
+/// A, and `dot(acc, a, b)` adds to each lane the products of
 /// the lane's groups.
 ///
 /// # Safety
@@ -142,7 +143,7 @@ const PREFETCH: usize = 128;
 #[inline(always)]
 pub unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(
     t: &Args<'_>,
-    size: usize,
+    elements: Elements,
     flips: __m512i,
     dot: impl Fn(__m512i, __m512i, __m512i) -> __m512i,
 ) {
@@ -156,14 +157,14 @@ pub unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(
                 acc[i][v] = _mm512_add_epi32(col, _mm512_set1_epi32(*t.row.add(i)));
             }
         }
-        let (groups, left) = (t.k * size / 4, t.k * size % 4);
+        let (groups, left) = (t.k * elements.size / 4, t.k * elements.size % 4);
         let mut first = 0;
         if H <= 3 && V <= PANEL && groups >= TWO_STREAMS {
             let half = groups / 2;
             let mut other = [[_mm512_setzero_si512(); V]; H];
             for g in 0..half {
-                step::<H, V, PANEL>(t, size, g, flips, &dot, &mut acc);
-                step::<H, V, PANEL>(t, size, half + g, flips, &dot, &mut other);
+                step::<H, V, PANEL>(t, elements, g, flips, &dot, &mut acc);
+                step::<H, V, PANEL>(t, elements, half + g, flips, &dot, &mut other);
             }
             for i in 0..H {
                 for v in 0..V {
@@ -197,7 +198,7 @@ pub unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(
             let by_row = if V > 2 { 4 } else { 1 };
             let together = first.max(groups.saturating_sub(by_row));
             for g in first..together {
-                step::<H, V, PANEL>(t, size, g, flips, &dot, &mut acc);
+                step::<H, V, PANEL>(t, elements, g, flips, &dot, &mut acc);
             }
             each_row::<H>(
                 #[inline(always)]
@@ -205,12 +206,12 @@ pub unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(
                     for g in together..groups {
                         let a = group_of(t, g, i, flips);
                         for v in 0..V {
-                            let b = _mm512_loadu_si512(vector::<PANEL>(t, size, g, v).cast());
+                            let b = load::<PANEL>(t, elements, g, v);
                             acc[i][v] = dot(acc[i][v], a, b);
                         }
                     }
                     if left > 0 {
-                        rest::<V, PANEL>(t, size, i, (groups, left), flips, &dot, &mut acc[i]);
+                        rest::<V, PANEL>(t, elements, i, (groups, left), flips, &dot, &mut acc[i]);
                     }
                     store_sums(t, c.add(i * t.ldc), accumulate, acc[i]);
                 },
@@ -218,12 +219,12 @@ pub unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(
             return;
         }
         for g in first..groups {
-            step::<H, V, PANEL>(t, size, g, flips, &dot, &mut acc);
+            step::<H, V, PANEL>(t, elements, g, flips, &dot, &mut acc);
         }
         if left > 0 {
             each_row::<H>(
                 #[inline(always)]
-                |i| rest::<V, PANEL>(t, size, i, (groups, left), flips, &dot, &mut acc[i]),
+                |i| rest::<V, PANEL>(t, elements, i, (groups, left), flips, &dot, &mut acc[i]),
             );
         }
         finish(t, acc);
@@ -237,7 +238,7 @@ pub unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(
 #[inline(always)]
 unsafe fn rest<const V: usize, const PANEL: usize>(
     t: &Args<'_>,
-    size: usize,
+    elements: Elements,
     i: usize,
     (groups, left): (usize, usize),
     flips: __m512i,
@@ -250,7 +251,7 @@ unsafe fn rest<const V: usize, const PANEL: usize>(
         let bytes = super::partial_group(t.a.add(i * t.lda + 4 * groups), left, groups > 0);
         let a = _mm512_set1_epi32(bytes ^ flips as i32);
         for v in 0..V {
-            let b = _mm512_loadu_si512(vector::<PANEL>(t, size, groups, v).cast());
+            let b = load::<PANEL>(t, elements, groups, v);
             acc[v] = dot(acc[v], a, b);
         }
     }
@@ -263,7 +264,7 @@ unsafe fn rest<const V: usize, const PANEL: usize>(
 #[inline(always)]
 unsafe fn step<const H: usize, const V: usize, const PANEL: usize>(
     t: &Args<'_>,
-    size: usize,
+    elements: Elements,
     g: usize,
     flips: __m512i,
     dot: &impl Fn(__m512i, __m512i, __m512i) -> __m512i,
@@ -278,7 +279,7 @@ unsafe fn step<const H: usize, const V: usize, const PANEL: usize>(
                 a[i] = group_of(t, g, i, flips);
             }
             for v in 0..V {
-                let b = _mm512_loadu_si512(vector::<PANEL>(t, size, g, v).cast());
+                let b = load::<PANEL>(t, elements, g, v);
                 for i in 0..H {
                     acc[i][v] = dot(acc[i][v], a[i], b);
                 }
@@ -287,7 +288,7 @@ unsafe fn step<const H: usize, const V: usize, const PANEL: usize>(
         }
         let mut b = [_mm512_setzero_si512(); V];
         for v in 0..V {
-            b[v] = _mm512_loadu_si512(vector::<PANEL>(t, size, g, v).cast());
+            b[v] = load::<PANEL>(t, elements, g, v);
         }
         for i in 0..H {
             let a = group_of(t, g, i, flips);
@@ -311,15 +312,21 @@ pub unsafe fn group_of(t: &Args<'_>, g: usize, i: usize, flips: __m512i) -> __m5
     }
 }
 
-/// Where vector `v` of k-group `g` lies, in the second panel from v = PANEL on.
+/// Vector `v` of k-group `g`, in the second panel from v = PANEL on.
 ///
 /// # Safety
 /// As for [`tile`]; there is such a group.
 #[inline(always)]
-unsafe fn vector<const PANEL: usize>(t: &Args<'_>, size: usize, g: usize, v: usize) -> *const u8 {
-    let panel = if v < PANEL { 0 } else { (t.k * size).div_ceil(4) };
-    // SAFETY: the caller's promise.
-    unsafe { t.b.add(((panel + g) * PANEL + v % PANEL) * 64) }
+unsafe fn load<const PANEL: usize>(t: &Args<'_>, elements: Elements, g: usize, v: usize) -> __m512i {
+    let panel = if v < PANEL { 0 } else { (t.k * elements.size).div_ceil(4) };
+    let at = ((panel + g) * PANEL + v % PANEL) * 64;
+    // SAFETY: the caller's promise; of bytes the panel has half as many.
+    unsafe {
+        match elements.widen {
+            true => _mm512_cvtepi8_epi16(_mm256_loadu_si256(t.b.add(at / 2).cast())),
+            false => _mm512_loadu_si512(t.b.add(at).cast()),
+        }
+    }
 }
 
 /// Calls `f` with 0..H, for H up to 12. In a loop, which the compiler may leave one, the accumulators would be
