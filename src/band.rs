@@ -90,7 +90,7 @@ impl Band<'_> {
     /// K in one block: tiles are finished as soon as they are summed.
     fn whole_k(&self, sink: &mut Sink<'_, '_>, buffers: &mut Buffers) {
         let call = self.call;
-        let Buffers { strip, panel: wide, column_terms: terms, columns: room, sums, .. } = buffers;
+        let Buffers { strip, panel: widened, column_terms: terms, columns: room, sums, .. } = buffers;
         let (m, nr) = (self.rows.len(), call.nr);
         let a = self.strip(0..call.k, strip);
         let step = m.min(TILES * call.mr);
@@ -100,7 +100,7 @@ impl Band<'_> {
         for (jr, panels) in self.runs(if several { AT_ONCE / nr } else { 1 }) {
             let columns = self.columns(jr..jr + panels.len());
             let panel = &panels[0];
-            let b = self.panel_rows(panel, call.b.whole_panels(panels), wide);
+            let b = self.panel_rows(panel, call.b.whole_panels(panels), widened);
             let stage = Stage::new(sink, columns.range.clone(), nr, room.all());
             let added = match narrow {
                 true => terms.added(call, self.way, columns.range.clone(), self.terms),
@@ -152,7 +152,7 @@ impl Band<'_> {
     /// K in several blocks, the sums of some panels kept meanwhile: in C itself, if that can be.
     fn split_k(&self, panels: Range<usize>, sink: &mut Sink<'_, '_>, buffers: &mut Buffers) {
         let call = self.call;
-        let Buffers { strip, panel: wide, column_terms: terms, columns: room, sums, .. } = buffers;
+        let Buffers { strip, panel: widened, column_terms: terms, columns: room, sums, .. } = buffers;
         let (m, nr) = (self.rows.len(), call.nr);
         sums.resize(m * nr * panels.len(), 0);
         for ks in self.k_blocks() {
@@ -165,7 +165,7 @@ impl Band<'_> {
                     Width::Narrow if first => terms.added(call, self.way, columns.range.clone(), self.terms),
                     _ => NOTHING,
                 };
-                let b = self.panel_rows(panel, call.b.panel_rows(panel, ks.clone()), wide);
+                let b = self.panel_rows(panel, call.b.panel_rows(panel, ks.clone()), widened);
                 let (mut c, accumulate) = match self.direct(sink, &columns) {
                     Some((c, accumulate)) => (c, accumulate || !first),
                     None => (tile(sums, m, columns.range.len(), nr), !first),
@@ -188,7 +188,7 @@ impl Band<'_> {
     /// The same with 64-bit sums and terms; a K block's own sums fit 32 bits.
     fn split_k_wide(&self, panels: Range<usize>, sink: &mut Sink<'_, '_>, buffers: &mut Buffers) {
         let call = self.call;
-        let Buffers { strip, panel: wide, columns: room, wide: sums, .. } = buffers;
+        let Buffers { strip, panel: widened, columns: room, wide: sums, .. } = buffers;
         let (m, nr) = (self.rows.len(), call.nr);
         sums.clear();
         sums.resize(m * nr * panels.len(), 0);
@@ -197,7 +197,7 @@ impl Band<'_> {
             for (jr, panel) in self.panels(panels.clone()) {
                 let sums = &mut sums[(jr - panels.start) * m * nr..][..m * nr];
                 let columns = self.columns(jr..jr + 1);
-                let b = self.panel_rows(panel, call.b.panel_rows(panel, ks.clone()), wide);
+                let b = self.panel_rows(panel, call.b.panel_rows(panel, ks.clone()), widened);
                 let mut part = [0; MAX_MR * MAX_NR];
                 for ir in self.tiles() {
                     let c = &mut tile(&mut part, ir.len(), columns.range.len(), nr);
