@@ -27,16 +27,16 @@ DOT, WORDS = r"vpdpb\w+", r"vpmaddwd|vpaddd"
 BYTES = r"vpmaddubsw|vpaddw|vpmaddwd|vpaddd"
 ARM = ["neoverse-n1", "neoverse-v1", "apple-m1"]
 X86_KERNELS = [
-    ("avx2-6x16c2", "avx2::Words", (6, 2), WORDS, INTEL + ZEN + LAKE),
-    ("avx2-6x16c2, i8 panel", "avx2::Bytes", (6, 2), WORDS, INTEL + ZEN + LAKE),
+    ("avx2-6x16c2", "avx2::Words<false>", (6, 2), WORDS, INTEL + ZEN + LAKE),
+    ("avx2-6x16c2, i8 panel", "avx2::Words<true>", (6, 2), WORDS, INTEL + ZEN + LAKE),
     ("avx2-6x16c4s1", "avx2_proven::Steps<1>", (6, 2), BYTES, INTEL + ZEN),
     ("avx2-6x16c4s2", "avx2_proven::Steps<2>", (6, 2), BYTES, INTEL + ZEN),
     ("avx2-6x16c4s4", "avx2_proven::Steps<4>", (6, 2), BYTES, INTEL + ZEN),
     ("avx2-6x16c4s8", "avx2_proven::Steps<8>", (6, 2), BYTES, INTEL + ZEN),
     ("avxvnni-6x16c4", "avx_vnni::Unsigned", (6, 2), DOT, ["sapphirerapids"] + LAKE),
     ("avxvnniint8-6x16c4", "avx_vnni_int8::SignedSigned", (6, 2), DOT, LAKE),
-    ("avx512bw-12x32c2", "avx512_bw::Words", (12, 2, 2), WORDS, INTEL + ZEN),
-    ("avx512bw-12x32c2, i8 panel", "avx512_bw::Bytes", (12, 2, 2), WORDS, INTEL + ZEN),
+    ("avx512bw-12x32c2", "avx512_bw::Words<false>", (12, 2, 2), WORDS, INTEL + ZEN),
+    ("avx512bw-12x32c2, i8 panel", "avx512_bw::Words<true>", (12, 2, 2), WORDS, INTEL + ZEN),
     ("avx512vnni-12x16c4", "avx512_vnni::Unsigned", (12, 1, 1), DOT, INTEL + ZEN),
     ("avx512vnni-12x32c4", "avx512_vnni::Unsigned", (12, 2, 2), DOT, INTEL + ZEN),
     ("avx512vnni-6x64c4", "avx512_vnni::Unsigned", (6, 4, 4), DOT, INTEL + ZEN),

@@ -95,6 +95,7 @@ impl Band<'_> {
         let a = self.strip(0..call.k, strip);
         let step = m.min(TILES * call.mr);
         let narrow = call.width == Width::Narrow;
+        // A panel that is widened is alone, so that it stays in the first-level cache.
         let several =
             narrow && self.way.widened.is_none() && epilogue::stored_by_kernel(sink, call.b.ready().fused);
         for (jr, panels) in self.runs(if several { AT_ONCE / nr } else { 1 }) {

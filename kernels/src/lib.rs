@@ -110,8 +110,8 @@ pub struct Kernel {
     pub fused: bool,
     /// What its functions take besides tiles.
     takes: Takes,
-    /// The types it multiplies. A 16-bit kernel has one variant that serves all inputs, an 8-bit one
-    /// has one for each sign of A.
+    /// The types it multiplies. An 8-bit kernel has a variant for each sign of A; of a 16-bit one the first serves all
+    /// inputs, and there may be another for panels that are [`widened`](Self::widened).
     pub variants: &'static [Variant],
 }
 

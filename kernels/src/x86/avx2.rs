@@ -7,8 +7,8 @@
 //! 2.7 times as fast so, 4x4096x4096 twice. Tiles of many rows would be 7 % slower; for those the driver widens a panel
 //! ahead (Zen 4, 2026-11-27).
 
+use super::Elements;
 use super::ymm::{self, MR, NR, Tiles};
-use super::{WIDENED, WORDS};
 use crate::{Args, Isa, Kernel, Stored, Takes, Variant};
 use core::arch::x86_64::*;
 
@@ -22,29 +22,19 @@ pub static KERNEL: Kernel = Kernel {
     fused: true,
     takes: Takes::TILES,
     variants: &[
-        Variant { a: Stored::I16, b: Stored::I8, a_shift: 0, micro: ymm::micro_6x16::<Bytes> },
-        Variant { a: Stored::I16, b: Stored::I16, a_shift: 0, micro: ymm::micro_6x16::<Words> },
+        Variant { a: Stored::I16, b: Stored::I8, a_shift: 0, micro: ymm::micro_6x16::<Words<true>> },
+        Variant { a: Stored::I16, b: Stored::I16, a_shift: 0, micro: ymm::micro_6x16::<Words<false>> },
     ],
 };
 
-/// B is widened as it is loaded.
-struct Bytes;
+/// 16-bit operands, of B widened here or ahead.
+struct Words<const WIDEN: bool>;
 
-impl Tiles for Bytes {
+impl<const WIDEN: bool> Tiles for Words<WIDEN> {
     #[target_feature(enable = "avx2")]
     unsafe fn tile<const H: usize, const V: usize>(t: &Args<'_>) {
+        let elements = Elements { size: 2, widen: WIDEN };
         // SAFETY: the caller's promise.
-        unsafe { ymm::tile::<H, V>(t, WIDENED, |acc, a, b| _mm256_add_epi32(acc, _mm256_madd_epi16(a, b))) }
-    }
-}
-
-/// B is widened already.
-struct Words;
-
-impl Tiles for Words {
-    #[target_feature(enable = "avx2")]
-    unsafe fn tile<const H: usize, const V: usize>(t: &Args<'_>) {
-        // SAFETY: the caller's promise.
-        unsafe { ymm::tile::<H, V>(t, WORDS, |acc, a, b| _mm256_add_epi32(acc, _mm256_madd_epi16(a, b))) }
+        unsafe { ymm::tile::<H, V>(t, elements, |acc, a, b| _mm256_add_epi32(acc, _mm256_madd_epi16(a, b))) }
     }
 }

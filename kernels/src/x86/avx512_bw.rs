@@ -4,8 +4,8 @@
 //! that would not take it (2 %, 2026-11-27), but the CPUs that have nothing better are Intel's, for which `emu/mca.py`
 //! predicts 18 % more cycles otherwise.
 
+use super::Elements;
 use super::zmm::{self, Tiles};
-use super::{WIDENED, WORDS};
 use crate::{Args, Isa, Kernel, Stored, Takes, Variant};
 use core::arch::x86_64::*;
 
@@ -19,31 +19,20 @@ pub static KERNEL: Kernel = Kernel {
     fused: true,
     takes: Takes { abreast: zmm::ABREAST, tall: 0 },
     variants: &[
-        Variant { a: Stored::I16, b: Stored::I8, a_shift: 0, micro: zmm::micro_12x32::<Bytes> },
-        Variant { a: Stored::I16, b: Stored::I16, a_shift: 0, micro: zmm::micro_12x32::<Words> },
+        Variant { a: Stored::I16, b: Stored::I8, a_shift: 0, micro: zmm::micro_12x32::<Words<true>> },
+        Variant { a: Stored::I16, b: Stored::I16, a_shift: 0, micro: zmm::micro_12x32::<Words<false>> },
     ],
 };
 
-/// B is widened as it is loaded.
-struct Bytes;
+/// 16-bit operands, of B widened here or ahead.
+struct Words<const WIDEN: bool>;
 
-impl Tiles for Bytes {
+impl<const WIDEN: bool> Tiles for Words<WIDEN> {
     #[target_feature(enable = "avx512f,avx512bw")]
     unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(t: &Args<'_>) {
+        let elements = Elements { size: 2, widen: WIDEN };
         let dot = |acc, a, b| _mm512_add_epi32(acc, _mm512_madd_epi16(a, b));
         // SAFETY: the caller's promise.
-        unsafe { zmm::tile::<H, V, PANEL>(t, WIDENED, _mm512_setzero_si512(), dot) }
-    }
-}
-
-/// B is widened already.
-struct Words;
-
-impl Tiles for Words {
-    #[target_feature(enable = "avx512f,avx512bw")]
-    unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(t: &Args<'_>) {
-        let dot = |acc, a, b| _mm512_add_epi32(acc, _mm512_madd_epi16(a, b));
-        // SAFETY: the caller's promise.
-        unsafe { zmm::tile::<H, V, PANEL>(t, WORDS, _mm512_setzero_si512(), dot) }
+        unsafe { zmm::tile::<H, V, PANEL>(t, elements, _mm512_setzero_si512(), dot) }
     }
 }

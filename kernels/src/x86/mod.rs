@@ -29,8 +29,6 @@ struct Elements {
 }
 
 const BYTES: Elements = Elements { size: 1, widen: false };
-const WORDS: Elements = Elements { size: 2, widen: false };
-const WIDENED: Elements = Elements { size: 2, widen: true };
 
 /// The `left` bytes (1 to 3) that remain of a row, completed with zeros to a k-group. `whole`: whether a
 /// whole k-group lies before them.

@@ -14,7 +14,7 @@
 //! Against tiles, on Zen 4 (2026-11-27): sums of 240 rows 35 to 40 % faster at K = 16 to 24, 25 % at 28, 9 % at 32, even
 //! at 40 and slower beyond (of 32 columns 20 % at K = 32, of 16 25 to 50 %); 8 bits 3 to 12 % at K = 20 to 40.
 
-use super::zmm::group_of;
+use super::zmm::{group_of, start};
 use super::zmm_finish::{bytes, store_sums, take_off};
 use crate::{Args, Out};
 use core::arch::x86_64::*;
@@ -167,13 +167,7 @@ unsafe fn block<const G: usize, const H: usize, const V: usize>(
 ) -> [[__m512i; V]; H] {
     // SAFETY: the caller's promise: rows i..i + H of A may be read to the end of their last k-group.
     unsafe {
-        let mut sums = [[_mm512_setzero_si512(); V]; H];
-        for h in 0..H {
-            let row = _mm512_set1_epi32(*t.row.add(i + h));
-            for v in 0..V {
-                sums[h][v] = _mm512_add_epi32(row, _mm512_loadu_si512(t.col.add(16 * v).cast()));
-            }
-        }
+        let mut sums = start::<H, V>(t, i);
         for g in 0..G {
             for h in 0..H {
                 let a = group_of(t, g, i + h, flips);

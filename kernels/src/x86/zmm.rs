@@ -150,13 +150,7 @@ pub unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(
     // SAFETY: throughout, the CPU has the instructions. `row` and A have H rows, `col` NR values; the panel
     // has all its k-groups, the last one padded; of A no more is read than the bytes of its rows.
     unsafe {
-        let mut acc = [[_mm512_setzero_si512(); V]; H];
-        for v in 0..V {
-            let col = _mm512_loadu_si512(t.col.add(16 * v).cast());
-            for i in 0..H {
-                acc[i][v] = _mm512_add_epi32(col, _mm512_set1_epi32(*t.row.add(i)));
-            }
-        }
+        let mut acc = start::<H, V>(t, 0);
         let (groups, left) = (t.k * elements.size / 4, t.k * elements.size % 4);
         let mut first = 0;
         if H <= 3 && V <= PANEL && groups >= TWO_STREAMS {
@@ -228,6 +222,25 @@ pub unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(
             );
         }
         finish(t, acc);
+    }
+}
+
+/// What is added to the products of rows i..i + H.
+///
+/// # Safety
+/// As for [`tile`]; there are such rows.
+#[inline(always)]
+pub unsafe fn start<const H: usize, const V: usize>(t: &Args<'_>, i: usize) -> [[__m512i; V]; H] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut acc = [[_mm512_setzero_si512(); V]; H];
+        for v in 0..V {
+            let col = _mm512_loadu_si512(t.col.add(16 * v).cast());
+            for h in 0..H {
+                acc[h][v] = _mm512_add_epi32(col, _mm512_set1_epi32(*t.row.add(i + h)));
+            }
+        }
+        acc
     }
 }
 
