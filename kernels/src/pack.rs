@@ -229,12 +229,20 @@ fn pack_front(
             }
             return k_len;
         }
-        let layout = (nr, kernel.kr);
-        match (source.col_stride, source.row_stride, signed) {
-            (1, _, true) => pack::interleave::<true>(source, flip, (groups, cols), layout, panel, stats),
-            (1, _, false) => pack::interleave::<false>(source, flip, (groups, cols), layout, panel, stats),
-            (_, 1, true) => pack::transpose::<true>(source, flip, (runs, cols), layout, panel, stats),
-            (_, 1, false) => pack::transpose::<false>(source, flip, (runs, cols), layout, panel, stats),
+        let (rows, columns) = (source.col_stride == 1, source.row_stride == 1);
+        match (rows, columns, signed, kernel.kr) {
+            (true, _, true, 2) => pack::interleave::<true, 2>(source, flip, (groups, cols), nr, panel, stats),
+            (true, _, false, 2) => {
+                pack::interleave::<false, 2>(source, flip, (groups, cols), nr, panel, stats)
+            }
+            (true, _, true, _) => pack::interleave::<true, 4>(source, flip, (groups, cols), nr, panel, stats),
+            (true, _, false, _) => {
+                pack::interleave::<false, 4>(source, flip, (groups, cols), nr, panel, stats)
+            }
+            (_, true, true, 2) => pack::transpose::<true, 2>(source, flip, (runs, cols), nr, panel, stats),
+            (_, true, false, 2) => pack::transpose::<false, 2>(source, flip, (runs, cols), nr, panel, stats),
+            (_, true, true, _) => pack::transpose::<true, 4>(source, flip, (runs, cols), nr, panel, stats),
+            (_, true, false, _) => pack::transpose::<false, 4>(source, flip, (runs, cols), nr, panel, stats),
             _ => return 0,
         }
     }

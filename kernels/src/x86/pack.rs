@@ -96,17 +96,17 @@ fn value<const SIGNED: bool>(byte: u8) -> i16 {
     if SIGNED { i16::from(byte as i8) } else { i16::from(byte) }
 }
 
-/// Packs runs of 4 rows of columns that lie side by side, into k-groups of `kr`.
+/// Packs runs of 4 rows of columns that lie side by side, into k-groups of KR.
 ///
 /// # Safety
 /// The CPU has AVX2. `source` has 4·`groups` rows of `cols` columns, next to each other (`col_stride` is 1);
-/// `panel` has room for as many rows of `nr` columns, a multiple of 16 and not less than `cols`. `kr` is 2 or 4.
+/// `panel` has room for as many rows of `nr` columns, a multiple of 16 and not less than `cols`. KR is 2 or 4.
 #[target_feature(enable = "avx2")]
-pub unsafe fn interleave<const SIGNED: bool>(
+pub unsafe fn interleave<const SIGNED: bool, const KR: usize>(
     source: Source<'_>,
     flip: u8,
     (groups, cols): (usize, usize),
-    (nr, kr): (usize, usize),
+    nr: usize,
     panel: &mut [u8],
     stats: &mut ColumnStats,
 ) {
@@ -124,10 +124,10 @@ pub unsafe fn interleave<const SIGNED: bool>(
                         _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(nr).cast());
                         _mm256_loadu_si256(from.cast())
                     };
-                    interleave_32::<SIGNED>(row, flips, groups, ((nr, kr), j), panel)
+                    interleave_32::<SIGNED, KR>(row, flips, groups, (nr, j), panel)
                 } else {
                     let row = |k: usize| part_of_row(source, k * source.row_stride + j, width, flips);
-                    interleave_32::<SIGNED>(row, flips, groups, ((nr, kr), j), panel)
+                    interleave_32::<SIGNED, KR>(row, flips, groups, (nr, j), panel)
                 }
             };
             for l in 0..width {
@@ -179,14 +179,14 @@ struct Seen {
 /// # Safety
 /// As [`interleave`], which is where this is inlined; `row(k)` has 32 columns of row k.
 #[inline(always)]
-unsafe fn interleave_32<const SIGNED: bool>(
+unsafe fn interleave_32<const SIGNED: bool, const KR: usize>(
     row: impl Fn(usize) -> __m256i,
     flips: __m256i,
     groups: Range<usize>,
-    ((nr, kr), j): ((usize, usize), usize),
+    (nr, j): (usize, usize),
     panel: &mut [u8],
 ) -> Seen {
-    // SAFETY: the CPU has the instructions. A k-group from column j on has 32 columns or more, of `kr` bytes, or 16.
+    // SAFETY: the CPU has the instructions. A k-group from column j on has 32 columns or more, of KR bytes, or 16.
     unsafe {
         let mut ends = Ends::none::<SIGNED>();
         // Columns 0..8 and 16..24, 8..16 and 24..32.
@@ -203,7 +203,7 @@ unsafe fn interleave_32<const SIGNED: bool>(
             low.add::<SIGNED>(low23);
             high.add::<SIGNED>(high01);
             high.add::<SIGNED>(high23);
-            if kr == 2 {
+            if KR == 2 {
                 for (pair, (low, high)) in [(low01, high01), (low23, high23)].into_iter().enumerate() {
                     let out: *mut __m256i = panel.as_mut_ptr().add(((2 * g + pair) * nr + j) * 2).cast();
                     let store = |v, x| _mm256_storeu_si256(out.add(v), _mm256_xor_si256(x, flips));
@@ -236,17 +236,17 @@ unsafe fn interleave_32<const SIGNED: bool>(
     }
 }
 
-/// Packs 32·`runs` values of k of columns that are slices, into k-groups of `kr`.
+/// Packs 32·`runs` values of k of columns that are slices, into k-groups of KR.
 ///
 /// # Safety
 /// The CPU has AVX2. `source` has 32·`runs` rows, next to each other (`row_stride` is 1), and `cols` columns;
-/// `panel` has room for as many rows of `nr` columns, a multiple of 8 and not less than `cols`. `kr` is 2 or 4.
+/// `panel` has room for as many rows of `nr` columns, a multiple of 8 and not less than `cols`. KR is 2 or 4.
 #[target_feature(enable = "avx2")]
-pub unsafe fn transpose<const SIGNED: bool>(
+pub unsafe fn transpose<const SIGNED: bool, const KR: usize>(
     source: Source<'_>,
     flip: u8,
     (runs, cols): (usize, usize),
-    (nr, kr): (usize, usize),
+    nr: usize,
     panel: &mut [u8],
     stats: &mut ColumnStats,
 ) {
@@ -270,7 +270,7 @@ pub unsafe fn transpose<const SIGNED: bool>(
                 for (g, x) in transposed(x).into_iter().enumerate() {
                     ends.add::<SIGNED>(x);
                     sums.add::<SIGNED>(x);
-                    if kr == 2 {
+                    if KR == 2 {
                         for (pair, x) in halves(_mm256_xor_si256(x, flips)).into_iter().enumerate() {
                             // SAFETY: a k-group of the panel from column j on has 8 columns, of 2 bytes.
                             unsafe {
