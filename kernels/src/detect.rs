@@ -15,7 +15,7 @@ pub enum Isa {
     AvxVnni,
     /// AVX2 and AVX-VNNI-INT8 (x86-64).
     AvxVnniInt8,
-    /// AVX-512 F and BW (x86-64).
+    /// AVX-512 F, BW and VL (x86-64).
     Avx512Bw,
     /// AVX-512 F, BW, VL and VNNI (x86-64).
     Avx512Vnni,
@@ -130,7 +130,7 @@ pub(crate) fn detected(isa: Isa) -> bool {
         #[cfg(target_arch = "x86_64")]
         Isa::AvxVnniInt8 => has!("avx2" "avxvnniint8"),
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Bw => has!("avx512f" "avx512bw"),
+        Isa::Avx512Bw => has!("avx512f" "avx512bw" "avx512vl"),
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512Vnni => has!("avx512f" "avx512bw" "avx512vl" "avx512vnni"),
         #[cfg(target_arch = "aarch64")]

@@ -1,4 +1,4 @@
-//! AVX-512 F and BW, without VNNI: `vpmaddwd` on 16-bit operands, tile 12x32, KR = 2 (see `zmm`).
+//! AVX-512 F, BW and VL, without VNNI: `vpmaddwd` on 16-bit operands, tile 12x32, KR = 2 (see `zmm`).
 //!
 //! Exact for the reason given in `avx2`. B is packed as bytes and widened as it is read, or ahead for many rows: on Zen 4
 //! that would not take it (2 %, 2026-11-27), but the CPUs that have nothing better are Intel's, for which `emu/mca.py`
@@ -28,11 +28,23 @@ pub static KERNEL: Kernel = Kernel {
 struct Words<const WIDEN: bool>;
 
 impl<const WIDEN: bool> Tiles for Words<WIDEN> {
-    #[target_feature(enable = "avx512f,avx512bw")]
-    unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(t: &Args<'_>) {
-        let elements = Elements { size: 2, widen: WIDEN };
-        let dot = |acc, a, b| _mm512_add_epi32(acc, _mm512_madd_epi16(a, b));
+    const ELEMENTS: Elements = Elements { size: 2, widen: WIDEN };
+
+    #[inline(always)]
+    unsafe fn dot(acc: __m512i, a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: the caller's promise.
-        unsafe { zmm::tile::<H, V, PANEL>(t, elements, _mm512_setzero_si512(), dot) }
+        unsafe { _mm512_add_epi32(acc, _mm512_madd_epi16(a, b)) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot_8(acc: __m256i, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: the caller's promise.
+        unsafe { _mm256_add_epi32(acc, _mm256_madd_epi16(a, b)) }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(t: &Args<'_>) {
+        // SAFETY: the caller's promise.
+        unsafe { zmm::tile::<Self, H, V, PANEL>(t, _mm512_setzero_si512()) }
     }
 }

@@ -14,21 +14,27 @@
 //! Against tiles, on Zen 4 (2026-11-27): sums of 240 rows 35 to 40 % faster at K = 16 to 24, 25 % at 28, 9 % at 32, even
 //! at 40 and slower beyond (of 32 columns 20 % at K = 32, of 16 25 to 50 %); 8 bits 3 to 12 % at K = 20 to 40.
 
-use super::zmm::{group_of, start};
-use super::zmm_finish::{bytes, store_sums, take_off};
+use super::zmm::{Tiles, dot_8, group_of, start};
+use super::zmm_finish::{bytes, half, store_sums, take_off};
 use crate::{Args, Out};
 use core::arch::x86_64::*;
+
+/// Sums of 17 to 24 columns take as long or longer with products of 8 lanes up to this K: by 4 % at 24, 8 % at 16.
+const HALF_K: usize = 24;
 
 /// The most k-groups.
 pub const MAX_GROUPS: usize = 10;
 
 /// An instruction set with a pair of stored types.
-pub trait Stationary {
-    /// Calls [`rows`] with the dot product, in a function that has the instructions.
+pub trait Stationary: Tiles {
+    /// Calls [`rows`] in a function that has the instructions.
     ///
     /// # Safety
     /// As for [`rows`], and the CPU has the instructions.
-    unsafe fn rows<const G: usize, const H: usize, const V: usize>(t: &Args<'_>, panel: usize);
+    unsafe fn rows<const G: usize, const H: usize, const V: usize, const HALF: bool>(
+        t: &Args<'_>,
+        panel: usize,
+    );
 }
 
 /// All rows of a panel PANEL vectors wide.
@@ -42,9 +48,13 @@ pub unsafe fn micro<T: Stationary, const PANEL: usize>(t: &Args<'_>) {
         unsafe {
             let (b, col) = (t.b.add(4 * j), t.col.add(j));
             let part = Args { b, cols, col, left: t.left + j, out: t.out.at(j), ..*t };
-            match cols > 16 {
-                true => groups::<T, 2, 2>(&part, PANEL),
-                false => groups::<T, 4, 1>(&part, PANEL),
+            match cols {
+                ..=8 => groups::<T, 4, 1, true>(&part, PANEL),
+                ..=16 => groups::<T, 4, 1, false>(&part, PANEL),
+                ..=24 if t.k > HALF_K || !matches!(t.out, Out::Sums { .. }) => {
+                    groups::<T, 2, 2, true>(&part, PANEL)
+                }
+                _ => groups::<T, 2, 2, false>(&part, PANEL),
             }
         }
     }
@@ -53,36 +63,38 @@ pub unsafe fn micro<T: Stationary, const PANEL: usize>(t: &Args<'_>) {
 /// # Safety
 /// As for [`rows`].
 #[inline]
-unsafe fn groups<T: Stationary, const H: usize, const V: usize>(t: &Args<'_>, panel: usize) {
+unsafe fn groups<T: Stationary, const H: usize, const V: usize, const HALF: bool>(
+    t: &Args<'_>,
+    panel: usize,
+) {
     // SAFETY: the caller's promise.
     unsafe {
         match t.k.div_ceil(4) {
-            1 => T::rows::<1, H, V>(t, panel),
-            2 => T::rows::<2, H, V>(t, panel),
-            3 => T::rows::<3, H, V>(t, panel),
-            4 => T::rows::<4, H, V>(t, panel),
-            5 => T::rows::<5, H, V>(t, panel),
-            6 => T::rows::<6, H, V>(t, panel),
-            7 => T::rows::<7, H, V>(t, panel),
-            8 => T::rows::<8, H, V>(t, panel),
-            9 => T::rows::<9, H, V>(t, panel),
-            _ => T::rows::<MAX_GROUPS, H, V>(t, panel),
+            1 => T::rows::<1, H, V, HALF>(t, panel),
+            2 => T::rows::<2, H, V, HALF>(t, panel),
+            3 => T::rows::<3, H, V, HALF>(t, panel),
+            4 => T::rows::<4, H, V, HALF>(t, panel),
+            5 => T::rows::<5, H, V, HALF>(t, panel),
+            6 => T::rows::<6, H, V, HALF>(t, panel),
+            7 => T::rows::<7, H, V, HALF>(t, panel),
+            8 => T::rows::<8, H, V, HALF>(t, panel),
+            9 => T::rows::<9, H, V, HALF>(t, panel),
+            _ => T::rows::<MAX_GROUPS, H, V, HALF>(t, panel),
         }
     }
 }
 
 /// All rows, H at a time, and V vectors of columns of a panel that is `panel` vectors wide, with G = ceil(k / 4)
-/// k-groups of bytes; `flips` and `dot` are as in [`zmm::tile`](super::zmm::tile).
+/// k-groups of bytes; `flips` and HALF are as in [`zmm::tile`](super::zmm::tile).
 ///
 /// # Safety
-/// As for every [`MicroFn`](crate::MicroFn) of tall products, with V = ceil(cols / 16), and H of 1, 2 or 4; the caller has AVX-512 F and BW,
-/// and is where this is inlined.
+/// As for every [`MicroFn`](crate::MicroFn) of tall products, with V = ceil(cols / 16), and H of 1, 2 or 4; the caller
+/// has the instructions of T, AVX-512 F, BW and VL among them, and is where this is inlined.
 #[inline(always)]
-pub unsafe fn rows<const G: usize, const H: usize, const V: usize>(
+pub unsafe fn rows<T: Tiles, const G: usize, const H: usize, const V: usize, const HALF: bool>(
     t: &Args<'_>,
     panel: usize,
     flips: __m512i,
-    dot: impl Fn(__m512i, __m512i, __m512i) -> __m512i,
 ) {
     // SAFETY: the panel has G k-groups; terms, scales and C are as long as the rows and columns, to which the masks of
     // stores keep.
@@ -102,25 +114,27 @@ pub unsafe fn rows<const G: usize, const H: usize, const V: usize>(
             }
         }
         match t.out {
-            Out::Sums { c, .. } => blocks::<G, H, V>(
+            Out::Sums { c, .. } => blocks::<T, G, H, V, HALF>(
                 t,
                 &b,
                 flips,
-                dot,
                 #[inline(always)]
                 |i, sums| {
                     for h in 0..H {
-                        store_sums(t, c.add((i + h) * t.ldc), false, sums[h]);
+                        let c = c.add((i + h) * t.ldc);
+                        match HALF || half::<V>(t.cols) {
+                            true => store_sums::<V, true>(t, c, false, sums[h]),
+                            false => store_sums::<V, false>(t, c, false, sums[h]),
+                        }
                     }
                 },
             ),
-            Out::Bytes { c, stage } => blocks::<G, H, V>(
+            Out::Bytes { c, stage } => blocks::<T, G, H, V, HALF>(
                 t,
                 &b,
                 flips,
-                dot,
                 #[inline(always)]
-                |i, sums| bytes(t, sums, c.add(i * t.ldc), stage, |_, scale| scale),
+                |i, sums| bytes(t, sums, c.add(i * t.ldc), stage),
             ),
             // Never asked for.
             Out::FixedBytes { .. } | Out::Floats { .. } => (),
@@ -133,20 +147,19 @@ pub unsafe fn rows<const G: usize, const H: usize, const V: usize>(
 /// # Safety
 /// As for [`rows`].
 #[inline(always)]
-unsafe fn blocks<const G: usize, const H: usize, const V: usize>(
+unsafe fn blocks<T: Tiles, const G: usize, const H: usize, const V: usize, const HALF: bool>(
     t: &Args<'_>,
     b: &[[__m512i; V]; G],
     flips: __m512i,
-    dot: impl Fn(__m512i, __m512i, __m512i) -> __m512i,
     store: impl Fn(usize, [[__m512i; V]; H]),
 ) {
     // SAFETY: the caller's promise; i + H <= rows throughout.
     unsafe {
-        let mut sums = block(t, 0, b, flips, &dot);
+        let mut sums = block::<T, G, H, V, HALF>(t, 0, b, flips);
         for i in (0..t.rows).step_by(H) {
             let before = sums;
             if i + H < t.rows {
-                sums = block(t, i + H, b, flips, &dot);
+                sums = block::<T, G, H, V, HALF>(t, i + H, b, flips);
             }
             store(i, take_off(t, t.top + i, before));
         }
@@ -158,12 +171,11 @@ unsafe fn blocks<const G: usize, const H: usize, const V: usize>(
 /// # Safety
 /// As for [`rows`]; there are such rows.
 #[inline(always)]
-unsafe fn block<const G: usize, const H: usize, const V: usize>(
+unsafe fn block<T: Tiles, const G: usize, const H: usize, const V: usize, const HALF: bool>(
     t: &Args<'_>,
     i: usize,
     b: &[[__m512i; V]; G],
     flips: __m512i,
-    dot: &impl Fn(__m512i, __m512i, __m512i) -> __m512i,
 ) -> [[__m512i; V]; H] {
     // SAFETY: the caller's promise: rows i..i + H of A may be read to the end of their last k-group.
     unsafe {
@@ -172,7 +184,10 @@ unsafe fn block<const G: usize, const H: usize, const V: usize>(
             for h in 0..H {
                 let a = group_of(t, g, i + h, flips);
                 for v in 0..V {
-                    sums[h][v] = dot(sums[h][v], a, b[g][v]);
+                    sums[h][v] = match HALF && v == V - 1 {
+                        true => dot_8::<T>(sums[h][v], a, b[g][v]),
+                        false => T::dot(sums[h][v], a, b[g][v]),
+                    };
                 }
             }
         }

@@ -55,21 +55,13 @@ pub unsafe fn finish<const H: usize, const V: usize>(t: &Args<'_>, mut acc: [[__
                     }
                 }
             }
-            Out::Bytes {
-                c,
-                stage: stage @ (Rescale { real: Some(_), .. } | Rescale { residual: Some(_), .. }),
-            } => {
+            Out::Bytes { c, stage: stage @ Rescale { row_scale: None, real: None, residual: None, .. } } => {
+                bytes(t, acc, c, stage);
+            }
+            Out::Bytes { c, stage } => {
                 // By way of memory, so that the accumulators' address is not taken.
                 let sums = acc;
                 more_bytes::<V>(t, sums.as_ptr().cast(), c, stage);
-            }
-            Out::Bytes { c, stage: stage @ Rescale { row_scale: None, .. } } => {
-                bytes(t, acc, c, stage, |_, scale| scale);
-            }
-            Out::Bytes { c, stage: stage @ Rescale { row_scale: Some(rows), .. } } => {
-                bytes(t, acc, c, stage, |i, scale| {
-                    _mm256_mul_ps(_mm256_set1_ps(*rows.get_unchecked(t.top + i)), scale)
-                });
             }
             Out::FixedBytes { c, stage } => {
                 // By way of memory, so that the accumulators' address is not taken.
@@ -108,7 +100,7 @@ unsafe fn mask(lanes: usize) -> __m256i {
     }
 }
 
-/// `scale(i, columns)` is the scale of row i and 8 columns.
+/// 8-bit values made with nothing but the columns' scales.
 ///
 /// # Safety
 /// As [`finish`].
@@ -118,7 +110,6 @@ unsafe fn bytes<const H: usize, const V: usize>(
     acc: [[__m256i; V]; H],
     c: *mut u8,
     stage: &Rescale<'_>,
-    scale: impl Fn(usize, __m256) -> __m256,
 ) {
     // SAFETY: as in `finish`.
     unsafe {
@@ -129,7 +120,7 @@ unsafe fn bytes<const H: usize, const V: usize>(
         for i in 0..H {
             let mut y = [_mm256_setzero_si256(); 2];
             for v in 0..V {
-                let scale = scale(i, _mm256_loadu_ps(stage.scale.as_ptr().add(t.left + 8 * v)));
+                let scale = _mm256_loadu_ps(stage.scale.as_ptr().add(t.left + 8 * v));
                 let mut x = _mm256_mul_ps(_mm256_cvtepi32_ps(acc[i][v]), scale);
                 if far {
                     x = _mm256_min_ps(x, most);
@@ -283,7 +274,7 @@ unsafe fn floats<const H: usize, const V: usize>(
     }
 }
 
-/// [`bytes`] with all that may be added. A function of its own, as [`fixed`] is.
+/// [`bytes`] with rows' scales, terms in f64 and a residual. A function of its own, as [`fixed`] is.
 ///
 /// # Safety
 /// As [`finish`]; `sums` is valid for `t.rows` rows of V vectors.

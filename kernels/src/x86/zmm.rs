@@ -9,17 +9,34 @@
 //! ```
 //!
 //! Registers, of 32: 24 accumulators (12 at NR = 16), NR/16 of B, 1 of A, 1 product where the
-//! instruction does not add it itself. The accumulators start from the row and column terms. Where the last panel has fewer columns that are stored,
-//! vectors without any are left out.
+//! instruction does not add it itself. The accumulators start from the row and column terms. Where the last panel has
+//! fewer columns that are stored, vectors without any are left out, and of a last one with 8 or fewer only the lower half
+//! is multiplied and stored: Zen 4 does two halves in the time of a whole, the other CPUs a half in no more time than a
+//! whole. That gained 10 to 30 % at N = 24 and up to 40 % at N = 8 (Zen 4, 2026-11-27).
 
 use super::Elements;
-use super::zmm_finish::{finish, store_sums};
+use super::zmm_finish::{finish, half, store_sums};
 use crate::{Args, Out};
 use core::arch::x86_64::*;
 
 /// An instruction set with a pair of stored types.
 pub trait Tiles {
-    /// Calls [`tile`] with the dot product, in a function that has the instructions.
+    /// What is multiplied.
+    const ELEMENTS: Elements;
+
+    /// Adds to each 32-bit lane of `acc` the products of the lane's groups.
+    ///
+    /// # Safety
+    /// The caller has the instructions, and is where this is inlined.
+    unsafe fn dot(acc: __m512i, a: __m512i, b: __m512i) -> __m512i;
+
+    /// The same of 8 lanes.
+    ///
+    /// # Safety
+    /// As [`dot`](Self::dot).
+    unsafe fn dot_8(acc: __m256i, a: __m256i, b: __m256i) -> __m256i;
+
+    /// Calls [`tile`] in a function that has the instructions.
     ///
     /// # Safety
     /// As for [`tile`], and the CPU has the instructions.
@@ -133,39 +150,36 @@ const TWO_STREAMS: usize = 64;
 /// stores: 2 to 4 % where C lies beyond the second-level cache, on Zen 4. Shorter tiles gain nothing.
 const PREFETCH: usize = 128;
 
-/// H rows and V vectors of columns of a panel that is PANEL vectors wide, or of two; `flips` is what is XORed to
-/// A, and `dot(acc, a, b)` adds to each lane the products of
-/// the lane's groups.
+/// H rows and V vectors of columns of a panel that is PANEL vectors wide, or of two; `flips` is what is XORed to A.
 ///
 /// # Safety
-/// As for every [`MicroFn`](crate::MicroFn), with H rows and V = ceil(cols / 16); the caller has
-/// AVX-512 F and BW, and is where this is inlined.
+/// As for every [`MicroFn`](crate::MicroFn), with H rows and V = ceil(cols / 16); the caller has the instructions of T,
+/// AVX-512 F, BW and VL among them, and is where this is inlined.
 #[inline(always)]
-pub unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(
+pub unsafe fn tile<T: Tiles, const H: usize, const V: usize, const PANEL: usize>(
     t: &Args<'_>,
-    elements: Elements,
     flips: __m512i,
-    dot: impl Fn(__m512i, __m512i, __m512i) -> __m512i,
 ) {
     // SAFETY: throughout, the CPU has the instructions. `row` and A have H rows, `col` NR values; the panel
     // has all its k-groups, the last one padded; of A no more is read than the bytes of its rows.
     unsafe {
         let mut acc = start::<H, V>(t, 0);
-        let (groups, left) = (t.k * elements.size / 4, t.k * elements.size % 4);
+        let bytes = t.k * T::ELEMENTS.size;
+        let (groups, left) = (bytes / 4, bytes % 4);
         let mut first = 0;
         if H <= 3 && V <= PANEL && groups >= TWO_STREAMS {
-            let half = groups / 2;
+            let middle = groups / 2;
             let mut other = [[_mm512_setzero_si512(); V]; H];
-            for g in 0..half {
-                step::<H, V, PANEL>(t, elements, g, flips, &dot, &mut acc);
-                step::<H, V, PANEL>(t, elements, half + g, flips, &dot, &mut other);
+            for g in 0..middle {
+                step::<T, H, V, PANEL, false>(t, g, flips, &mut acc);
+                step::<T, H, V, PANEL, false>(t, middle + g, flips, &mut other);
             }
             for i in 0..H {
                 for v in 0..V {
                     acc[i][v] = _mm512_add_epi32(acc[i][v], other[i][v]);
                 }
             }
-            first = 2 * half;
+            first = 2 * middle;
         }
         let sums = match t.out {
             Out::Sums { c, accumulate } => Some((c, accumulate)),
@@ -183,45 +197,76 @@ pub unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(
                 }
             }
         }
-        let by_row = t.slow_stores && (V == 2 || groups >= 8);
-        if let (Some((c, accumulate)), true, []) = (sums, by_row, t.outer) {
-            // The last few groups row by row: while a row is stored, which takes Zen 4 two cycles a vector, the
-            // products of the next keep the multipliers busy. Each row loads the panel's vectors again, so with
-            // few of them one group is best. That gained 10 % there at K = N = 64 and 7 % at K = N = 32, and lost
-            // 7 % on Zen 5. Where the output is 8 bits or f32 it lost 3 %.
-            let by_row = if V > 2 { 4 } else { 1 };
-            let together = first.max(groups.saturating_sub(by_row));
-            for g in first..together {
-                step::<H, V, PANEL>(t, elements, g, flips, &dot, &mut acc);
+        let rows_at_last = match (sums, t.outer) {
+            (Some(sums), []) if t.slow_stores && first == 0 && groups >= if V == 2 { 1 } else { 8 } => {
+                Some(sums)
             }
-            each_row::<H>(
-                #[inline(always)]
-                |i| {
-                    for g in together..groups {
-                        let a = group_of(t, g, i, flips);
-                        for v in 0..V {
-                            let b = load::<PANEL>(t, elements, g, v);
-                            acc[i][v] = dot(acc[i][v], a, b);
-                        }
-                    }
-                    if left > 0 {
-                        rest::<V, PANEL>(t, elements, i, (groups, left), flips, &dot, &mut acc[i]);
-                    }
-                    store_sums(t, c.add(i * t.ldc), accumulate, acc[i]);
-                },
-            );
-            return;
-        }
-        for g in first..groups {
-            step::<H, V, PANEL>(t, elements, g, flips, &dot, &mut acc);
+            _ => None,
+        };
+        match (V <= PANEL && half::<V>(t.cols), rows_at_last) {
+            (true, Some(sums)) if V % 2 == 0 => {
+                return row_by_row::<T, H, V, PANEL, true>(t, flips, acc, sums);
+            }
+            (false, Some(sums)) => return row_by_row::<T, H, V, PANEL, false>(t, flips, acc, sums),
+            (true, _) => {
+                for g in first..groups {
+                    step::<T, H, V, PANEL, true>(t, g, flips, &mut acc);
+                }
+            }
+            (false, None) => {
+                for g in first..groups {
+                    step::<T, H, V, PANEL, false>(t, g, flips, &mut acc);
+                }
+            }
         }
         if left > 0 {
             each_row::<H>(
                 #[inline(always)]
-                |i| rest::<V, PANEL>(t, elements, i, (groups, left), flips, &dot, &mut acc[i]),
+                |i| rest::<T, V, PANEL>(t, i, (groups, left), flips, &mut acc[i]),
             );
         }
         finish(t, acc);
+    }
+}
+
+/// Sums, of which the last few groups go row by row: while a row is stored, which takes Zen 4 two cycles a vector, the
+/// products of the next keep the multipliers busy. Each row loads the panel's vectors again, so with few of them one
+/// group is best. That gained 10 % there at K = N = 64 and 7 % at K = N = 32, and lost 7 % on Zen 5. Where the output is
+/// 8 bits or f32 it lost 3 %, as it did where all that a row has are 8 columns.
+///
+/// # Safety
+/// As for [`tile`]; there are at least 4 k-groups, or 1 where V <= 2.
+#[inline(always)]
+unsafe fn row_by_row<T: Tiles, const H: usize, const V: usize, const PANEL: usize, const HALF: bool>(
+    t: &Args<'_>,
+    flips: __m512i,
+    mut acc: [[__m512i; V]; H],
+    (c, accumulate): (*mut i32, bool),
+) {
+    // SAFETY: as in `tile`.
+    unsafe {
+        let bytes = t.k * T::ELEMENTS.size;
+        let (groups, left) = (bytes / 4, bytes % 4);
+        let last = if V > 2 { 4 } else { 1 };
+        let together = groups - last;
+        for g in 0..together {
+            step::<T, H, V, PANEL, HALF>(t, g, flips, &mut acc);
+        }
+        each_row::<H>(
+            #[inline(always)]
+            |i| {
+                for g in 0..last {
+                    let a = group_of(t, together + g, i, flips);
+                    for v in 0..V {
+                        acc[i][v] = T::dot(acc[i][v], a, load::<T, PANEL>(t, together + g, v));
+                    }
+                }
+                if left > 0 {
+                    rest::<T, V, PANEL>(t, i, (groups, left), flips, &mut acc[i]);
+                }
+                store_sums::<V, HALF>(t, c.add(i * t.ldc), accumulate, acc[i]);
+            },
+        );
     }
 }
 
@@ -249,13 +294,11 @@ pub unsafe fn start<const H: usize, const V: usize>(t: &Args<'_>, i: usize) -> [
 /// # Safety
 /// As for [`tile`].
 #[inline(always)]
-unsafe fn rest<const V: usize, const PANEL: usize>(
+unsafe fn rest<T: Tiles, const V: usize, const PANEL: usize>(
     t: &Args<'_>,
-    elements: Elements,
     i: usize,
     (groups, left): (usize, usize),
     flips: __m512i,
-    dot: &impl Fn(__m512i, __m512i, __m512i) -> __m512i,
     acc: &mut [__m512i; V],
 ) {
     // SAFETY: as in `tile`.
@@ -264,23 +307,20 @@ unsafe fn rest<const V: usize, const PANEL: usize>(
         let bytes = super::partial_group(t.a.add(i * t.lda + 4 * groups), left, groups > 0);
         let a = _mm512_set1_epi32(bytes ^ flips as i32);
         for v in 0..V {
-            let b = load::<PANEL>(t, elements, groups, v);
-            acc[v] = dot(acc[v], a, b);
+            acc[v] = T::dot(acc[v], a, load::<T, PANEL>(t, groups, v));
         }
     }
 }
 
-/// Adds the products of k-group `g`, which must exist.
+/// Adds the products of k-group `g`, which must exist; with HALF, of the last vector only those of its first 8 columns.
 ///
 /// # Safety
 /// As for [`tile`].
 #[inline(always)]
-unsafe fn step<const H: usize, const V: usize, const PANEL: usize>(
+unsafe fn step<T: Tiles, const H: usize, const V: usize, const PANEL: usize, const HALF: bool>(
     t: &Args<'_>,
-    elements: Elements,
     g: usize,
     flips: __m512i,
-    dot: &impl Fn(__m512i, __m512i, __m512i) -> __m512i,
     acc: &mut [[__m512i; V]; H],
 ) {
     // SAFETY: as in `tile`.
@@ -292,21 +332,24 @@ unsafe fn step<const H: usize, const V: usize, const PANEL: usize>(
                 a[i] = group_of(t, g, i, flips);
             }
             for v in 0..V {
-                let b = load::<PANEL>(t, elements, g, v);
+                let b = load::<T, PANEL>(t, g, v);
                 for i in 0..H {
-                    acc[i][v] = dot(acc[i][v], a[i], b);
+                    acc[i][v] = T::dot(acc[i][v], a[i], b);
                 }
             }
             return;
         }
         let mut b = [_mm512_setzero_si512(); V];
         for v in 0..V {
-            b[v] = load::<PANEL>(t, elements, g, v);
+            b[v] = load::<T, PANEL>(t, g, v);
         }
         for i in 0..H {
             let a = group_of(t, g, i, flips);
             for v in 0..V {
-                acc[i][v] = dot(acc[i][v], a, b[v]);
+                acc[i][v] = match HALF && v == V - 1 {
+                    true => dot_8::<T>(acc[i][v], a, b[v]),
+                    false => T::dot(acc[i][v], a, b[v]),
+                };
             }
         }
     }
@@ -330,15 +373,28 @@ pub unsafe fn group_of(t: &Args<'_>, g: usize, i: usize, flips: __m512i) -> __m5
 /// # Safety
 /// As for [`tile`]; there is such a group.
 #[inline(always)]
-unsafe fn load<const PANEL: usize>(t: &Args<'_>, elements: Elements, g: usize, v: usize) -> __m512i {
-    let panel = if v < PANEL { 0 } else { (t.k * elements.size).div_ceil(4) };
+unsafe fn load<T: Tiles, const PANEL: usize>(t: &Args<'_>, g: usize, v: usize) -> __m512i {
+    let panel = if v < PANEL { 0 } else { (t.k * T::ELEMENTS.size).div_ceil(4) };
     let at = ((panel + g) * PANEL + v % PANEL) * 64;
     // SAFETY: the caller's promise; of bytes the panel has half as many.
     unsafe {
-        match elements.widen {
+        match T::ELEMENTS.widen {
             true => _mm512_cvtepi8_epi16(_mm256_loadu_si256(t.b.add(at / 2).cast())),
             false => _mm512_loadu_si512(t.b.add(at).cast()),
         }
+    }
+}
+
+/// [`Tiles::dot`] of the first 8 lanes.
+///
+/// # Safety
+/// As for [`Tiles::dot_8`].
+#[inline(always)]
+pub unsafe fn dot_8<T: Tiles>(acc: __m512i, a: __m512i, b: __m512i) -> __m512i {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let low = |x| _mm512_castsi512_si256(x);
+        _mm512_zextsi256_si512(T::dot_8(low(acc), low(a), low(b)))
     }
 }
 

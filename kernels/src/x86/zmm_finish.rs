@@ -20,7 +20,7 @@ use core::arch::x86_64::*;
 ///
 /// # Safety
 /// As for every [`MicroFn`](crate::MicroFn), with H rows and V = ceil(cols / 16); the caller has
-/// AVX-512 F and BW, and is where this is inlined.
+/// AVX-512 F, BW and VL, and is where this is inlined.
 #[inline(always)]
 pub unsafe fn finish<const H: usize, const V: usize>(t: &Args<'_>, acc: [[__m512i; V]; H]) {
     // SAFETY: throughout, the CPU has the instructions. Terms and scales have NR values per column and
@@ -28,29 +28,23 @@ pub unsafe fn finish<const H: usize, const V: usize>(t: &Args<'_>, acc: [[__m512
     unsafe {
         let acc = take_off(t, t.top, acc);
         match t.out {
-            Out::Sums { c, accumulate } => {
-                each_row::<H>(
+            Out::Sums { c, accumulate } => match half::<V>(t.cols) {
+                true => each_row::<H>(
                     #[inline(always)]
-                    |i| {
-                        store_sums(t, c.add(i * t.ldc), accumulate, acc[i]);
-                    },
-                );
+                    |i| store_sums::<V, true>(t, c.add(i * t.ldc), accumulate, acc[i]),
+                ),
+                false => each_row::<H>(
+                    #[inline(always)]
+                    |i| store_sums::<V, false>(t, c.add(i * t.ldc), accumulate, acc[i]),
+                ),
+            },
+            Out::Bytes { c, stage: stage @ Rescale { row_scale: None, real: None, residual: None, .. } } => {
+                bytes(t, acc, c, stage);
             }
-            Out::Bytes {
-                c,
-                stage: stage @ (Rescale { real: Some(_), .. } | Rescale { residual: Some(_), .. }),
-            } => {
+            Out::Bytes { c, stage } => {
                 // By way of memory, so that the accumulators' address is not taken.
                 let sums = acc;
                 more_bytes::<V>(t, sums.as_ptr().cast(), c, stage);
-            }
-            Out::Bytes { c, stage: stage @ Rescale { row_scale: None, .. } } => {
-                bytes(t, acc, c, stage, |_, scale| scale);
-            }
-            Out::Bytes { c, stage: stage @ Rescale { row_scale: Some(rows), .. } } => {
-                bytes(t, acc, c, stage, |i, scale| {
-                    _mm512_mul_ps(_mm512_set1_ps(*rows.get_unchecked(t.top + i)), scale)
-                });
             }
             Out::FixedBytes { c, stage } => {
                 // By way of memory, so that the accumulators' address is not taken.
@@ -104,12 +98,17 @@ pub unsafe fn take_off<const H: usize, const V: usize>(
     acc
 }
 
-/// Stores the sums of a row at `c`.
+/// Stores the sums of a row at `c`; HALF says that its last vector has 8 columns at most.
 ///
 /// # Safety
 /// As [`finish`].
 #[inline(always)]
-pub unsafe fn store_sums<const V: usize>(t: &Args<'_>, c: *mut i32, accumulate: bool, sums: [__m512i; V]) {
+pub unsafe fn store_sums<const V: usize, const HALF: bool>(
+    t: &Args<'_>,
+    c: *mut i32,
+    accumulate: bool,
+    sums: [__m512i; V],
+) {
     // SAFETY: the masks keep loads and stores to the `cols` elements of the row.
     unsafe {
         for v in 0..V {
@@ -119,9 +118,19 @@ pub unsafe fn store_sums<const V: usize>(t: &Args<'_>, c: *mut i32, accumulate: 
             if accumulate {
                 sum = _mm512_add_epi32(sum, _mm512_maskz_loadu_epi32(mask, c));
             }
-            _mm512_mask_storeu_epi32(c, mask, sum);
+            if HALF && v == V - 1 {
+                _mm256_mask_storeu_epi32(c, mask as u8, _mm512_castsi512_si256(sum));
+            } else {
+                _mm512_mask_storeu_epi32(c, mask, sum);
+            }
         }
     }
+}
+
+/// Whether the last of V vectors has 8 columns at most.
+#[inline(always)]
+pub fn half<const V: usize>(cols: usize) -> bool {
+    cols + 8 <= 16 * V
 }
 
 /// The lanes of vector `v` that hold stored columns: all but for the last one.
@@ -130,7 +139,7 @@ fn mask<const V: usize>(cols: usize, v: usize) -> __mmask16 {
     if v == V - 1 { !0 >> (16 * V - cols) } else { !0 }
 }
 
-/// `scale(i, columns)` is the scale of row i and 16 columns.
+/// 8-bit values made with nothing but the columns' scales.
 ///
 /// # Safety
 /// As [`finish`].
@@ -140,7 +149,6 @@ pub unsafe fn bytes<const H: usize, const V: usize>(
     acc: [[__m512i; V]; H],
     c: *mut u8,
     stage: &Rescale<'_>,
-    scale: impl Fn(usize, __m512) -> __m512,
 ) {
     // SAFETY: as in `finish`.
     unsafe {
@@ -155,7 +163,7 @@ pub unsafe fn bytes<const H: usize, const V: usize>(
             #[inline(always)]
             |i| {
                 for v in 0..V {
-                    let scale = scale(i, _mm512_loadu_ps(stage.scale.as_ptr().add(t.left + 16 * v)));
+                    let scale = _mm512_loadu_ps(stage.scale.as_ptr().add(t.left + 16 * v));
                     let mut x = _mm512_mul_ps(_mm512_cvtepi32_ps(acc[i][v]), scale);
                     if far {
                         x = _mm512_min_ps(x, most);
@@ -371,7 +379,7 @@ unsafe fn floats<const H: usize, const V: usize>(
     }
 }
 
-/// [`bytes`] with all that may be added. A function of its own, as [`fixed`] is.
+/// [`bytes`] with rows' scales, terms in f64 and a residual. A function of its own, as [`fixed`] is.
 ///
 /// # Safety
 /// As [`finish`]; `sums` is valid for `t.rows` rows of V vectors.

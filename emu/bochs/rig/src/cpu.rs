@@ -24,7 +24,7 @@ pub fn has(isa: Isa) -> bool {
         Isa::Avx2 => ymm && bit(leaf7.ebx, 5),
         Isa::AvxVnni => ymm && bit(leaf7.ebx, 5) && bit(leaf71, 4),
         Isa::AvxVnniInt8 => ymm && bit(leaf7.ebx, 5) && bit(leaf71d, 4),
-        Isa::Avx512Bw => zmm && avx512f && avx512bw,
+        Isa::Avx512Bw => zmm && avx512f && avx512bw && avx512vl,
         Isa::Avx512Vnni => zmm && avx512f && avx512bw && avx512vl && bit(leaf7.ecx, 11),
         Isa::Neon | Isa::Dotprod | Isa::I8mm => false,
     }
