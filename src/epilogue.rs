@@ -13,7 +13,7 @@ use qgemm_kernels::table::look_up;
 use std::ops::Range;
 
 /// So many columns are finished together at most: those of several panels, where [`stored_by_kernel`].
-pub(crate) const AT_ONCE: usize = 1024;
+pub(crate) const AT_ONCE: usize = 4096;
 
 /// Adding -0.0 changes nothing, not even the sign of a zero.
 static NO_BIAS: [f32; AT_ONCE] = [-0.0; AT_ONCE];
