@@ -250,10 +250,12 @@ impl Narrow {
             };
             for row in 0..rows {
                 let (c, bytes) = (c.add(row * ldc), part(row));
+                let (low, mask) = (_mm512_castsi512_si256(bytes), self.masks[0] as u32);
                 match (whole, V) {
                     (true, 1) => _mm_storeu_si128(c.cast(), _mm512_castsi512_si128(bytes)),
-                    (true, _) => _mm256_storeu_si256(c.cast(), _mm512_castsi512_si256(bytes)),
-                    _ => _mm512_mask_storeu_epi8(c.cast(), self.masks[0], bytes),
+                    (true, _) => _mm256_storeu_si256(c.cast(), low),
+                    (_, 1) => _mm_mask_storeu_epi8(c.cast(), mask as u16, _mm512_castsi512_si128(bytes)),
+                    _ => _mm256_mask_storeu_epi8(c.cast(), mask, low),
                 }
             }
         }
