@@ -44,9 +44,9 @@ X86_KERNELS = [
 ]
 ARM_KERNELS = [
     ("neon-8x8c1", "neon::Words", (8,), r"smlal2?", ARM),
-    ("dotprod-8x8c4", "dotprod::Signed", (8,), r"sdot", ARM),
-    ("i8mm-8x8c4", "i8mm::Unsigned", (8,), r"sudot", ["neoverse-v1"]),
-    ("i8mm-8x8c8", "i8mm::Matrix<i8mm::SignedSigned>", (8,), r"smmla", ["neoverse-v1"]),
+    ("dotprod-8x8c4", "dotprod::Signed", (8,), r"[su]dot", ARM),
+    ("i8mm-8x8c4", "i8mm::Unsigned", (8,), r"[su]+dot", ["neoverse-v1"]),
+    ("i8mm-8x8c8", "i8mm::Matrix<i8mm::SignedSigned>", (8,), r"[su]+mmla", ["neoverse-v1"]),
 ]
 
 
@@ -80,17 +80,21 @@ def assembly(target, compiler=None):
     return dict(zip(map(normal, names), functions.values()))
 
 
-def hot_loop(lines, multiply):
-    """Of the loops without a loop inside, the one with the most multiply-adds."""
-    labels = {line[:-1]: at for at, line in enumerate(lines) if re.fullmatch(r"\.\w+:", line)}
-    loops = []
-    for end, line in enumerate(lines):
-        jump = re.match(r"(?:j\w+|b\.\w+|cbn?z\s+\w+,|tbn?z\s+\w+,[^,]+,)\s+(\.\w+)$", line)
-        if jump and (start := labels.get(jump[1], end)) < end:
-            loops.append((start, end))
-    inner = [(s, e) for s, e in loops if not any(s <= t and f < e for t, f in loops)]
-    bodies = [[line for line in lines[s : e + 1] if not line.startswith(".")] for s, e in inner]
-    return max(bodies, key=lambda body: len(arithmetic(body, multiply)), default=[])
+def hot_loops(lines, multiply):
+    """The loops without a branch inside that multiply: those of the widest registers first, then the longest."""
+    start, labels, bodies = 0, [], []
+    for at, line in enumerate(lines):
+        if re.fullmatch(r"\.\w+:", line):
+            # Labels in a row are labels of the same line.
+            labels = [*labels, line[:-1]] if at and lines[at - 1].endswith(":") else [line[:-1]]
+            start = at + 1
+        elif jump := re.match(r"(?:j\w+|b(?:\.\w+)?|cbn?z\s+\w+,|tbn?z\s+\w+,[^,]+,)\s+(\.\w+)$", line):
+            if jump[1] in labels:
+                bodies.append([line for line in lines[start : at + 1] if not line.startswith(".")])
+            labels = []
+    wide = lambda body: sum("zmm" in line for line in arithmetic(body, multiply))
+    hot = [body for body in bodies if arithmetic(body, multiply)]
+    return sorted(hot, key=lambda body: (wide(body), len(arithmetic(body, multiply))), reverse=True)
 
 
 def arithmetic(body, multiply):
@@ -132,7 +136,7 @@ def examine(functions, kernels, triple, vectors_per_step):
         wanted = [f for f in functions if re.search(own, f)] or [f for f in functions if shared in f]
         if len(wanted) != 1:
             sys.exit(f"{name}: {len(wanted)} functions are {kind} with the tile {consts}")
-        body = hot_loop(functions[wanted[0]], multiply)
+        body = hot_loops(functions[wanted[0]], multiply)[0]
         steps = vectors_per_step(name, tile, body, multiply)
         for cpu in cpus:
             cycles, limit = mca(triple, cpu, body), mca(triple, cpu, alone(body, multiply))
@@ -143,8 +147,11 @@ def examine(functions, kernels, triple, vectors_per_step):
     spilled = 0
     for function, lines in functions.items():
         if "Tiles>::tile" in function or "micro_8x8::<neon" in function:
-            multiply = next(m for _, kind, _, m, _ in kernels if kind.split("::")[0] in function)
-            touched = stack_accesses(hot_loop(lines, multiply))
+            multiply = "|".join({m for _, kind, _, m, _ in kernels if kind.split("::")[0] in function})
+            loops = hot_loops(lines, multiply)
+            if not loops:
+                sys.exit(f"no loop in {function}")
+            touched = [line for body in loops for line in stack_accesses(body)]
             if touched and not any(known in function for known in KNOWN):
                 spilled += 1
                 print(f"\n{function} touches the stack: {touched}", file=sys.stderr)
@@ -163,7 +170,7 @@ def x86_steps(name, tile, body, multiply):
 
 
 def arm_steps(name, tile, body, multiply):
-    per_step = 4 * tile[0] // 2 if multiply == "smmla" else 2 * tile[0]
+    per_step = 4 * tile[0] // 2 if "mmla" in multiply else 2 * tile[0]
     return len(arithmetic(body, multiply)) / per_step
 
 
