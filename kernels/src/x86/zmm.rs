@@ -198,9 +198,7 @@ pub unsafe fn tile<T: Tiles, const H: usize, const V: usize, const PANEL: usize>
             }
         }
         let rows_at_last = match (sums, t.outer) {
-            (Some(sums), [])
-                if t.slow_stores && V <= PANEL && first == 0 && groups >= if V == 2 { 1 } else { 8 } =>
-            {
+            (Some(sums), []) if t.slow_stores && first == 0 && groups >= if V == 2 { 1 } else { 8 } => {
                 Some(sums)
             }
             _ => None,
