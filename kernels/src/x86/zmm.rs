@@ -11,7 +11,7 @@
 //! Registers, of 32: 24 accumulators (12 at NR = 16), NR/16 of B, 1 of A, 1 product where the
 //! instruction does not add it itself. The accumulators start from the row and column terms. Where the last panel has
 //! fewer columns that are stored, vectors without any are left out, and of a last one with 8 or fewer only the lower half
-//! is multiplied and stored: Zen 4 does two halves in the time of a whole, the other CPUs a half in no more time than a
+//! is multiplied and stored: Zen 4 does two halves in the time of a whole, other CPUs should do a half in no more than a
 //! whole. That gained 10 to 30 % at N = 24 and up to 40 % at N = 8 (Zen 4, 2026-11-27).
 
 use super::Elements;
