@@ -50,8 +50,8 @@ pub unsafe fn micro<T: Stationary, const PANEL: usize>(t: &Args<'_>) {
             let part = Args { b, cols, col, left: t.left + j, out: t.out.at(j), ..*t };
             match cols {
                 ..=8 => groups::<T, 4, 1, true>(&part, PANEL),
-                ..=16 => groups::<T, 4, 1, false>(&part, PANEL),
-                ..=24 if t.k > HALF_K || !matches!(t.out, Out::Sums { .. }) => {
+                9..=16 => groups::<T, 4, 1, false>(&part, PANEL),
+                17..=24 if t.k > HALF_K || !matches!(t.out, Out::Sums { .. }) => {
                     groups::<T, 2, 2, true>(&part, PANEL)
                 }
                 _ => groups::<T, 2, 2, false>(&part, PANEL),

@@ -204,7 +204,7 @@ pub unsafe fn tile<T: Tiles, const H: usize, const V: usize, const PANEL: usize>
             _ => None,
         };
         match (V <= PANEL && half::<V>(t.cols), rows_at_last) {
-            (true, Some(sums)) if V % 2 == 0 => {
+            (true, Some(sums)) if V.is_multiple_of(2) => {
                 return row_by_row::<T, H, V, PANEL, true>(t, flips, acc, sums);
             }
             (false, Some(sums)) => return row_by_row::<T, H, V, PANEL, false>(t, flips, acc, sums),
