@@ -37,10 +37,10 @@ X86_KERNELS = [
     ("avxvnniint8-6x16c4", "avx_vnni_int8::SignedSigned", (6, 2), DOT, LAKE),
     ("avx512bw-12x32c2", "avx512_bw::Words<false>", (12, 2, 2), WORDS, INTEL + ZEN),
     ("avx512bw-12x32c2, i8 panel", "avx512_bw::Words<true>", (12, 2, 2), WORDS, INTEL + ZEN),
-    ("avx512vnni-12x16c4", "avx512_vnni::Unsigned", (12, 1, 1), DOT, INTEL + ZEN),
-    ("avx512vnni-12x32c4", "avx512_vnni::Unsigned", (12, 2, 2), DOT, INTEL + ZEN),
-    ("avx512vnni-6x64c4", "avx512_vnni::Unsigned", (6, 4, 4), DOT, INTEL + ZEN),
-    ("avx512vnni-6x64c4, i8", "avx512_vnni::Signed", (6, 4, 4), DOT, INTEL + ZEN),
+    ("avx512vnni-12x16c4", "avx512_vnni::Bytes<false>", (12, 1, 1), DOT, INTEL + ZEN),
+    ("avx512vnni-12x32c4", "avx512_vnni::Bytes<false>", (12, 2, 2), DOT, INTEL + ZEN),
+    ("avx512vnni-6x64c4", "avx512_vnni::Bytes<false>", (6, 4, 4), DOT, INTEL + ZEN),
+    ("avx512vnni-6x64c4, i8", "avx512_vnni::Bytes<true>", (6, 4, 4), DOT, INTEL + ZEN),
 ]
 ARM_KERNELS = [
     ("neon-8x8c1", "neon::Words", (8,), r"smlal2?", ARM),

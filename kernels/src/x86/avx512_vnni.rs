@@ -22,8 +22,8 @@ pub static K6X64: Kernel = Kernel {
     fused: true,
     takes: Takes { abreast: zmm::ABREAST, tall: TALL_K },
     variants: &[
-        Variant { a: Stored::U8, b: Stored::I8, a_shift: 0, micro: micro_6x64::<Unsigned> },
-        Variant { a: Stored::I8, b: Stored::I8, a_shift: 128, micro: micro_6x64::<Signed> },
+        Variant { a: Stored::U8, b: Stored::I8, a_shift: 0, micro: micro_6x64::<Bytes<false>> },
+        Variant { a: Stored::I8, b: Stored::I8, a_shift: 128, micro: micro_6x64::<Bytes<true>> },
     ],
 };
 
@@ -37,8 +37,8 @@ pub static K12X32: Kernel = Kernel {
     fused: true,
     takes: Takes { abreast: zmm::ABREAST, tall: TALL_K },
     variants: &[
-        Variant { a: Stored::U8, b: Stored::I8, a_shift: 0, micro: micro_12x32::<Unsigned> },
-        Variant { a: Stored::I8, b: Stored::I8, a_shift: 128, micro: micro_12x32::<Signed> },
+        Variant { a: Stored::U8, b: Stored::I8, a_shift: 0, micro: micro_12x32::<Bytes<false>> },
+        Variant { a: Stored::I8, b: Stored::I8, a_shift: 128, micro: micro_12x32::<Bytes<true>> },
     ],
 };
 
@@ -52,8 +52,8 @@ pub static K12X16: Kernel = Kernel {
     fused: true,
     takes: Takes { abreast: 0, tall: TALL_K },
     variants: &[
-        Variant { a: Stored::U8, b: Stored::I8, a_shift: 0, micro: micro_12x16::<Unsigned> },
-        Variant { a: Stored::I8, b: Stored::I8, a_shift: 128, micro: micro_12x16::<Signed> },
+        Variant { a: Stored::U8, b: Stored::I8, a_shift: 0, micro: micro_12x16::<Bytes<false>> },
+        Variant { a: Stored::I8, b: Stored::I8, a_shift: 128, micro: micro_12x16::<Bytes<true>> },
     ],
 };
 
@@ -80,10 +80,19 @@ unsafe fn micro_12x16<T: Stationary>(t: &Args<'_>) {
     unsafe { if t.rows <= 12 { zmm::micro_12x16::<T>(t) } else { stationary::micro::<T, 1>(t) } }
 }
 
-/// u8 activations.
-struct Unsigned;
+/// u8 activations, or i8.
+struct Bytes<const SIGNED: bool>;
 
-impl Tiles for Unsigned {
+impl<const SIGNED: bool> Bytes<SIGNED> {
+    /// What is XORed to A.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    fn flips() -> __m512i {
+        if SIGNED { sign_bits() } else { _mm512_setzero_si512() }
+    }
+}
+
+impl<const SIGNED: bool> Tiles for Bytes<SIGNED> {
     const ELEMENTS: Elements = BYTES;
 
     #[inline(always)]
@@ -101,54 +110,18 @@ impl Tiles for Unsigned {
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
     unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(t: &Args<'_>) {
         // SAFETY: the caller's promise.
-        unsafe { zmm::tile::<Self, H, V, PANEL>(t, _mm512_setzero_si512()) }
+        unsafe { zmm::tile::<Self, H, V, PANEL>(t, Self::flips()) }
     }
 }
 
-impl Stationary for Unsigned {
+impl<const SIGNED: bool> Stationary for Bytes<SIGNED> {
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
     unsafe fn rows<const G: usize, const H: usize, const V: usize, const HALF: bool>(
         t: &Args<'_>,
         panel: usize,
     ) {
         // SAFETY: the caller's promise.
-        unsafe { stationary::rows::<Self, G, H, V, HALF>(t, panel, _mm512_setzero_si512()) }
-    }
-}
-
-/// i8 activations.
-struct Signed;
-
-impl Tiles for Signed {
-    const ELEMENTS: Elements = BYTES;
-
-    #[inline(always)]
-    unsafe fn dot(acc: __m512i, a: __m512i, b: __m512i) -> __m512i {
-        // SAFETY: the caller's promise.
-        unsafe { _mm512_dpbusd_epi32(acc, a, b) }
-    }
-
-    #[inline(always)]
-    unsafe fn dot_8(acc: __m256i, a: __m256i, b: __m256i) -> __m256i {
-        // SAFETY: the caller's promise.
-        unsafe { _mm256_dpbusd_epi32(acc, a, b) }
-    }
-
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-    unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(t: &Args<'_>) {
-        // SAFETY: the caller's promise.
-        unsafe { zmm::tile::<Self, H, V, PANEL>(t, sign_bits()) }
-    }
-}
-
-impl Stationary for Signed {
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-    unsafe fn rows<const G: usize, const H: usize, const V: usize, const HALF: bool>(
-        t: &Args<'_>,
-        panel: usize,
-    ) {
-        // SAFETY: the caller's promise.
-        unsafe { stationary::rows::<Self, G, H, V, HALF>(t, panel, sign_bits()) }
+        unsafe { stationary::rows::<Self, G, H, V, HALF>(t, panel, Self::flips()) }
     }
 }
 

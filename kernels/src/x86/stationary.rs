@@ -19,7 +19,7 @@ use super::zmm_finish::{bytes, half, store_sums, take_off};
 use crate::{Args, Out};
 use core::arch::x86_64::*;
 
-/// Sums of 17 to 24 columns take as long or longer with products of 8 lanes up to this K: by 4 % at 24, 8 % at 16.
+/// Up to this K, sums of 17 to 24 columns take longer with products of 8 lanes: by 4 % at 24, 8 % at 16.
 const HALF_K: usize = 24;
 
 /// The most k-groups.
@@ -85,7 +85,8 @@ unsafe fn groups<T: Stationary, const H: usize, const V: usize, const HALF: bool
 }
 
 /// All rows, H at a time, and V vectors of columns of a panel that is `panel` vectors wide, with G = ceil(k / 4)
-/// k-groups of bytes; `flips` and HALF are as in [`zmm::tile`](super::zmm::tile).
+/// k-groups of bytes; `flips` is as in [`zmm::tile`](super::zmm::tile). HALF says that the last vector has 8 columns at most,
+/// and that no more of it are multiplied.
 ///
 /// # Safety
 /// As for every [`MicroFn`](crate::MicroFn) of tall products, with V = ceil(cols / 16), and H of 1, 2 or 4; the caller

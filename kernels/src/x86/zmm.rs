@@ -205,9 +205,11 @@ pub unsafe fn tile<T: Tiles, const H: usize, const V: usize, const PANEL: usize>
         };
         match (V <= PANEL && half::<V>(t.cols), rows_at_last) {
             (true, Some(sums)) if V.is_multiple_of(2) => {
-                return row_by_row::<T, H, V, PANEL, true>(t, flips, acc, sums);
+                return row_by_row::<T, H, V, PANEL, true>(t, (groups, left), flips, acc, sums);
             }
-            (false, Some(sums)) => return row_by_row::<T, H, V, PANEL, false>(t, flips, acc, sums),
+            (false, Some(sums)) => {
+                return row_by_row::<T, H, V, PANEL, false>(t, (groups, left), flips, acc, sums);
+            }
             (true, _) => {
                 for g in first..groups {
                     step::<T, H, V, PANEL, true>(t, g, flips, &mut acc);
@@ -232,21 +234,20 @@ pub unsafe fn tile<T: Tiles, const H: usize, const V: usize, const PANEL: usize>
 /// Sums, of which the last few groups go row by row: while a row is stored, which takes Zen 4 two cycles a vector, the
 /// products of the next keep the multipliers busy. Each row loads the panel's vectors again, so with few of them one
 /// group is best. That gained 10 % there at K = N = 64 and 7 % at K = N = 32, and lost 7 % on Zen 5. Where the output is
-/// 8 bits or f32 it lost 3 %, as it did where all that a row has are 8 columns.
+/// 8 bits or f32 it lost 3 %, and 1 to 10 % where the last of an odd number of vectors is half of one.
 ///
 /// # Safety
-/// As for [`tile`]; there are at least 4 k-groups, or 1 where V <= 2.
+/// As for [`tile`]; there are `groups` k-groups, at least 4, or 1 where V <= 2, and `left` bytes more.
 #[inline(always)]
 unsafe fn row_by_row<T: Tiles, const H: usize, const V: usize, const PANEL: usize, const HALF: bool>(
     t: &Args<'_>,
+    (groups, left): (usize, usize),
     flips: __m512i,
     mut acc: [[__m512i; V]; H],
     (c, accumulate): (*mut i32, bool),
 ) {
     // SAFETY: as in `tile`.
     unsafe {
-        let bytes = t.k * T::ELEMENTS.size;
-        let (groups, left) = (bytes / 4, bytes % 4);
         let last = if V > 2 { 4 } else { 1 };
         let together = groups - last;
         for g in 0..together {
