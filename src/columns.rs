@@ -7,8 +7,13 @@ use qgemm_kernels::stats::ColumnStats;
 /// What is known of each column, real ones first, then those that pad the last panel.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Columns {
-    /// Σ of the stored values.
-    pub(crate) stored_sum: Vec<i64>,
+    /// Σ of the stored values, modulo 2^32.
+    pub(crate) stored_sum: Vec<i32>,
+    /// What that leaves out, in units of 2^32; empty where it is nothing (see [`SHORT`]).
+    high: Vec<i32>,
+    /// What products add to the sums of columns, modulo 2^32, if A is of the type that B was packed for, both have zero
+    /// points of 0, and there is no bias: see `terms`. Empty where that is nothing, or not known.
+    pub(crate) plain_terms: Vec<i32>,
     /// Σ|b|.
     pub(crate) abs_sum: Vec<u64>,
     /// Least and greatest b; (0, 0) where K = 0.
@@ -17,17 +22,23 @@ pub(crate) struct Columns {
     pub(crate) all: (u64, i16, i16),
 }
 
+/// Sums of so many stored values, of -128 to 255, fit 32 bits.
+const SHORT: usize = i32::MAX as usize / 255;
+
 impl Columns {
-    /// Takes the memory for that many columns.
-    pub(crate) fn make_room(&mut self, padded: usize, purpose: &'static str) -> Result<(), Error> {
+    /// Takes the memory for that many columns of `k` values.
+    pub(crate) fn make_room(&mut self, padded: usize, k: usize, purpose: &'static str) -> Result<(), Error> {
         make_room(&mut self.stored_sum, padded, purpose)?;
+        make_room(&mut self.high, if k > SHORT { padded } else { 0 }, purpose)?;
         make_room(&mut self.abs_sum, padded, purpose)?;
         make_room(&mut self.min_max, padded, purpose)
     }
 
-    /// Forgets what it knew, of that many columns.
-    pub(crate) fn clear(&mut self, padded: usize, purpose: &'static str) -> Result<(), Error> {
+    /// Forgets what it knew; for that many columns of `k` values.
+    pub(crate) fn clear(&mut self, padded: usize, k: usize, purpose: &'static str) -> Result<(), Error> {
         resize(&mut self.stored_sum, padded, 0, purpose)?;
+        resize(&mut self.high, if k > SHORT { padded } else { 0 }, 0, purpose)?;
+        self.plain_terms.clear();
         resize(&mut self.abs_sum, padded, 0, purpose)?;
         resize(&mut self.min_max, padded, (i16::MAX, i16::MIN), purpose)
     }
@@ -36,9 +47,7 @@ impl Columns {
     /// column's values in all.
     pub(crate) fn add(&mut self, j: usize, cols: usize, stats: &ColumnStats, shifts: i64) {
         let columns = j..j + cols;
-        for (sum, more) in self.stored_sum[columns.clone()].iter_mut().zip(&stats.sum) {
-            *sum += i64::from(*more) + shifts;
-        }
+        self.add_sums(j, &stats.sum[..cols], shifts);
         for (abs, more) in self.abs_sum[columns.clone()].iter_mut().zip(&stats.abs) {
             *abs += *more as u64;
         }
@@ -50,9 +59,31 @@ impl Columns {
 
     /// Takes in the sums of columns from the `j`th on, to which storing added `shifts` each.
     pub(crate) fn add_sums(&mut self, j: usize, sums: &[i32], shifts: i64) {
-        for (sum, more) in self.stored_sum[j..].iter_mut().zip(sums) {
-            *sum += i64::from(*more) + shifts;
+        if self.high.is_empty() {
+            for (sum, more) in self.stored_sum[j..].iter_mut().zip(sums) {
+                *sum = sum.wrapping_add(*more).wrapping_add(shifts as i32);
+            }
+            return;
         }
+        for (l, more) in (j..).zip(sums) {
+            let sum = self.exact_sum(l) + i64::from(*more) + shifts;
+            self.stored_sum[l] = sum as i32;
+            self.high[l] = ((sum - i64::from(sum as i32)) >> 32) as i32;
+        }
+    }
+
+    /// Σ of a column's stored values.
+    pub(crate) fn exact_sum(&self, l: usize) -> i64 {
+        i64::from(self.stored_sum[l]) + (i64::from(self.high.get(l).copied().unwrap_or(0)) << 32)
+    }
+
+    /// The memory it takes, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(&self.stored_sum[..])
+            + size_of_val(&self.high[..])
+            + size_of_val(&self.plain_terms[..])
+            + size_of_val(&self.abs_sum[..])
+            + size_of_val(&self.min_max[..])
     }
 
     /// When there is no more to know of columns of `k` values than that those lie in a range.
@@ -71,5 +102,33 @@ impl Columns {
         let ends = self.min_max[..n].iter();
         let (lo, hi) = ends.fold((i16::MAX, i16::MIN), |a, b| (a.0.min(b.0), a.1.max(b.1)));
         self.all = if n == 0 { (0, 0, 0) } else { (abs, lo, hi) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_are_exact_beyond_32_bits() {
+        for value in [255, -128] {
+            let mut columns = Columns::default();
+            columns.clear(3, SHORT + 1, "test").unwrap();
+            let mut want = [0; 3];
+            for step in 0..3 {
+                for (l, want) in want.iter_mut().enumerate() {
+                    let part = [value * (1 << 20), i32::MAX, i32::MIN][(l + step) % 3];
+                    columns.add_sums(l, &[part], i64::from(value) << 33);
+                    *want += i64::from(part) + (i64::from(value) << 33);
+                }
+            }
+            assert_eq!([0, 1, 2].map(|l| columns.exact_sum(l)), want);
+        }
+        // The last sum for which 32 bits are enough, and that there are no more.
+        let mut columns = Columns::default();
+        columns.clear(1, SHORT, "test").unwrap();
+        columns.add_sums(0, &[0], 255 * SHORT as i64);
+        assert_eq!(columns.exact_sum(0), 255 * SHORT as i64);
+        assert_eq!(columns.high.len(), 0);
     }
 }

@@ -15,9 +15,6 @@ use std::ops::Range;
 /// So many columns are finished together at most: those of several panels, where [`stored_by_kernel`].
 pub(crate) const AT_ONCE: usize = 4096;
 
-/// Adding -0.0 changes nothing, not even the sign of a zero.
-static NO_BIAS: [f32; AT_ONCE] = [-0.0; AT_ONCE];
-
 /// The output stage of some columns: of one panel, or of several. What it has a value of per column is padded to whole
 /// panels, and to MAX_NR.
 #[allow(clippy::large_enum_variant)] // It lives on the stack of the loop over panels.
@@ -26,7 +23,7 @@ pub(crate) enum Stage<'a> {
     Bytes(Rescale<'a>),
     Fixed(Fixed),
     Real(Real),
-    F32 { scale: &'a [f32], bias: &'a [f32], clamp: (f32, f32) },
+    F32 { scale: &'a [f32], bias: Option<&'a [f32]>, clamp: (f32, f32) },
 }
 
 /// Room for the factors and the bias of some columns, padded, where those are not used as they came.
@@ -176,10 +173,7 @@ impl<'a> Stage<'a> {
             },
             Sink::F32 { output, .. } => Stage::F32 {
                 scale: scale(&output.scale, room.scale),
-                bias: match output.bias {
-                    Some(bias) => of(bias, room.bias),
-                    None => &NO_BIAS[..len],
-                },
+                bias: output.bias.map(|bias| of(bias, room.bias)),
                 clamp: output.clamp,
             },
         }
@@ -248,7 +242,7 @@ pub(crate) fn with_output(
         }
         (Sink::F32 { c, output }, Stage::F32 { scale, bias, clamp }) if stored => {
             let row_scale = output.scale.rows(part.rows.clone());
-            let stage = finish::Scaled { real, scale, row_scale, bias, range: *clamp };
+            let stage = finish::Scaled { real, scale, row_scale, bias: *bias, range: *clamp };
             run(Output::Floats { c: &mut part.of(c), stage });
         }
         _ => return false,

@@ -3,7 +3,7 @@
 use crate::columns::Columns;
 use crate::element::{ElementType, Operand};
 use crate::gemm::ZeroPoint;
-use crate::{Dispatch, Error};
+use crate::{Dispatch, Error, terms};
 use qgemm_kernels::pack::{self, Convert, Line, MAX_ROWS, SIDE_BY_SIDE, Source, Wanted};
 use qgemm_kernels::pages::prefer_huge;
 use qgemm_kernels::stats::ColumnStats;
@@ -15,7 +15,7 @@ use std::ops::Range;
 ///
 /// Packed once, used by any number of products and threads. It holds
 /// `ceil(K / KR)·KR × ceil(N / NR)·NR` elements of one byte (two for kernels whose name ends in `c1`, and the
-/// portable one), 20 bytes per column and 24 per panel. Zero points are not part of it.
+/// portable one), at most 24 bytes per column and 24 per panel. Zero points are not part of it.
 #[derive(Clone)]
 pub struct PackedB {
     /// Exact for every panel.
@@ -133,7 +133,7 @@ impl PackedB {
         (self.k, self.n) = (0, 0);
         make_room(&mut self.panels, panels, purpose)?;
         self.reserve_lines(bytes.div_ceil(64))?;
-        self.columns.make_room(padded, purpose)
+        self.columns.make_room(padded, b.rows(), purpose)
     }
 
     /// Packs some columns of another matrix into the memory that this one has, and learns of them what it must.
@@ -164,7 +164,7 @@ impl PackedB {
         // What is in them is all written below; only what is new need be given a value first.
         self.lines.truncate(lines);
         self.lines.resize(lines, Line([0; 64]));
-        self.columns.clear(padded, purpose)?;
+        self.columns.clear(padded, k, purpose)?;
 
         let panels = 0..self.panels.len();
         let done = match known {
@@ -185,6 +185,9 @@ impl PackedB {
             }
         }
         self.columns.finish(n, k);
+        if let Known::All = known {
+            self.find_plain_terms(nr, activations, &b)?;
+        }
         (self.kernel, self.caches, self.k, self.n) = (kernel, dispatch.caches(), k, n);
         (self.first, self.element, self.activations) = (columns.start, b.element, activations);
         Ok(())
@@ -214,6 +217,28 @@ impl PackedB {
         pack::pack_panel(kernel, variant.b, signed, size, source, out, &mut stats);
         let shift = Convert::new(signed, variant.b).shift(signed);
         self.columns.add(j, cols, &stats, i64::from(shift) * rows as i64);
+    }
+
+    /// Finds [`Columns::plain_terms`], which are 0 where such activations are read as they are.
+    fn find_plain_terms(
+        &mut self,
+        nr: usize,
+        activations: ElementType,
+        b: &Operand<'_>,
+    ) -> Result<(), Error> {
+        let a_shift = |panel: &Panel| panel.variant.convert_a(activations == ElementType::I8).1;
+        if self.panels.iter().all(|panel| a_shift(panel) == 0) {
+            return Ok(());
+        }
+        let (k, signed) = (b.rows() as i32, b.element == ElementType::I8);
+        let Columns { stored_sum, plain_terms, .. } = &mut self.columns;
+        resize(plain_terms, stored_sum.len(), 0, "packed b")?;
+        let columns = plain_terms.chunks_mut(nr).zip(stored_sum.chunks(nr));
+        for (panel, (terms, sums)) in self.panels.iter().zip(columns) {
+            let b_shift = Convert::new(signed, panel.variant.b).shift(signed);
+            terms::one_zero_each(terms, None, sums, b_shift.wrapping_mul(k), a_shift(panel));
+        }
+        Ok(())
     }
 
     /// Packs all panels, of one variant, if there is a way to pack several together, for activations of such a type
@@ -324,10 +349,7 @@ impl PackedB {
 
     /// The memory it takes, in bytes.
     pub fn bytes(&self) -> usize {
-        let per_column = size_of::<i64>() + size_of::<u64>() + size_of::<(i16, i16)>();
-        self.lines.len() * size_of::<Line>()
-            + self.panels.len() * size_of::<Panel>()
-            + self.columns.abs_sum.len() * per_column
+        self.lines.len() * size_of::<Line>() + self.panels.len() * size_of::<Panel>() + self.columns.bytes()
     }
 
     /// The value of element (k, j), if there is one.
@@ -363,10 +385,25 @@ impl PackedB {
         self.first..self.first + self.n
     }
 
-    /// The sums of the stored values of some columns, by number.
+    /// The sums of the stored values of some columns, by number, modulo 2^32, in whole panels.
     #[inline]
-    pub(crate) fn stored_sums(&self, columns: Range<usize>) -> &[i64] {
-        &self.columns.stored_sum[columns.start - self.first..columns.end - self.first]
+    pub(crate) fn stored_sums(&self, columns: Range<usize>) -> &[i32] {
+        // NR is a power of two.
+        let end = (columns.end - self.first + self.kernel.nr - 1) & !(self.kernel.nr - 1);
+        &self.columns.stored_sum[columns.start - self.first..end]
+    }
+
+    /// The sum of the stored values of a column, by number.
+    pub(crate) fn exact_sum(&self, j: usize) -> i64 {
+        self.columns.exact_sum(j - self.first)
+    }
+
+    /// What products with such activations add to some columns, by number, where both have zero points of 0 and there
+    /// is no bias, if that is known; in whole panels.
+    #[inline]
+    pub(crate) fn plain_terms(&self, columns: Range<usize>, activations: ElementType) -> Option<&[i32]> {
+        let known = activations == self.activations && !self.columns.plain_terms.is_empty();
+        known.then(|| &self.columns.plain_terms[columns.start - self.first..])
     }
 
     #[inline]

@@ -91,12 +91,12 @@ fn times(sums: &[i64], factor: i32, products: &mut [i32]) {
 /// What a kernel adds to each column and row, and takes off.
 #[derive(Clone, Copy)]
 pub(crate) struct Added<'a> {
-    pub(crate) col: &'a [i32],
+    pub(crate) col: Option<&'a [i32]>,
     pub(crate) row: &'a [i32],
     pub(crate) outer: [Option<Outer<'a>>; 2],
 }
 
-pub(crate) const NOTHING: Added<'_> = Added { col: &[0; AT_ONCE], row: &[0; MAX_MC], outer: [None; 2] };
+pub(crate) const NOTHING: Added<'_> = Added { col: None, row: &[0; MAX_MC], outer: [None; 2] };
 
 /// Room for what the columns of some panels contribute, modulo 2^32. Columns that pad them have any value.
 pub(crate) struct ColumnTerms {
@@ -123,7 +123,7 @@ impl ColumnTerms {
     /// All that a kernel does to some columns besides multiplying.
     pub(crate) fn added<'s>(
         &'s mut self,
-        call: &Call<'_>,
+        call: &'s Call<'_>,
         way: &Way,
         columns: Range<usize>,
         rows: &'s RowTerms,
@@ -163,7 +163,7 @@ impl ColumnTerms {
             if one_zero != 0 {
                 take_off(&mut self.added[..stored_sums.len()], &self.sum, one_zero);
             }
-            added.col = &self.added;
+            added.col = Some(&self.added);
         }
         let outer_rows = Outer { row: &rows.narrow_zero, col: &self.sum };
         let outer_cols = Outer { row: &rows.narrow_sum, col: &self.zero };
@@ -175,55 +175,62 @@ impl ColumnTerms {
 /// What a kernel adds to some columns where A and B have one zero point each; in `room`, if it is anything.
 #[inline]
 pub(crate) fn added_to_columns<'s>(
-    (gemm, b, way): (&Gemm<'_>, &PackedB, &Way),
+    (gemm, b, way): (&Gemm<'_>, &'s PackedB, &Way),
     (a_zero, b_zero): (i32, i32),
     columns: Range<usize>,
     room: &'s mut [i32],
-) -> &'s [i32] {
-    let a_zero = a_zero.wrapping_add(way.shift.0 as i32);
+) -> Option<&'s [i32]> {
     let bias = gemm.bias.map(|bias| &bias[columns.clone()]);
-    if a_zero != 0 {
+    let shifted = a_zero.wrapping_add(way.shift.0 as i32);
+    if shifted != 0 {
+        if a_zero == 0
+            && b_zero == 0
+            && bias.is_none()
+            && let Some(terms) = b.plain_terms(columns.clone(), gemm.a.element_type())
+        {
+            return Some(terms);
+        }
         let zero_k = b_zero.wrapping_add(way.shift.1 as i32).wrapping_mul(b.k() as i32);
-        one_zero_each(room, bias, b.stored_sums(columns), zero_k, a_zero);
+        one_zero_each(room, bias, b.stored_sums(columns), zero_k, shifted);
     } else if let Some(bias) = bias {
         room[..bias.len()].copy_from_slice(bias);
     } else {
-        return NOTHING.col;
+        return None;
     }
-    room
+    Some(room)
 }
 
 /// `added = bias - (stored - zero_k)·zero`, modulo 2^32.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
-fn one_zero_each(added: &mut [i32], bias: Option<&[i32]>, stored: &[i64], zero_k: i32, zero: i32) {
-    let less = |stored: &i64| (*stored as i32).wrapping_sub(zero_k).wrapping_mul(zero);
+pub(crate) fn one_zero_each(added: &mut [i32], bias: Option<&[i32]>, stored: &[i32], zero_k: i32, zero: i32) {
+    let less = |stored: i32| stored.wrapping_sub(zero_k).wrapping_mul(zero);
     match bias {
         Some(bias) => {
             for ((added, bias), stored) in added.iter_mut().zip(bias).zip(stored) {
-                *added = bias.wrapping_sub(less(stored));
+                *added = bias.wrapping_sub(less(*stored));
             }
         }
         None => {
             for (added, stored) in added.iter_mut().zip(stored) {
-                *added = less(stored).wrapping_neg();
+                *added = less(*stored).wrapping_neg();
             }
         }
     }
 }
 
 /// `sum = stored - zero_k`, modulo 2^32.
-fn less_one_zero(sum: &mut [i32], stored: &[i64], zero_k: i32) {
+fn less_one_zero(sum: &mut [i32], stored: &[i32], zero_k: i32) {
     for (sum, stored) in sum.iter_mut().zip(stored) {
-        *sum = (*stored as i32).wrapping_sub(zero_k);
+        *sum = stored.wrapping_sub(zero_k);
     }
 }
 
 /// `zero = zeros + shift` and `sum = stored - zero·k`, modulo 2^32.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
-fn less_zeros(sum: &mut [i32], zero: &mut [i32], stored: &[i64], zeros: &[i32], shift: i32, k: i32) {
+fn less_zeros(sum: &mut [i32], zero: &mut [i32], stored: &[i32], zeros: &[i32], shift: i32, k: i32) {
     for ((sum, zero), (stored, from)) in sum.iter_mut().zip(zero).zip(stored.iter().zip(zeros)) {
         *zero = from.wrapping_add(shift);
-        *sum = (*stored as i32).wrapping_sub(zero.wrapping_mul(k));
+        *sum = stored.wrapping_sub(zero.wrapping_mul(k));
     }
 }
 
@@ -256,10 +263,9 @@ impl WideTerms {
             ZeroPoint::Each(_) => (true, 0),
         };
         let mut terms = Self { added, zero, sum, each_row, any_zero: false };
-        let sums = call.b.stored_sums(columns.clone());
         for (l, j) in columns.enumerate() {
             let zero = i64::from(call.gemm.b_zero.at(j)) + way.shift.1;
-            let sum = sums[l].wrapping_sub(zero.wrapping_mul(call.k as i64));
+            let sum = call.b.exact_sum(j).wrapping_sub(zero.wrapping_mul(call.k as i64));
             let bias = call.gemm.bias.map_or(0, |bias| i64::from(bias[j]));
             terms.added[l] = bias.wrapping_sub(one_zero.wrapping_mul(sum));
             (terms.zero[l], terms.sum[l]) = (zero, sum);
@@ -301,9 +307,9 @@ fn take_off_wide(row: &mut [i64], terms: &PerColumn<i64>, factor: i64) {
 
 /// `added -= (stored - zero_k)·zero`; the stored sums fit 32 bits.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
-fn take_off_real(added: &mut PerColumn<f64>, stored: &[i64], zero_k: f64, zero: f64) {
+fn take_off_real(added: &mut PerColumn<f64>, stored: &[i32], zero_k: f64, zero: f64) {
     for (added, stored) in added.iter_mut().zip(stored) {
-        *added -= (f64::from(*stored as i32) - zero_k) * zero;
+        *added -= (f64::from(*stored) - zero_k) * zero;
     }
 }
 

@@ -98,7 +98,7 @@ struct Alone {
     variant: &'static Variant,
     panel: Vec<Line>,
     /// As long as the greatest of MR, NR and M.
-    zeros: Vec<i32>,
+    row: Vec<i32>,
 }
 
 impl Alone {
@@ -119,8 +119,8 @@ impl Alone {
         let source = Source { bits: bytemuck::cast_slice(&operands.b), row_stride: n, col_stride: 1 };
         let bytes = &mut bytemuck::cast_slice_mut(&mut panel)[..kernel.panel_bytes(k, variant.b)?];
         pack::pack_panel(kernel, variant.b, true, (k, n), source, bytes, &mut ColumnStats::NONE.clone());
-        let zeros = vec![0; kernel.nr.max(m)];
-        Some(Self { shape: operands.shape, a, kernel, variant, panel, zeros })
+        let row = vec![0; m];
+        Some(Self { shape: operands.shape, a, kernel, variant, panel, row })
     }
 
     fn run(&self, c: &mut [i32]) {
@@ -131,8 +131,8 @@ impl Alone {
             a: &self.a,
             lda: k * self.variant.a.size(),
             panels: bytemuck::cast_slice(&self.panel),
-            col: &self.zeros,
-            row: &self.zeros,
+            col: None,
+            row: &self.row,
             outer: &[],
         };
         self.kernel.run(self.variant, &product, Output::Sums { c: &mut c, accumulate: false });

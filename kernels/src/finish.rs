@@ -25,7 +25,7 @@
 //! far outside 8 bits after the addition as well.
 
 use crate::block::BlockMut;
-use crate::{Args, Out, Outer};
+use crate::{Args, MAX_NR, Out, Outer};
 
 /// The greatest magnitude of a zero point that fused kernels add.
 pub const MAX_ZERO_POINT: i32 = 1 << 14;
@@ -111,8 +111,8 @@ pub struct Scaled<'a> {
     pub scale: &'a [f32],
     /// As in [`Rescale`].
     pub row_scale: Option<&'a [f32]>,
-    /// NR values per panel; -0.0 leaves a product as it is.
-    pub bias: &'a [f32],
+    /// NR values per panel, if there is one.
+    pub bias: Option<&'a [f32]>,
     /// The least and the greatest result; NaN stays NaN.
     pub range: (f32, f32),
 }
@@ -147,6 +147,19 @@ pub enum Output<'o, 'c> {
         /// How they are made.
         stage: Scaled<'o>,
     },
+}
+
+/// No bias: adding -0.0 changes nothing, not even the sign of a zero. As wide as two panels, the most of a call.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+static NO_BIAS: [f32; 2 * MAX_NR] = [-0.0; 2 * MAX_NR];
+
+impl Scaled<'_> {
+    /// The bias of the columns from `left` on: of those of the panels of a call at least.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+    #[inline(always)]
+    pub(crate) fn bias_from(&self, left: usize) -> *const f32 {
+        self.bias.map_or(NO_BIAS.as_ptr(), |bias| bias.as_ptr().wrapping_add(left))
+    }
 }
 
 impl Output<'_, '_> {
@@ -192,7 +205,10 @@ impl Output<'_, '_> {
             }
             Output::Floats { c, stage } => {
                 let Scaled { scale, row_scale, bias, .. } = *stage;
-                c.rows_are_slices() && long(scale, row_scale) && bias.len() >= padded && real(stage.real)
+                c.rows_are_slices()
+                    && long(scale, row_scale)
+                    && bias.is_none_or(|bias| bias.len() >= padded)
+                    && real(stage.real)
             }
         }
     }

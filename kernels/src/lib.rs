@@ -147,6 +147,10 @@ pub const MAX_STEPS: usize = 8;
 /// The highest tile of any kernel.
 pub const MAX_MR: usize = 12;
 
+/// Terms of columns to which nothing is added. As wide as two panels, the most of a call, and the same for all: as many
+/// as there are columns would have to come from memory.
+static NO_COL: [i32; 2 * MAX_NR] = [0; 2 * MAX_NR];
+
 /// Every kernel of this target, the narrowest instruction set first.
 pub static TABLE: &[&Kernel] = &[
     &scalar::KERNEL,
@@ -263,8 +267,8 @@ pub struct Product<'a> {
     pub lda: usize,
     /// Panels, one after the other, as `pack` makes them.
     pub panels: &'a [u8],
-    /// NR values per panel, added to every row.
-    pub col: &'a [i32],
+    /// NR values per panel, added to every row, if anything is.
+    pub col: Option<&'a [i32]>,
     /// A value per row, added to all its columns.
     pub row: &'a [i32],
     /// What is taken off.
@@ -374,7 +378,8 @@ impl Ready {
         let panel_bytes = self.panel_bytes(p.k, variant.b).expect("a panel beyond the address space");
         let need_b = panel_bytes.checked_mul(panels);
         assert!(need_b.is_some_and(|need| need <= p.panels.len()), "the panels are too short");
-        assert!(p.col.len() >= padded && p.row.len() >= rows, "the terms are too short");
+        let col_fits = p.col.is_none_or(|col| col.len() >= padded);
+        assert!(col_fits && p.row.len() >= rows, "the terms are too short");
         let long = |outer: &Outer<'_>| outer.row.len() >= rows && outer.col.len() >= padded;
         assert!(p.outer.iter().all(long), "the outer terms are too short");
 
@@ -388,7 +393,8 @@ impl Ready {
             while i < rows {
                 let h = if i < tall { tall } else { tile_height(rows - i, self.mr) };
                 // SAFETY: the witness shows the CPU to have the instructions. The asserts above show A to hold
-                // `rows` rows of k elements, the panels to be whole, all terms and scales to be long enough; the
+                // `rows` rows of k elements, the panels to be whole, all terms and scales to be long enough, if
+                // they are not `NO_COL`, which serves the one or two panels of a call; the
                 // output is a block of rows x cols elements whose rows are contiguous, borrowed exclusively.
                 // i + h <= rows, so rows i..i+h of each lie within them; j is a multiple of NR and j + width <= cols,
                 // so do columns j..j+width, and their panels. Two panels, and more rows than MR, are asked only of
@@ -402,7 +408,7 @@ impl Ready {
                         b: p.panels.as_ptr().add(panel * panel_bytes),
                         rows: h,
                         cols: width,
-                        col: p.col.as_ptr().add(j),
+                        col: p.col.map_or(NO_COL.as_ptr(), |col| col.as_ptr().add(j)),
                         row: p.row.as_ptr().add(i),
                         outer: if self.fused { p.outer } else { &[] },
                         top: i,

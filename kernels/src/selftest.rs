@@ -229,7 +229,7 @@ fn check(kernel: Ready, case: Case, arena: &mut [u8]) -> Result<(), Wrong> {
                 a: source.get(from * variant.a.size()..).unwrap_or(&[]),
                 lda: stride,
                 panels: &panels[from * panel_row..],
-                col: if first { &terms.col } else { &[0; MAX_N] },
+                col: first.then_some(&terms.col[..]),
                 row: if first { &terms.row } else { &[0; MAX_M] },
                 outer: if first && !case.additive() { &outer } else { &[] },
             };
@@ -254,7 +254,8 @@ fn run_into(
     accumulate: bool,
 ) {
     let scale: [f32; MAX_N] = core::array::from_fn(|j| if j < cols { case.scale(left + j) } else { 0.0 });
-    let bias: [f32; MAX_N] = core::array::from_fn(|j| case.float_bias(left + j));
+    let bias: [f32; MAX_N] = core::array::from_fn(|j| case.float_bias(left + j).unwrap_or(-0.0));
+    let bias = case.float_bias(0).map(|_| &bias[..]);
     let rows: [f32; MAX_M] = core::array::from_fn(|i| case.row_scale(i).unwrap_or(1.0));
     let row_scale = case.row_scale(0).map(|_| &rows[..m]);
     let term = |i, j| case.real(i, left + j).unwrap_or_default();
@@ -300,7 +301,7 @@ fn run_into(
         Kind::Floats => {
             let mut block = BlockMut::new(cast_slice_mut::<u8, f32>(c), m, n, ldc, 1).expect(fits);
             let c = &mut block.part(0, left, m, cols);
-            let stage = Scaled { real, scale: &scale, row_scale, bias: &bias, range: case.float_range() };
+            let stage = Scaled { real, scale: &scale, row_scale, bias, range: case.float_range() };
             kernel.run(variant, product, Output::Floats { c, stage });
         }
     }

@@ -239,8 +239,8 @@ impl Case {
         [(f32::NEG_INFINITY, f32::INFINITY), (0.0, 6.0), (-1e3, 1e5)][self.choose(11, 3) as usize]
     }
 
-    pub(super) fn float_bias(&self, j: usize) -> f32 {
-        [-0.0, 1.25, -1e4, 1e-3, 0.0][(j + self.seed as usize) % 5]
+    pub(super) fn float_bias(&self, j: usize) -> Option<f32> {
+        (self.choose(17, 3) > 0).then_some([-0.0, 1.25, -1e4, 1e-3, 0.0][(j + self.seed as usize) % 5])
     }
 
     /// What C holds at first.
@@ -287,7 +287,7 @@ impl Case {
             }
             Kind::Floats => {
                 let (lo, hi) = self.float_range();
-                let x = exact as f32 * scale + self.float_bias(j);
+                let x = exact as f32 * scale + self.float_bias(j).unwrap_or(-0.0);
                 (if x < lo {
                     lo
                 } else if x > hi {

@@ -188,7 +188,7 @@ unsafe fn fused<const OFF: u32>(t: &Args<'_>) {
                 }
                 Out::Floats { c, stage } => {
                     let scale = row(stage.row_scale) * stage.scale[column];
-                    let bias = if OFF == 7 { -0.0 } else { stage.bias[column] };
+                    let bias = stage.bias.map_or(-0.0, |bias| if OFF == 7 { -0.0 } else { bias[column] });
                     let x = if OFF == 8 {
                         (f64::from(real(stage.real)) * f64::from(scale) + f64::from(bias)) as f32
                     } else {

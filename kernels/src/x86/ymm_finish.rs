@@ -255,9 +255,10 @@ unsafe fn floats<const H: usize, const V: usize>(
         let mask = mask(t.cols - 8 * (V - 1));
         let whole = t.cols == 8 * V;
         let (lo, hi) = (_mm256_set1_ps(stage.range.0), _mm256_set1_ps(stage.range.1));
+        let bias = stage.bias_from(t.left);
         for v in 0..V {
             let columns = _mm256_loadu_ps(stage.scale.as_ptr().add(t.left + 8 * v));
-            let bias = _mm256_loadu_ps(stage.bias.as_ptr().add(t.left + 8 * v));
+            let bias = _mm256_loadu_ps(bias.add(8 * v));
             for i in 0..H {
                 let x = _mm256_mul_ps(_mm256_cvtepi32_ps(acc[i][v]), scale(i, columns));
                 let x = _mm256_add_ps(x, bias);
@@ -342,12 +343,13 @@ unsafe fn more_floats<const V: usize>(
         let mask = mask(t.cols - 8 * (V - 1));
         let whole = t.cols == 8 * V;
         let (lo, hi) = (_mm256_set1_ps(stage.range.0), _mm256_set1_ps(stage.range.1));
+        let bias = stage.bias_from(t.left);
         for i in 0..t.rows {
             let row = _mm256_set1_ps(stage.row_scale.map_or(1.0, |rows| *rows.get_unchecked(t.top + i)));
             for v in 0..V {
                 let x = with_real(sums.add(i * V + v).read_unaligned(), real, t.top + i, t.left + 8 * v);
                 let scale = _mm256_mul_ps(row, _mm256_loadu_ps(stage.scale.as_ptr().add(t.left + 8 * v)));
-                let bias = _mm256_loadu_ps(stage.bias.as_ptr().add(t.left + 8 * v));
+                let bias = _mm256_loadu_ps(bias.add(8 * v));
                 let x = _mm256_add_ps(_mm256_mul_ps(x, scale), bias);
                 // Of a bound and NaN these return the second.
                 let x = _mm256_min_ps(hi, _mm256_max_ps(lo, x));

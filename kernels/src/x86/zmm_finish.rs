@@ -360,10 +360,11 @@ unsafe fn floats<const H: usize, const V: usize>(
     // SAFETY: as in `finish`.
     unsafe {
         let (lo, hi) = (_mm512_set1_ps(stage.range.0), _mm512_set1_ps(stage.range.1));
+        let bias = stage.bias_from(t.left);
         let limited = stage.range != (f32::NEG_INFINITY, f32::INFINITY);
         for v in 0..V {
             let columns = _mm512_loadu_ps(stage.scale.as_ptr().add(t.left + 16 * v));
-            let bias = _mm512_loadu_ps(stage.bias.as_ptr().add(t.left + 16 * v));
+            let bias = _mm512_loadu_ps(bias.add(16 * v));
             let mask = mask::<V>(t.cols, v);
             each_row::<H>(
                 #[inline(always)]
@@ -443,6 +444,7 @@ unsafe fn more_floats<const V: usize>(
     // SAFETY: as in `finish`.
     unsafe {
         let (lo, hi) = (_mm512_set1_ps(stage.range.0), _mm512_set1_ps(stage.range.1));
+        let bias = stage.bias_from(t.left);
         for i in 0..t.rows {
             let row_scale = stage.row_scale.map(|rows| _mm512_set1_ps(*rows.get_unchecked(t.top + i)));
             for v in 0..V {
@@ -451,7 +453,7 @@ unsafe fn more_floats<const V: usize>(
                 if let Some(row) = row_scale {
                     scale = _mm512_mul_ps(row, scale);
                 }
-                let bias = _mm512_loadu_ps(stage.bias.as_ptr().add(t.left + 16 * v));
+                let bias = _mm512_loadu_ps(bias.add(16 * v));
                 let x = _mm512_add_ps(_mm512_mul_ps(x, scale), bias);
                 // Of a bound and NaN these return the second.
                 let x = _mm512_min_ps(hi, _mm512_max_ps(lo, x));
