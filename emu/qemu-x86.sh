@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the tests under qemu-user on x86-64 CPUs without AVX2 (Nehalem) and with it (Haswell), so
+# Runs the tests (but unit tests) under qemu-user on x86-64 CPUs without AVX2 (Nehalem) and with it (Haswell), so
 # that run-time detection and the portable path run whatever the host has.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -19,7 +19,7 @@ export QGEMM_TEST_SCALE=${QGEMM_TEST_SCALE-10}
 on() { # CPU model, what it must and must not have
   echo "--- $1: $2"
   CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="timeout 600 qemu-x86_64-static -cpu $1" QGEMM_REQUIRE_ISA=$2 \
-    cargo test --target x86_64-unknown-linux-gnu -p qgemm-kernels -p qgemm --lib --tests -- \
+    cargo test --target x86_64-unknown-linux-gnu -p qgemm-kernels -p qgemm --test '*' -- \
     --nocapture --test-threads=2
 }
 on Nehalem '!avx2,!avxvnni,!avxvnniint8,!avx512bw,!avx512vnni'
