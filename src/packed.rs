@@ -6,6 +6,7 @@ use crate::gemm::ZeroPoint;
 use crate::{Dispatch, Error, terms};
 use qgemm_kernels::pack::{self, Convert, Line, MAX_ROWS, SIDE_BY_SIDE, Source, Wanted};
 use qgemm_kernels::pages::prefer_huge;
+use qgemm_kernels::proven;
 use qgemm_kernels::stats::ColumnStats;
 use qgemm_kernels::{Caches, Kernel, MAX_NR, Ready, Stored, Variant};
 use std::fmt;
@@ -302,7 +303,7 @@ impl PackedB {
             if let Some(any) = proven.clone().next() {
                 let cols = exact.kernel.nr.min(n - j);
                 let signed = b.element == ElementType::I8;
-                let steps = pack::provable_steps(any, signed, (k, cols), source_at(b, j));
+                let steps = proven::provable_steps(any, signed, (k, cols), source_at(b, j));
                 if let Some(kernel) = proven.clone().find(|kernel| kernel.steps <= steps) {
                     *panel = Panel { kernel, variant: &kernel.table_row().variants[0], start: 0 };
                 }

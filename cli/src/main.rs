@@ -5,6 +5,7 @@
 
 mod bench;
 mod cases;
+mod describe;
 mod digits;
 mod forward;
 mod info;

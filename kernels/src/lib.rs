@@ -34,6 +34,7 @@ pub mod pack;
 pub mod pages;
 pub mod peak;
 mod portable;
+pub mod proven;
 pub mod real;
 pub mod rows;
 mod scalar;
@@ -104,7 +105,7 @@ pub struct Kernel {
     /// The values of k that lie side by side in a panel; a power of two.
     pub kr: usize,
     /// 0 for a kernel that is exact for every B. Else how many k-groups it sums in 16 bits, which is exact
-    /// only for panels that [`pack::provable_steps`] finds to allow as many.
+    /// only for panels that [`proven::provable_steps`] finds to allow as many.
     pub steps: usize,
     /// Whether it makes 8-bit and f32 outputs itself, from registers. The others store sums only.
     pub fused: bool,
@@ -393,10 +394,9 @@ impl Ready {
             while i < rows {
                 let h = if i < tall { tall } else { tile_height(rows - i, self.mr) };
                 // SAFETY: the witness shows the CPU to have the instructions. The asserts above show A to hold
-                // `rows` rows of k elements, the panels to be whole, all terms and scales to be long enough, if
-                // they are not `NO_COL`, which serves the one or two panels of a call; the
-                // output is a block of rows x cols elements whose rows are contiguous, borrowed exclusively.
-                // i + h <= rows, so rows i..i+h of each lie within them; j is a multiple of NR and j + width <= cols,
+                // `rows` rows of k elements, the panels to be whole, all terms and scales to be long enough (`NO_COL` is
+                // for the one or two panels of this call); the output is a block of rows x cols elements whose rows
+                // are contiguous, borrowed exclusively. i + h <= rows, so rows i..i+h of each lie within them; j is a multiple of NR and j + width <= cols,
                 // so do columns j..j+width, and their panels. Two panels, and more rows than MR, are asked only of
                 // kernels that take them, as they say; then row h - 1 has whole k-groups, or row h ends at least a k-group
                 // after it.
