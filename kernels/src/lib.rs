@@ -393,13 +393,13 @@ impl Ready {
             let mut i = 0;
             while i < rows {
                 let h = if i < tall { tall } else { tile_height(rows - i, self.mr) };
-                // SAFETY: the witness shows the CPU to have the instructions. The asserts above show A to hold
-                // `rows` rows of k elements, the panels to be whole, all terms and scales to be long enough (`NO_COL` is
-                // for the one or two panels of this call); the output is a block of rows x cols elements whose rows
-                // are contiguous, borrowed exclusively. i + h <= rows, so rows i..i+h of each lie within them; j is a multiple of NR and j + width <= cols,
-                // so do columns j..j+width, and their panels. Two panels, and more rows than MR, are asked only of
-                // kernels that take them, as they say; then row h - 1 has whole k-groups, or row h ends at least a k-group
-                // after it.
+                // SAFETY: the witness shows the CPU to have the instructions. The asserts above show A to hold `rows`
+                // rows of k elements, the panels to be whole, all terms and scales to be long enough (`NO_COL` is for
+                // the one or two panels of this call); the output is a block of rows x cols elements whose rows are
+                // contiguous, borrowed exclusively. i + h <= rows, so rows i..i+h of each lie within them; j is a
+                // multiple of NR and j + width <= cols, so do columns j..j+width, and their panels. Two panels, and
+                // more rows than MR, are asked only of kernels that take them, as they say; then row h - 1 has whole
+                // k-groups, or row h ends at least a k-group after it.
                 unsafe {
                     (variant.micro)(&Args {
                         k: p.k,
