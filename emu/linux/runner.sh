@@ -4,7 +4,7 @@
 #
 #   runner.sh PROGRAM [ARGUMENT...]
 #
-# EMU_MODEL: the Bochs CPU model (tigerlake). EMU_TIMEOUT: seconds (600). Variables whose names start with
+# EMU_MODEL: the Bochs CPU model (tigerlake). EMU_TIMEOUT: seconds (900). Variables whose names start with
 # QGEMM_ are passed on. The file system holds the program, /proc, /dev and an empty /tmp; memory is 512 MiB.
 set -euo pipefail
 program=$(realpath "$1")
@@ -13,28 +13,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=$here/../../target/emu-linux
 bochs=$here/../../target/bochs/bochs
 
-need=()
-command -v xorriso >/dev/null || need+=(xorriso)
-command -v cpio >/dev/null || need+=(cpio)
-[[ -e /usr/lib/ISOLINUX/isolinux.bin ]] || need+=(isolinux syslinux-common)
-if ((${#need[@]})); then
-  sudo=$([[ $EUID == 0 ]] || echo sudo)
-  $sudo apt-get update -qq >&2
-  $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${need[@]}" >/dev/null
-fi
-"$here/../bochs/install.sh"
-if [[ ! -e $cache/vmlinuz ]]; then
-  mkdir -p "$cache"
-  (
-    cd "$cache"
-    # The newest kernel for virtual machines: lz4, which Bochs unpacks soonest.
-    deb=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: //p')
-    apt-get download -qq "$deb"
-    dpkg -x "$deb"_*.deb deb
-    mv deb/boot/vmlinuz-* vmlinuz
-    rm -r deb "$deb"_*.deb
-  ) >&2
-fi
+"$here/install.sh"
 
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
@@ -81,7 +60,7 @@ log: bochs.log
 panic: action=fatal
 EOF
 echo c >"$tmp/debugger.rc"
-(cd "$tmp" && timeout "${EMU_TIMEOUT:-600}" "$bochs" -q -f bochsrc -rc debugger.rc \
+(cd "$tmp" && timeout "${EMU_TIMEOUT:-900}" "$bochs" -q -f bochsrc -rc debugger.rc \
   </dev/null >bochs.out 2>&1) || true
 
 tr -d '\r' <"$tmp/serial.txt" >"$tmp/out.txt"
