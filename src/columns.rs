@@ -2,6 +2,7 @@
 
 use crate::Error;
 use crate::packed::{make_room, resize};
+use crate::terms::one_zero_each;
 use qgemm_kernels::stats::ColumnStats;
 
 /// What is known of each column, real ones first, then those that pad the last panel.
@@ -75,6 +76,26 @@ impl Columns {
     /// Σ of a column's stored values.
     pub(crate) fn exact_sum(&self, l: usize) -> i64 {
         i64::from(self.stored_sum[l]) + (i64::from(self.high.get(l).copied().unwrap_or(0)) << 32)
+    }
+
+    /// Finds the plain terms of panels of `nr` columns of `k` values, where storing adds `shifts` to the values of A and
+    /// of B, panel by panel.
+    pub(crate) fn find_plain_terms(
+        &mut self,
+        nr: usize,
+        k: usize,
+        shifts: impl Iterator<Item = (i32, i32)> + Clone,
+        purpose: &'static str,
+    ) -> Result<(), Error> {
+        if shifts.clone().all(|(a_shift, _)| a_shift == 0) {
+            return Ok(());
+        }
+        resize(&mut self.plain_terms, self.stored_sum.len(), 0, purpose)?;
+        let panels = self.plain_terms.chunks_mut(nr).zip(self.stored_sum.chunks(nr));
+        for ((terms, sums), (a_shift, b_shift)) in panels.zip(shifts) {
+            one_zero_each(terms, None, sums, b_shift.wrapping_mul(k as i32), a_shift);
+        }
+        Ok(())
     }
 
     /// The memory it takes, in bytes.

@@ -3,7 +3,7 @@
 use crate::columns::Columns;
 use crate::element::{ElementType, Operand};
 use crate::gemm::ZeroPoint;
-use crate::{Dispatch, Error, terms};
+use crate::{Dispatch, Error};
 use qgemm_kernels::pack::{self, Convert, Line, MAX_ROWS, SIDE_BY_SIDE, Source, Wanted};
 use qgemm_kernels::pages::prefer_huge;
 use qgemm_kernels::proven;
@@ -187,7 +187,11 @@ impl PackedB {
         }
         self.columns.finish(n, k);
         if let Known::All = known {
-            self.find_plain_terms(nr, activations, &b)?;
+            let signed = (activations == ElementType::I8, b.element == ElementType::I8);
+            let shifts = self.panels.iter().map(|Panel { variant, .. }| {
+                (variant.convert_a(signed.0).1, Convert::new(signed.1, variant.b).shift(signed.1))
+            });
+            self.columns.find_plain_terms(nr, k, shifts, purpose)?;
         }
         (self.kernel, self.caches, self.k, self.n) = (kernel, dispatch.caches(), k, n);
         (self.first, self.element, self.activations) = (columns.start, b.element, activations);
@@ -218,28 +222,6 @@ impl PackedB {
         pack::pack_panel(kernel, variant.b, signed, size, source, out, &mut stats);
         let shift = Convert::new(signed, variant.b).shift(signed);
         self.columns.add(j, cols, &stats, i64::from(shift) * rows as i64);
-    }
-
-    /// Finds [`Columns::plain_terms`], which are 0 where such activations are read as they are.
-    fn find_plain_terms(
-        &mut self,
-        nr: usize,
-        activations: ElementType,
-        b: &Operand<'_>,
-    ) -> Result<(), Error> {
-        let a_shift = |panel: &Panel| panel.variant.convert_a(activations == ElementType::I8).1;
-        if self.panels.iter().all(|panel| a_shift(panel) == 0) {
-            return Ok(());
-        }
-        let (k, signed) = (b.rows() as i32, b.element == ElementType::I8);
-        let Columns { stored_sum, plain_terms, .. } = &mut self.columns;
-        resize(plain_terms, stored_sum.len(), 0, "packed b")?;
-        let columns = plain_terms.chunks_mut(nr).zip(stored_sum.chunks(nr));
-        for (panel, (terms, sums)) in self.panels.iter().zip(columns) {
-            let b_shift = Convert::new(signed, panel.variant.b).shift(signed);
-            terms::one_zero_each(terms, None, sums, b_shift.wrapping_mul(k), a_shift(panel));
-        }
-        Ok(())
     }
 
     /// Packs all panels, of one variant, if there is a way to pack several together, for activations of such a type

@@ -15,6 +15,7 @@ use crate::terms::{PerColumn, RealTerms};
 use multiversion::multiversion;
 use qgemm_kernels::MAX_NR;
 use qgemm_kernels::block::BlockMut;
+use qgemm_kernels::finish::NO_BIAS;
 use qgemm_kernels::table::look_up;
 use std::ops::Range;
 
@@ -177,7 +178,7 @@ fn store_sums<T: Copy, S: Sum, E: Fn(usize, T) -> S>(
         }
         (Sink::F32 { c, output }, Stage::F32 { scale, bias, clamp: (lo, hi) }) => {
             let rows = output.scale.rows(part.rows.clone());
-            let (scale, bias) = (per_column(scale), bias.map_or(&NO_BIAS, per_column));
+            let (scale, bias) = (per_column(scale), per_column(bias.unwrap_or(&NO_BIAS)));
             each_row(sums, ld, &mut part.of(c), |i| {
                 let (row, exact) = (factor(rows, i), exact(i));
                 move |j, sum| {
@@ -190,9 +191,6 @@ fn store_sums<T: Copy, S: Sum, E: Fn(usize, T) -> S>(
         _ => unreachable!("a stage is made from its sink"),
     }
 }
-
-/// Adding -0.0 changes nothing, not even the sign of a zero.
-static NO_BIAS: PerColumn<f32> = [-0.0; MAX_NR];
 
 /// As an array, whose length the compiler knows.
 #[inline(always)]

@@ -97,7 +97,7 @@ struct Alone {
     kernel: Ready,
     variant: &'static Variant,
     panel: Vec<Line>,
-    /// As long as the greatest of MR, NR and M.
+    /// Zeros, one per row.
     row: Vec<i32>,
 }
 

@@ -17,11 +17,11 @@ bochs=$here/../../target/bochs/bochs
 
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
-mkdir -p "$tmp/root/proc" "$tmp/root/tmp" "$tmp/root/dev" "$tmp/iso"
-cp "$program" "$tmp/root/program"
-strip --strip-debug "$tmp/root/program"
-gcc -static -Os -s -o "$tmp/root/init" "$here/init.c"
-(cd "$tmp/root" && find . | cpio -o -H newc --quiet) >"$tmp/iso/initrd"
+mkdir -p "$tmp/fs/proc" "$tmp/fs/tmp" "$tmp/fs/dev" "$tmp/iso"
+cp "$program" "$tmp/fs/program"
+strip --strip-debug "$tmp/fs/program"
+gcc -static -Os -s -o "$tmp/fs/init" "$here/init.c"
+(cd "$tmp/fs" && find . | cpio -o -H newc --quiet) >"$tmp/iso/initrd"
 cp "$cache/vmlinuz" "$tmp/iso/"
 cp /usr/lib/ISOLINUX/isolinux.bin /usr/lib/syslinux/modules/bios/ldlinux.c32 "$tmp/iso/"
 

@@ -150,8 +150,7 @@ pub enum Output<'o, 'c> {
 }
 
 /// No bias: adding -0.0 changes nothing, not even the sign of a zero. As wide as two panels, the most of a call.
-#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
-static NO_BIAS: [f32; 2 * MAX_NR] = [-0.0; 2 * MAX_NR];
+pub static NO_BIAS: [f32; 2 * MAX_NR] = [-0.0; 2 * MAX_NR];
 
 impl Scaled<'_> {
     /// The bias of the columns from `left` on: of those of the panels of a call at least.
