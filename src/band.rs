@@ -9,10 +9,10 @@ use crate::store;
 use crate::strip::Strip;
 use crate::terms::{Added, NOTHING, RealTerms, RowTerms, WideTerms};
 use crate::width::Width;
-use qgemm_kernels::block::BlockMut;
-use qgemm_kernels::finish::Output;
-use qgemm_kernels::pack::{Convert, Line};
-use qgemm_kernels::{MAX_MR, MAX_NR, Outer, Product, Ready, Variant, rows, tile_height};
+use qgemm_kernels::{
+    BlockMut, Convert, Line, MAX_MR, MAX_NR, OuterProduct, Output, PanelProduct, Ready, Variant, tile_height,
+    widen,
+};
 use std::iter::successors;
 use std::ops::Range;
 
@@ -227,13 +227,13 @@ impl Band<'_> {
         added: Added<'_>,
         output: Output<'_, '_>,
     ) {
-        let outer = added.outer.map(|o| o.map(|o| Outer { row: &o.row[rows.clone()], col: o.col }));
+        let outer = added.outer.map(|o| o.map(|o| OuterProduct { row: &o.row[rows.clone()], col: o.col }));
         let outer = match outer {
             [None, None] => &[][..],
             [Some(one), None] | [None, Some(one)] => &[one],
             [Some(one), Some(other)] => &[one, other],
         };
-        let product = Product {
+        let product = PanelProduct {
             k: a.k,
             a: a.bytes.get(rows.start * a.lda..).unwrap_or(&[]),
             lda: a.lda,
@@ -255,7 +255,7 @@ impl Band<'_> {
         let lines = (bytes.len() * variant.b.size()).div_ceil(64);
         room.resize(room.len().max(lines), Line([0; 64]));
         let elements = &mut bytemuck::cast_slice_mut(room)[..bytes.len()];
-        rows::widen(bytes, Convert::Extend, elements);
+        widen(bytes, Convert::Extend, elements);
         PanelRows { kernel, variant, bytes: bytemuck::cast_slice(elements) }
     }
 

@@ -1,7 +1,7 @@
 //! Many independent products at once: checked one by one, then run together.
 
 use crate::driver;
-use crate::element::Quantized;
+use crate::element::Int8Element;
 use crate::gemm::Rhs;
 use crate::output::{Dequantize, Requantize};
 use crate::plain;
@@ -46,7 +46,7 @@ impl<'a, 'c> Task<'a, 'c> {
     ///
     /// # Errors
     /// As the method's, but for those of packing.
-    pub fn requantized<T: Quantized>(
+    pub fn requantized<T: Int8Element>(
         gemm: Gemm<'a>,
         c: MatMut<'c, T>,
         output: &Requantize<'a>,
@@ -85,7 +85,7 @@ impl<'a, 'c> Task<'a, 'c> {
     fn work(&self) -> usize {
         const PACKING: usize = 16;
         let (m, n, k) = self.gemm.shape();
-        let rows = m.saturating_add(if let Rhs::Plain(_) = self.gemm.b { PACKING } else { 0 });
+        let rows = m.saturating_add(if let Rhs::Unpacked(_) = self.gemm.b { PACKING } else { 0 });
         rows.saturating_mul(n).saturating_mul(k.max(1))
     }
 }
@@ -129,7 +129,7 @@ pub fn run_batch(tasks: &mut [Task<'_, '_>]) -> Result<(), Error> {
     for task in tasks.iter_mut() {
         task.pending = true;
         let (m, n, _) = task.gemm.shape();
-        if let (Rhs::Plain(b), true) = (task.gemm.b, m > 0 && n > 0) {
+        if let (Rhs::Unpacked(b), true) = (task.gemm.b, m > 0 && n > 0) {
             plain::make_room(&task.gemm, &b, n)?;
         }
     }

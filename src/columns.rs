@@ -3,7 +3,7 @@
 use crate::Error;
 use crate::packed::{make_room, resize};
 use crate::terms::one_zero_each;
-use qgemm_kernels::stats::ColumnStats;
+use qgemm_kernels::ColumnStats;
 
 /// What is known of each column, real ones first, then those that pad the last panel.
 #[derive(Clone, Debug, Default)]

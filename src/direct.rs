@@ -12,9 +12,7 @@ use crate::scratch::{self, Buffers};
 use crate::sink::{Part, Sink};
 use crate::terms::{self, NOTHING};
 use crate::width;
-use qgemm_kernels::finish::Output;
-use qgemm_kernels::pack::Convert;
-use qgemm_kernels::{MAX_NR, Product};
+use qgemm_kernels::{Convert, MAX_NR, Output, PanelProduct};
 
 /// At most that many multiply-adds: some microseconds.
 const WORK: usize = 1 << 19;
@@ -24,7 +22,7 @@ const WORK: usize = 1 << 19;
 pub(crate) fn run(gemm: &Gemm<'_>, b: &PackedB, way: &Way, sink: &mut Sink<'_, '_>) -> bool {
     let ((m, _, k), all) = (gemm.shape(), b.range());
     let small = m <= MAX_MC && m.saturating_mul(all.len()).saturating_mul(k) <= WORK;
-    let (Lhs::Plain(a), true) = (&gemm.a, small) else { return false };
+    let (Lhs::Matrix(a), true) = (&gemm.a, small) else { return false };
     let (ZeroPoint::PerTensor(a_zero), ZeroPoint::PerTensor(b_zero)) = (gemm.a_zero, gemm.b_zero) else {
         return false;
     };
@@ -69,7 +67,7 @@ fn one(product: Plain<'_, '_, '_>, a: MatRef<'_, u8>, sink: &mut Sink<'_, '_>) -
 #[inline(always)]
 fn run_into(
     (gemm, b): (&Gemm<'_>, &PackedB),
-    product: &Product<'_>,
+    product: &PanelProduct<'_>,
     sink: &mut Sink<'_, '_>,
     room: Room<'_>,
 ) -> bool {
@@ -87,8 +85,8 @@ fn whole<'a>(
     (gemm, b, way, zeros): Plain<'a, '_, '_>,
     a: MatRef<'a, u8>,
     terms: &'a mut [i32],
-) -> Product<'a> {
-    Product {
+) -> PanelProduct<'a> {
+    PanelProduct {
         k: b.k(),
         a: a.data_from_row(0),
         lda: a.row_stride(),

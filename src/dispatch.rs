@@ -9,6 +9,32 @@ use std::sync::OnceLock;
 /// The environment variable that names an instruction set or a kernel.
 const VARIABLE: &str = "QGEMM_ISA";
 
+/// A kernel, as its name tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KernelInfo {
+    /// Instruction set, MRxNR, KR after the `c`, k-groups summed in 16 bits (if any) after the `s`: `avx512vnni-6x64c4`.
+    pub name: &'static str,
+    /// The instruction set.
+    pub isa: Isa,
+    /// The most rows of a tile.
+    pub mr: usize,
+    /// The columns of a panel.
+    pub nr: usize,
+    /// The values of k that lie side by side in a panel.
+    pub kr: usize,
+    /// The k-groups that it sums in 16 bits, which is exact only for panels proven to allow it; 0 for a kernel that is
+    /// exact for every B.
+    pub i16_groups: usize,
+}
+
+impl KernelInfo {
+    pub(crate) fn of(kernel: &Kernel) -> Self {
+        let Kernel { name, isa, mr, nr, kr, i16_groups, .. } = *kernel;
+        Self { name, isa, mr, nr, kr, i16_groups }
+    }
+}
+
 /// The kernels to choose from when a matrix is packed: all of one instruction set, or a single one.
 #[derive(Clone, Debug)]
 pub struct Dispatch {
@@ -50,9 +76,8 @@ impl Dispatch {
     }
 
     /// All kernels that run on this CPU, the narrowest instruction set first.
-    pub fn available() -> Vec<&'static Kernel> {
-        let names: Vec<_> = Self::ready().map(|kernel| kernel.name).collect();
-        TABLE.iter().copied().filter(|kernel| names.contains(&kernel.name)).collect()
+    pub fn available() -> Vec<KernelInfo> {
+        Self::ready().map(|kernel| KernelInfo::of(&kernel)).collect()
     }
 
     /// The same kernels, for matrices whose products are to be cut into blocks for caches of other sizes. Those
@@ -68,8 +93,8 @@ impl Dispatch {
     }
 
     /// The kernels to choose from.
-    pub fn kernels(&self) -> impl Iterator<Item = &Kernel> {
-        self.kernels.iter().chain(&self.proven).map(|kernel| &**kernel)
+    pub fn kernels(&self) -> impl Iterator<Item = KernelInfo> {
+        self.kernels.iter().chain(&self.proven).map(|kernel| KernelInfo::of(kernel))
     }
 
     fn ready() -> impl Iterator<Item = Ready> {
@@ -79,9 +104,9 @@ impl Dispatch {
 
     fn of(wanted: impl Fn(&Kernel) -> bool) -> Result<Self, Error> {
         let (mut kernels, mut proven): (Vec<_>, Vec<_>) =
-            Self::ready().filter(|kernel| wanted(kernel)).partition(|kernel| kernel.steps == 0);
+            Self::ready().filter(|kernel| wanted(kernel)).partition(|kernel| kernel.i16_groups == 0);
         kernels.sort_by_key(|kernel| kernel.nr);
-        proven.sort_by_key(|kernel| Reverse(kernel.steps));
+        proven.sort_by_key(|kernel| Reverse(kernel.i16_groups));
         Ok(Self { kernels, proven, caches: caches()? })
     }
 

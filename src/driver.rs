@@ -22,8 +22,7 @@ use crate::scratch;
 use crate::sink::Sink;
 use crate::width::{self, Width};
 use crate::{Dispatch, Error};
-use qgemm_kernels::pack::Convert;
-use qgemm_kernels::{Stored, Variant};
+use qgemm_kernels::{Convert, Stored, Variant};
 use std::ops::Range;
 
 /// Multiply-adds that are worth another thread: about 2 µs of work, the time it takes to wake one.
@@ -96,7 +95,7 @@ pub(crate) fn run(gemm: &Gemm<'_>, sink: &mut Sink<'_, '_>, threads: usize) -> R
     }
     match gemm.b {
         Rhs::Packed(b) => multiply(gemm, b, sink, threads),
-        Rhs::Plain(b) => return plain::run(gemm, b, sink, threads),
+        Rhs::Unpacked(b) => return plain::run(gemm, b, sink, threads),
     }
     Ok(())
 }

@@ -91,7 +91,7 @@ impl<'a> DynamicGemm<'a> {
     ///
     /// # Errors
     /// As [`Gemm::run_f32`], and [`Error::NotFinite`] if a value of A is infinite or not a number,
-    /// [`Error::RealRange`] if the width of a range is infinite, [`Error::Scale`] or [`Error::ScaleProduct`]
+    /// [`Error::QuantizationRange`] if the width of a range is infinite, [`Error::Scale`] or [`Error::ScaleProduct`]
     /// if a product of scales is, and [`Error::Memory`] if there is not enough for the quantized A. `c` is
     /// then left as it was.
     pub fn run_f32(&self, c: MatMut<'_, f32>, output: &Dequantize<'_>) -> Result<(), Error> {
@@ -141,7 +141,7 @@ impl<'a> DynamicGemm<'a> {
     /// That the range of some rows is too wide.
     fn too_wide(&self, rows: Range<usize>) -> Error {
         let span = real::span_of_rows(&self.a, rows, self.scheme);
-        Error::RealRange { got: (span.lo().into(), span.hi().into()) }
+        Error::QuantizationRange { got: (span.lo().into(), span.hi().into()) }
     }
 }
 

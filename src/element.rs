@@ -45,7 +45,7 @@ mod sealed {
 }
 
 /// `i8` or `u8`: what operands and requantized outputs are made of.
-pub trait Quantized: bytemuck::Pod + Send + Sync + sealed::Sealed {
+pub trait Int8Element: bytemuck::Pod + Send + Sync + sealed::Sealed {
     /// This type as a value.
     const TYPE: ElementType;
     /// The value.
@@ -56,7 +56,7 @@ pub trait Quantized: bytemuck::Pod + Send + Sync + sealed::Sealed {
     fn from_bits(bits: u8) -> Self;
 }
 
-impl Quantized for i8 {
+impl Int8Element for i8 {
     const TYPE: ElementType = ElementType::I8;
     fn to_i32(self) -> i32 {
         i32::from(self)
@@ -69,7 +69,7 @@ impl Quantized for i8 {
     }
 }
 
-impl Quantized for u8 {
+impl Int8Element for u8 {
     const TYPE: ElementType = ElementType::U8;
     fn to_i32(self) -> i32 {
         i32::from(self)
@@ -112,7 +112,7 @@ impl Operand<'_> {
     }
 }
 
-impl<'a, T: Quantized> From<MatRef<'a, T>> for Operand<'a> {
+impl<'a, T: Int8Element> From<MatRef<'a, T>> for Operand<'a> {
     fn from(view: MatRef<'a, T>) -> Self {
         Self { bits: view.as_bits(), element: T::TYPE }
     }

@@ -1,15 +1,15 @@
 //! The output stage of some columns, and whether a kernel goes through it in registers; `store` does it
 //! otherwise.
 
-use crate::factors::Factors;
+use crate::factors::F64Factors;
 use crate::fixed::{Multipliers, Rounding};
 use crate::output::Scaling;
 use crate::scale::{Scale, at_most_half};
 use crate::sink::{Bytes, Part, Sink};
 use crate::terms::PerColumn;
-use qgemm_kernels::MAX_NR;
-use qgemm_kernels::finish::{self, Output};
-use qgemm_kernels::table::look_up;
+use qgemm_kernels::{
+    F64Terms, MAX_NR, MAX_ZERO_POINT, Output, TileDequantize, TileFixedPoint, TileRequantize, look_up,
+};
 use std::ops::Range;
 
 /// So many columns are finished together at most: those of several panels, where [`stored_by_kernel`].
@@ -119,7 +119,7 @@ pub(crate) struct Real {
 }
 
 impl Real {
-    fn new(output: &Bytes<'_>, factors: Factors<'_>, columns: Range<usize>) -> Self {
+    fn new(output: &Bytes<'_>, factors: F64Factors<'_>, columns: Range<usize>) -> Self {
         let mut factor = [0.0; MAX_NR];
         columns.zip(&mut factor).for_each(|(j, factor)| *factor = factors.at(j));
         let zero_point = output.zero_point;
@@ -189,7 +189,7 @@ pub(crate) fn stored_by_kernel(sink: &Sink<'_, '_>, fused: bool) -> bool {
             fused
                 && c.rows_are_slices()
                 && matches!(output.scaling, Scaling::Float(_))
-                && output.zero_point.abs() <= finish::MAX_ZERO_POINT
+                && output.zero_point.abs() <= MAX_ZERO_POINT
                 && output.residual.is_none_or(|residual| residual.matrix.bits.rows_are_slices())
         }
         Sink::F32 { c, .. } => fused && c.rows_are_slices(),
@@ -203,7 +203,7 @@ pub(crate) fn with_output(
     sink: &mut Sink<'_, '_>,
     stage: &Stage<'_>,
     part: &Part,
-    real: Option<finish::Real<'_>>,
+    real: Option<F64Terms<'_>>,
     fused: bool,
     run: impl FnOnce(Output<'_, '_>),
 ) -> bool {
@@ -217,7 +217,7 @@ pub(crate) fn with_output(
             let (zero_point, range, at_most_half) = (*zero_point, *range, *at_most_half);
             let row_scale = output.row_scale(part);
             let residual = output.residual.map(|residual| residual.part(part));
-            let stage = finish::Rescale { real, residual, scale, row_scale, at_most_half, zero_point, range };
+            let stage = TileRequantize { real, residual, scale, row_scale, at_most_half, zero_point, range };
             let mut c = part.of(c);
             run(Output::Bytes { c: &mut c, stage });
             if let Some(table) = output.table {
@@ -227,13 +227,13 @@ pub(crate) fn with_output(
         (Sink::Bytes { c, output }, Stage::Fixed(p))
             if fused
                 && c.rows_are_slices()
-                && p.zero_point.abs() <= finish::MAX_ZERO_POINT
+                && p.zero_point.abs() <= MAX_ZERO_POINT
                 && !p.any_left
                 && real.is_none() =>
         {
             let Fixed { m, nudge, negative, before, one, away, zero_point, range, .. } = p;
             let (away, zero_point, range) = (*away, *zero_point, *range);
-            let stage = finish::Fixed { m, nudge, negative, before, one, away, zero_point, range };
+            let stage = TileFixedPoint { m, nudge, negative, before, one, away, zero_point, range };
             let mut c = part.of(c);
             run(Output::FixedBytes { c: &mut c, stage });
             if let Some(table) = output.table {
@@ -242,7 +242,7 @@ pub(crate) fn with_output(
         }
         (Sink::F32 { c, output }, Stage::F32 { scale, bias, clamp }) if stored => {
             let row_scale = output.scale.rows(part.rows.clone());
-            let stage = finish::Scaled { real, scale, row_scale, bias: *bias, range: *clamp };
+            let stage = TileDequantize { real, scale, row_scale, bias: *bias, range: *clamp };
             run(Output::Floats { c: &mut part.of(c), stage });
         }
         _ => return false,

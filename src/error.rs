@@ -130,7 +130,7 @@ pub enum Error {
         max: i64,
     },
     /// A real argument is outside its range, or not a number.
-    Real {
+    FloatRange {
         /// The argument's name.
         argument: &'static str,
         /// The value.
@@ -148,7 +148,7 @@ pub enum Error {
         output: Option<(i32, i32)>,
     },
     /// A clamp of an f32 output with `lo > hi` or a limit that is not a number.
-    RealClamp {
+    FloatClamp {
         /// Lower and upper end.
         got: (f32, f32),
     },
@@ -162,7 +162,7 @@ pub enum Error {
         got: f32,
     },
     /// A range of real numbers that is inverted, empty or not finite.
-    RealRange {
+    QuantizationRange {
         /// Lower and upper end.
         got: (f64, f64),
     },
@@ -174,7 +174,7 @@ pub enum Error {
         got: f64,
     },
     /// A zero point so large, for this K, that the exact sum could pass 2^63.
-    ZeroPoint {
+    SumTooLarge {
         /// `a_zero` or `b_zero`.
         argument: &'static str,
         /// The value.
@@ -267,7 +267,7 @@ impl fmt::Display for Error {
             Error::Range { argument, got, min, max } => {
                 write!(f, "{argument}: was {got}, must be in {min}..={max}")
             }
-            Error::Real { argument, got, min, max } => {
+            Error::FloatRange { argument, got, min, max } => {
                 write!(f, "{argument}: was {got:e}, must be in {min:e}..={max:e}")
             }
             Error::Clamp { got: (lo, hi), output: None } => {
@@ -276,19 +276,19 @@ impl fmt::Display for Error {
             Error::Clamp { got: (lo, hi), output: Some((min, max)) } => {
                 write!(f, "clamp: was {lo},{hi}, must leave some of the output type's {min}..={max}")
             }
-            Error::RealClamp { got: (lo, hi) } => {
+            Error::FloatClamp { got: (lo, hi) } => {
                 write!(f, "clamp: was {lo},{hi}, must be numbers and not inverted")
             }
             Error::NotFinite { row, column, got } => {
                 write!(f, "a: element ({row}, {column}) was {got}, must be finite")
             }
-            Error::RealRange { got: (lo, hi) } => {
+            Error::QuantizationRange { got: (lo, hi) } => {
                 write!(f, "range: was {lo},{hi}, must be finite, not empty, and ascending")
             }
             Error::Bias { index, got } => {
                 write!(f, "bias: value {index} is {got} in the accumulator's scale, must fit i32")
             }
-            Error::ZeroPoint { argument, got, k } => {
+            Error::SumTooLarge { argument, got, k } => {
                 write!(
                     f,
                     "{argument}: was {got}, must be smaller for k = {k}: the exact sum has to stay below 2^63"

@@ -1,6 +1,7 @@
 //! Requantization by integers alone: a multiplier of 31 bits, a shift, and one of four published roundings.
 
 use crate::Error;
+use crate::one_or_each::OneOrEach;
 
 /// A real factor `m · 2^(shift - 31)`, with m in [2^30, 2^31) or 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,63 +22,12 @@ pub enum Rounding {
     /// Once, half up: `(x · m + 2^(30 - shift)) >> (31 - shift)`.
     Single,
     /// Once, half away from zero. TFLite's reference kernels round so too, but a product in f64: see
-    /// [`Requantize::real`](crate::Requantize::real).
+    /// [`Requantize::in_f64`](crate::Requantize::in_f64).
     Reference,
 }
 
 /// Multipliers of the columns of the output: one for all, or one per column.
-///
-/// Made by `into()` from a [`Multiplier`] or an `&[Multiplier]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Multipliers<'a> {
-    /// The same for every column.
-    PerTensor(Multiplier),
-    /// One per column.
-    PerColumn(&'a [Multiplier]),
-}
-
-impl From<Multiplier> for Multipliers<'_> {
-    fn from(multiplier: Multiplier) -> Self {
-        Multipliers::PerTensor(multiplier)
-    }
-}
-
-impl<'a> From<&'a [Multiplier]> for Multipliers<'a> {
-    fn from(multipliers: &'a [Multiplier]) -> Self {
-        Multipliers::PerColumn(multipliers)
-    }
-}
-
-impl<'a> From<&'a Vec<Multiplier>> for Multipliers<'a> {
-    fn from(multipliers: &'a Vec<Multiplier>) -> Self {
-        Multipliers::PerColumn(multipliers)
-    }
-}
-
-impl<'a, const N: usize> From<&'a [Multiplier; N]> for Multipliers<'a> {
-    fn from(multipliers: &'a [Multiplier; N]) -> Self {
-        Multipliers::PerColumn(multipliers)
-    }
-}
-
-impl Multipliers<'_> {
-    /// That of column `j`, which must exist.
-    pub(crate) fn at(&self, j: usize) -> Multiplier {
-        match self {
-            Multipliers::PerTensor(multiplier) => *multiplier,
-            Multipliers::PerColumn(multipliers) => multipliers[j],
-        }
-    }
-
-    pub(crate) fn check_columns(&self, n: usize) -> Result<(), Error> {
-        match self {
-            Multipliers::PerColumn(multipliers) if multipliers.len() != n => {
-                Err(Error::Length { argument: "multipliers", got: multipliers.len(), need: n })
-            }
-            _ => Ok(()),
-        }
-    }
-}
+pub type Multipliers<'a> = OneOrEach<'a, Multiplier>;
 
 const MIN_SHIFT: i32 = -31;
 const MAX_SHIFT: i32 = 30;
@@ -109,10 +59,10 @@ impl Multiplier {
     /// multiplier, `(2^31 - 1) · 2^-1`.
     ///
     /// # Errors
-    /// [`Error::Real`] if the factor is negative or not finite.
+    /// [`Error::FloatRange`] if the factor is negative or not finite.
     pub fn from_real(real: f64) -> Result<Self, Error> {
         if !(real.is_finite() && real >= 0.0) {
-            return Err(Error::Real { argument: "multiplier", got: real, min: 0.0, max: f64::MAX });
+            return Err(Error::FloatRange { argument: "multiplier", got: real, min: 0.0, max: f64::MAX });
         }
         // real = mantissa · 2^(exponent - 53) with the mantissa in [2^52, 2^53); subnormal ones are far below 2^-32.
         let bits = real.abs().to_bits();
@@ -214,7 +164,7 @@ mod tests {
         assert_eq!(from(2f64.powi(30)), Ok((i32::MAX, 30)));
         assert_eq!(from(f64::MAX), Ok((i32::MAX, 30)));
         for wrong in [-1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -f64::from_bits(1)] {
-            assert!(matches!(from(wrong), Err(Error::Real { argument: "multiplier", .. })), "{wrong}");
+            assert!(matches!(from(wrong), Err(Error::FloatRange { argument: "multiplier", .. })), "{wrong}");
         }
     }
 

@@ -160,7 +160,7 @@ fn in_range(argument: &'static str, value: i32, element: ElementType) -> Result<
 #[derive(Clone, Copy, Debug)]
 pub enum Lhs<'a> {
     /// As it is; read in place where its rows are contiguous.
-    Plain(Operand<'a>),
+    Matrix(Operand<'a>),
     /// Rows put together from those of another matrix.
     Gathered(Gather<'a>),
 }
@@ -170,7 +170,7 @@ where
     Operand<'a>: From<T>,
 {
     fn from(a: T) -> Self {
-        Lhs::Plain(a.into())
+        Lhs::Matrix(a.into())
     }
 }
 
@@ -184,7 +184,7 @@ impl<'a> Lhs<'a> {
     /// Which type the elements are.
     pub fn element_type(&self) -> ElementType {
         match self {
-            Lhs::Plain(a) => a.element,
+            Lhs::Matrix(a) => a.element,
             Lhs::Gathered(a) => a.source.element,
         }
     }
@@ -192,7 +192,7 @@ impl<'a> Lhs<'a> {
     /// Number of rows: M.
     pub fn rows(&self) -> usize {
         match self {
-            Lhs::Plain(a) => a.rows(),
+            Lhs::Matrix(a) => a.rows(),
             Lhs::Gathered(a) => a.rows,
         }
     }
@@ -200,7 +200,7 @@ impl<'a> Lhs<'a> {
     /// Number of columns: K.
     pub fn cols(&self) -> usize {
         match self {
-            Lhs::Plain(a) => a.cols(),
+            Lhs::Matrix(a) => a.cols(),
             Lhs::Gathered(a) => a.cols,
         }
     }
@@ -208,7 +208,7 @@ impl<'a> Lhs<'a> {
     /// Element (i, k), if there is one; `zero` is the row's zero point.
     pub(crate) fn get(&self, i: usize, k: usize, zero: i32) -> Option<i32> {
         match self {
-            Lhs::Plain(a) => a.get(i, k),
+            Lhs::Matrix(a) => a.get(i, k),
             Lhs::Gathered(a) if i >= a.rows || k >= a.cols => None,
             Lhs::Gathered(a) => match a.source_row(i, k / a.source.cols()) {
                 Some(row) => a.source.get(row, k % a.source.cols()),
@@ -220,7 +220,7 @@ impl<'a> Lhs<'a> {
     /// The elements' bits where rows are slices: what can be read in place.
     pub(crate) fn in_place(&self) -> Option<MatRef<'a, u8>> {
         match self {
-            Lhs::Plain(a) if a.bits.rows_are_slices() => Some(a.bits),
+            Lhs::Matrix(a) if a.bits.rows_are_slices() => Some(a.bits),
             _ => None,
         }
     }
@@ -228,7 +228,7 @@ impl<'a> Lhs<'a> {
     /// Copies the bits of elements `ks` of row `i`, whose zero point is `zero`.
     pub(crate) fn fill(&self, i: usize, ks: Range<usize>, zero: i32, out: &mut [u8]) {
         match self {
-            Lhs::Plain(a) => copy_row(&a.bits, i, ks.start, out),
+            Lhs::Matrix(a) => copy_row(&a.bits, i, ks.start, out),
             Lhs::Gathered(a) => a.fill(i, ks, zero, out),
         }
     }

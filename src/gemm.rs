@@ -1,76 +1,15 @@
 //! The entry point: what to multiply, checked once, then handed to the driver.
 
-use crate::element::{Operand, Quantized};
+use crate::element::{Int8Element, Operand};
 use crate::gather::Lhs;
+use crate::one_or_each::OneOrEach;
 use crate::output::{Dequantize, Requantize};
 use crate::packed::PackedB;
 use crate::sink::Sink;
 use crate::{Dispatch, Error, MatMut, driver, width};
 
-/// One zero point for a matrix, or one per row of A (per column of B). Any i32.
-///
-/// Made by `into()` from an `i32` or an `&[i32]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ZeroPoint<'a> {
-    /// The same everywhere.
-    PerTensor(i32),
-    /// One per row of A, or per column of B.
-    Each(&'a [i32]),
-}
-
-impl From<i32> for ZeroPoint<'_> {
-    fn from(zero: i32) -> Self {
-        ZeroPoint::PerTensor(zero)
-    }
-}
-
-impl<'a> From<&'a [i32]> for ZeroPoint<'a> {
-    fn from(zeros: &'a [i32]) -> Self {
-        ZeroPoint::Each(zeros)
-    }
-}
-
-impl<'a> From<&'a Vec<i32>> for ZeroPoint<'a> {
-    fn from(zeros: &'a Vec<i32>) -> Self {
-        ZeroPoint::Each(zeros)
-    }
-}
-
-impl<'a, const N: usize> From<&'a [i32; N]> for ZeroPoint<'a> {
-    fn from(zeros: &'a [i32; N]) -> Self {
-        ZeroPoint::Each(zeros)
-    }
-}
-
-impl ZeroPoint<'_> {
-    /// The zero point of row or column `i`, which must exist.
-    pub(crate) fn at(&self, i: usize) -> i32 {
-        match self {
-            ZeroPoint::PerTensor(zero) => *zero,
-            ZeroPoint::Each(zeros) => zeros[i],
-        }
-    }
-
-    /// The least and the greatest; (0, 0) of none.
-    pub(crate) fn min_max(&self) -> (i32, i32) {
-        match self {
-            ZeroPoint::PerTensor(zero) => (*zero, *zero),
-            ZeroPoint::Each([]) => (0, 0),
-            ZeroPoint::Each(zeros) => {
-                zeros.iter().fold((i32::MAX, i32::MIN), |(lo, hi), &z| (lo.min(z), hi.max(z)))
-            }
-        }
-    }
-
-    fn check(&self, argument: &'static str, need: usize) -> Result<(), Error> {
-        match self {
-            ZeroPoint::Each(zeros) if zeros.len() != need => {
-                Err(Error::Length { argument, got: zeros.len(), need })
-            }
-            _ => Ok(()),
-        }
-    }
-}
+/// Zero points: one for a matrix, or one per row of A or per column of B. Any i32.
+pub type ZeroPoint<'a> = OneOrEach<'a, i32>;
 
 /// The right-hand matrix: packed once, or as it comes.
 ///
@@ -80,7 +19,7 @@ pub enum Rhs<'a> {
     /// Packed ahead, for many products.
     Packed(&'a PackedB),
     /// Packed by the call, for one product, if at all.
-    Plain(Operand<'a>),
+    Unpacked(Operand<'a>),
 }
 
 impl<'a> From<&'a PackedB> for Rhs<'a> {
@@ -94,7 +33,7 @@ where
     Operand<'a>: From<T>,
 {
     fn from(b: T) -> Self {
-        Rhs::Plain(b.into())
+        Rhs::Unpacked(b.into())
     }
 }
 
@@ -102,7 +41,7 @@ impl Rhs<'_> {
     pub(crate) fn shape(&self) -> (usize, usize) {
         match self {
             Rhs::Packed(b) => (b.k(), b.n()),
-            Rhs::Plain(b) => (b.rows(), b.cols()),
+            Rhs::Unpacked(b) => (b.rows(), b.cols()),
         }
     }
 }
@@ -198,9 +137,9 @@ impl<'a> Gemm<'a> {
     /// # Errors
     /// As [`run_i32`](Self::run_i32); also [`Error::Length`] if the number of scales or multipliers is not
     /// that of the rows or columns, [`Error::Clamp`] if the clamp excludes all of `T`, [`Error::Shape`] if a
-    /// residual is not M×N, [`Error::Element`] if a table is not for `T`, and [`Error::ZeroPoint`] if the
+    /// residual is not M×N, [`Error::Element`] if a table is not for `T`, and [`Error::SumTooLarge`] if the
     /// exact sum could reach 2^63.
-    pub fn run_requantized<T: Quantized>(
+    pub fn run_requantized<T: Int8Element>(
         &self,
         c: MatMut<'_, T>,
         output: &Requantize<'_>,
@@ -212,7 +151,7 @@ impl<'a> Gemm<'a> {
     ///
     /// # Errors
     /// As [`run_i32`](Self::run_i32); also [`Error::Length`] if the number of scales is not that of the
-    /// rows or columns or that of bias values not N, and [`Error::ZeroPoint`] if the exact sum could reach 2^63.
+    /// rows or columns or that of bias values not N, and [`Error::SumTooLarge`] if the exact sum could reach 2^63.
     pub fn run_f32(&self, c: MatMut<'_, f32>, output: &Dequantize<'_>) -> Result<(), Error> {
         self.run(self.floats(c, output)?)
     }
@@ -230,7 +169,7 @@ impl<'a> Gemm<'a> {
 
     /// 8-bit values as an output, if that fits.
     #[inline(always)]
-    pub(crate) fn bytes<'c, 'o, T: Quantized>(
+    pub(crate) fn bytes<'c, 'o, T: Int8Element>(
         &self,
         c: MatMut<'c, T>,
         output: &Requantize<'o>,
@@ -269,10 +208,10 @@ impl<'a> Gemm<'a> {
         if output != (m, n) {
             return Err(Error::OutputShape { got: output, need: (m, n) });
         }
-        self.a_zero.check("a_zero", m)?;
+        self.a_zero.check_len("a_zero", m)?;
         let (least, greatest) = self.a_zero.min_max();
         self.a.check_zero(least, greatest)?;
-        self.b_zero.check("b_zero", n)?;
+        self.b_zero.check_len("b_zero", n)?;
         match self.bias {
             Some(bias) if bias.len() != n => {
                 Err(Error::Length { argument: "bias", got: bias.len(), need: n })

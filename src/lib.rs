@@ -24,7 +24,7 @@
 //! let product = Gemm::new(MatRef::row_major(&a, 2, 3)?, &b).a_zero(10).bias(&[1, 2]);
 //!
 //! // scale = scale_a · scale_b / scale_out for each column; output zero point -3; ReLU.
-//! let output = Requantize::new(&[0.5, 0.25], -3)?.clamp(-3, 127)?;
+//! let output = Requantize::new(&[0.5, 0.25], -3)?.clamp_to(-3, 127)?;
 //! let mut y = [0i8; 4];
 //! product.run_requantized(MatMut::row_major(&mut y, 2, 2)?, &output)?;
 //! assert_eq!(y, [63, -3, 127, -3]);
@@ -85,6 +85,7 @@ mod fixed;
 mod gather;
 mod gemm;
 mod matrix;
+mod one_or_each;
 mod output;
 mod packed;
 mod plain;
@@ -103,18 +104,19 @@ mod terms;
 mod width;
 
 pub use batch::{Task, run_batch};
-pub use dispatch::Dispatch;
+pub use dispatch::{Dispatch, KernelInfo};
 pub use dynamic::DynamicGemm;
-pub use element::{ElementType, Operand, Quantized};
+pub use element::{ElementType, Int8Element, Operand};
 pub use error::Error;
-pub use factors::Factors;
+pub use factors::F64Factors;
 pub use fixed::{Multiplier, Multipliers, Rounding};
 pub use gather::{Gather, Lhs};
 pub use gemm::{Gemm, Rhs, ZeroPoint};
 pub use matrix::{MatMut, MatRef};
+pub use one_or_each::OneOrEach;
 pub use output::{Dequantize, Requantize};
 pub use packed::PackedB;
-pub use qgemm_kernels::{Caches, Features, Isa, Kernel};
+pub use qgemm_kernels::{Caches, Isa};
 pub use quant::{QuantParams, dequantize, dynamic_quantize_linear, fold_bias, quantize, requantize_scale};
 pub use scale::Scale;
 pub use scratch::release_thread_memory;

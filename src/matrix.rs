@@ -4,8 +4,8 @@
 //! Row-major is (cols, 1), column-major (1, rows); transposing exchanges the two.
 
 use crate::Error;
-use crate::element::Quantized;
-use qgemm_kernels::block::{BlockMut, Misfit, extent};
+use crate::element::Int8Element;
+use qgemm_kernels::{BlockMut, LayoutError, extent};
 use std::ops::Range;
 
 /// A read-only matrix over a slice. Elements may coincide (a stride of 0 repeats a row or column).
@@ -149,7 +149,7 @@ impl<'a, T> MatRef<'a, T> {
     }
 }
 
-impl<'a, T: Quantized> MatRef<'a, T> {
+impl<'a, T: Int8Element> MatRef<'a, T> {
     /// The elements' bit patterns.
     #[inline]
     pub(crate) fn as_bits(self) -> MatRef<'a, u8> {
@@ -199,9 +199,9 @@ impl<'a, T> MatMut<'a, T> {
         let (shape, strides) = ((rows, cols), (row_stride, col_stride));
         BlockMut::new(data, rows, cols, row_stride, col_stride).map(|block| Self { block }).map_err(
             |misfit| match misfit {
-                Misfit::TooShort(need) => Error::TooShort { argument: "output", got, need },
-                Misfit::TooLarge => Error::TooLarge { argument: "output", shape, strides },
-                Misfit::Overlap => Error::Overlap { shape, strides },
+                LayoutError::TooShort(need) => Error::TooShort { argument: "output", got, need },
+                LayoutError::TooLarge => Error::TooLarge { argument: "output", shape, strides },
+                LayoutError::Overlap => Error::Overlap { shape, strides },
             },
         )
     }

@@ -1,11 +1,11 @@
 //! The output stage as plain data: how an exact sum becomes the value that is stored.
 
-use crate::element::{ElementType, Operand, Quantized};
-use crate::factors::Factors;
+use crate::element::{ElementType, Int8Element, Operand};
+use crate::factors::F64Factors;
 use crate::fixed::{Multipliers, Rounding};
 use crate::sink::{Bytes, Part};
 use crate::{Error, Scale, Table};
-use qgemm_kernels::finish;
+use qgemm_kernels::TileResidual;
 
 /// The greatest magnitude of an output zero point: up to it every step is exact in f32.
 const MAX_ZERO_POINT: i32 = 1 << 21;
@@ -19,10 +19,10 @@ const MAX_ZERO_POINT: i32 = 1 << 21;
 /// In integers alone ([`fixed_point`](Self::fixed_point)) as TFLite, ruy and gemmlowp do:
 /// `clamp(round(acc + bias, multiplier) + zero_point, lo, hi)`.
 ///
-/// In f64 ([`real`](Self::real)) as TFLite's reference kernels do:
+/// In f64 ([`in_f64`](Self::in_f64)) as TFLite's reference kernels do:
 /// `clamp(round_half_away(f64(acc + bias) · factor) + zero_point, lo, hi)`.
 ///
-/// `lo` and `hi` are the output type's range, narrowed by [`clamp`](Self::clamp). A [`table`](Self::table)
+/// `lo` and `hi` are the output type's range, narrowed by [`clamp_to`](Self::clamp_to). A [`table`](Self::table)
 /// is looked up last.
 #[derive(Clone, Copy, Debug)]
 pub struct Requantize<'a> {
@@ -38,7 +38,7 @@ pub struct Requantize<'a> {
 pub(crate) enum Scaling<'a> {
     Float(Scale<'a>),
     Fixed(Multipliers<'a>, Rounding),
-    Real(Factors<'a>),
+    Real(F64Factors<'a>),
 }
 
 /// A quantized matrix that is added in the scale of the output.
@@ -51,11 +51,11 @@ pub(crate) struct Residual<'a> {
 
 impl<'a> Residual<'a> {
     /// A part of it, where rows are slices.
-    pub(crate) fn part(self, part: &Part) -> finish::Residual<'a> {
+    pub(crate) fn part(self, part: &Part) -> TileResidual<'a> {
         let Self { matrix: Operand { bits, element }, scale, zero_point } = self;
         let from = bits.data_from_row(part.rows.start).get(part.columns.start..);
         let (stride, signed) = (bits.row_stride(), element == ElementType::I8);
-        finish::Residual { bits: from.unwrap_or(&[]), stride, signed, zero_point, scale }
+        TileResidual { bits: from.unwrap_or(&[]), stride, signed, zero_point, scale }
     }
 
     /// What it adds to element (i, j), which must exist.
@@ -106,8 +106,8 @@ impl<'a> Requantize<'a> {
     /// with the factor `f64(scale_a) · f64(scale_b) / f64(scale_out)`.
     ///
     /// # Errors
-    /// [`Error::Real`] if a factor is negative or not finite, [`Error::Range`] if the zero point is beyond ±2^21.
-    pub fn real(factors: impl Into<Factors<'a>>, zero_point: i32) -> Result<Self, Error> {
+    /// [`Error::FloatRange`] if a factor is negative or not finite, [`Error::Range`] if the zero point is beyond ±2^21.
+    pub fn in_f64(factors: impl Into<F64Factors<'a>>, zero_point: i32) -> Result<Self, Error> {
         let factors = factors.into();
         factors.check()?;
         Self::with(Scaling::Real(factors), zero_point)
@@ -118,11 +118,11 @@ impl<'a> Requantize<'a> {
         Ok(Self { scaling, zero_point, clamp: (i32::MIN, i32::MAX), residual: None, table: None })
     }
 
-    /// Narrows the output to [lo, hi], in output units (ReLU is `clamp(zero_point, i32::MAX)`).
+    /// Narrows the output to [lo, hi], in output units (ReLU is `clamp_to(zero_point, i32::MAX)`).
     ///
     /// # Errors
     /// [`Error::Clamp`] if `lo > hi`.
-    pub fn clamp(self, lo: i32, hi: i32) -> Result<Self, Error> {
+    pub fn clamp_to(self, lo: i32, hi: i32) -> Result<Self, Error> {
         if lo > hi {
             return Err(Error::Clamp { got: (lo, hi), output: None });
         }
@@ -141,7 +141,7 @@ impl<'a> Requantize<'a> {
     /// Each product and the sum round to nearest even, by themselves (no fused multiply-add).
     ///
     /// # Errors
-    /// [`Error::Real`] if the scale is not in 0..=2^64, [`Error::Range`] if the zero point is beyond ±2^21,
+    /// [`Error::FloatRange`] if the scale is not in 0..=2^64, [`Error::Range`] if the zero point is beyond ±2^21,
     /// [`Error::FloatOnly`] with multipliers or real factors. The shape is checked when a product is run.
     pub fn residual(
         self,
@@ -153,7 +153,7 @@ impl<'a> Requantize<'a> {
         const MAX: f64 = (1u128 << 64) as f64;
         if !(0.0..=MAX).contains(&f64::from(scale)) {
             let got = f64::from(scale);
-            return Err(Error::Real { argument: "residual scale", got, min: 0.0, max: MAX });
+            return Err(Error::FloatRange { argument: "residual scale", got, min: 0.0, max: MAX });
         }
         check_zero_point("residual zero point", zero_point)?;
         if !matches!(self.scaling, Scaling::Float(_)) {
@@ -165,7 +165,7 @@ impl<'a> Requantize<'a> {
     /// Replaces each clamped value by the table's value for it: an activation, or any other function. The
     /// type of the table is checked when a product is run.
     #[must_use]
-    pub fn table<T: Quantized>(self, table: &'a Table<T>) -> Self {
+    pub fn table<T: Int8Element>(self, table: &'a Table<T>) -> Self {
         Self { table: Some((table.bytes(), T::TYPE)), ..self }
     }
 
@@ -174,8 +174,8 @@ impl<'a> Requantize<'a> {
     pub(crate) fn for_output(&self, m: usize, n: usize, element: ElementType) -> Result<Bytes<'a>, Error> {
         match self.scaling {
             Scaling::Float(scale) => scale.check_shape(m, n)?,
-            Scaling::Fixed(multipliers, _) => multipliers.check_columns(n)?,
-            Scaling::Real(factors) => factors.check_columns(n)?,
+            Scaling::Fixed(multipliers, _) => multipliers.check_len("multipliers", n)?,
+            Scaling::Real(factors) => factors.check_len("factors", n)?,
         }
         let (least, greatest) = element.range();
         let (lo, hi) = (self.clamp.0.max(least), self.clamp.1.min(greatest));
@@ -227,16 +227,16 @@ impl<'a> Dequantize<'a> {
         Self { bias: Some(bias), ..self }
     }
 
-    /// Limits the output to [lo, hi], which may be infinite (ReLU is `clamp(0.0, f32::INFINITY)`). A NaN,
+    /// Limits the output to [lo, hi], which may be infinite (ReLU is `clamp_to(0.0, f32::INFINITY)`). A NaN,
     /// which only the bias can bring, stays NaN; a zero keeps its sign.
     ///
     /// # Errors
-    /// [`Error::RealClamp`] if a limit is NaN, or `lo > hi`.
-    pub fn clamp(self, lo: f32, hi: f32) -> Result<Self, Error> {
+    /// [`Error::FloatClamp`] if a limit is NaN, or `lo > hi`.
+    pub fn clamp_to(self, lo: f32, hi: f32) -> Result<Self, Error> {
         if lo <= hi {
             return Ok(Self { clamp: (lo, hi), ..self });
         }
-        Err(Error::RealClamp { got: (lo, hi) })
+        Err(Error::FloatClamp { got: (lo, hi) })
     }
 
     pub(crate) fn check_shape(&self, m: usize, n: usize) -> Result<(), Error> {

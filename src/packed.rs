@@ -1,14 +1,15 @@
 //! The right-hand matrix, packed once.
 
 use crate::columns::Columns;
+use crate::dispatch::KernelInfo;
 use crate::element::{ElementType, Operand};
 use crate::gemm::ZeroPoint;
 use crate::{Dispatch, Error};
-use qgemm_kernels::pack::{self, Convert, Line, MAX_ROWS, SIDE_BY_SIDE, Source, Wanted};
-use qgemm_kernels::pages::prefer_huge;
-use qgemm_kernels::proven;
-use qgemm_kernels::stats::ColumnStats;
-use qgemm_kernels::{Caches, Kernel, MAX_NR, Ready, Stored, Variant};
+use qgemm_kernels::{
+    Caches, ColumnStats, Convert, Kernel, Line, MAX_NR, MAX_PACK_ROWS, PANELS_SIDE_BY_SIDE, PackJob, Ready,
+    Source, Stored, Variant, pack_panel, pack_panels, packs_side_by_side, panel_value, prefer_huge,
+    provable_i16_groups,
+};
 use std::fmt;
 use std::ops::Range;
 
@@ -213,13 +214,14 @@ impl PackedB {
     fn fill(&mut self, index: usize, nr: usize, ks: Range<usize>, b: &Operand<'_>) {
         let Panel { kernel, variant, start } = self.panels[index];
         let (j, signed) = (index * nr, b.element == ElementType::I8);
-        let size @ (rows, cols) = (ks.len(), nr.min(b.cols() - j));
+        let (rows, cols) = (ks.len(), nr.min(b.cols() - j));
         let source = source_at(b, j).from_row(ks.start);
         let bytes = kernel.panel_bytes(rows, variant.b).expect("the sum of all was computed");
         let lines = bytemuck::cast_slice_mut::<Line, u8>(&mut self.lines);
         let out = &mut lines[start + ks.start * nr * variant.b.size()..][..bytes];
         let mut stats = ColumnStats::NONE;
-        pack::pack_panel(kernel, variant.b, signed, size, source, out, &mut stats);
+        let job = PackJob { source, rows, cols, signed, stored: variant.b };
+        pack_panel(kernel, &job, out, &mut stats);
         let shift = Convert::new(signed, variant.b).shift(signed);
         self.columns.add(j, cols, &stats, i64::from(shift) * rows as i64);
     }
@@ -234,33 +236,24 @@ impl PackedB {
     ) -> bool {
         let (k, n) = (b.rows(), b.cols());
         let signed = b.element == ElementType::I8;
-        let Some(variant) = self.panels.first().map(|panel| panel.variant) else { return false };
+        let Some(&Panel { kernel, variant, .. }) = self.panels.first() else { return false };
+        if k > MAX_PACK_ROWS || k == 0 || !packs_side_by_side(kernel, &source_at(b, 0)) {
+            return false;
+        }
         let (_, a_shift) = variant.convert_a(activations == ElementType::I8);
-        let wanted = match a_zero {
-            // The sums would be multiplied by 0.
-            ZeroPoint::PerTensor(zero) if zero.wrapping_add(a_shift) == 0 => Wanted::Nothing,
-            _ => Wanted::Sums,
-        };
+        // Otherwise they would be multiplied by 0.
+        let want_sums = !matches!(a_zero, ZeroPoint::PerTensor(zero) if zero.wrapping_add(a_shift) == 0);
         let lines = bytemuck::cast_slice_mut::<Line, u8>(&mut self.lines);
-        for (j, panels) in (0..n).step_by(SIDE_BY_SIDE * nr).zip(self.panels.chunks(SIDE_BY_SIDE)) {
+        for (j, panels) in
+            (0..n).step_by(PANELS_SIDE_BY_SIDE * nr).zip(self.panels.chunks(PANELS_SIDE_BY_SIDE))
+        {
             let Panel { kernel, start, .. } = panels[0];
             let bytes = kernel.panel_bytes(k, variant.b).expect("the sum of all was computed");
-            let size @ (_, cols) = (k, (n - j).min(SIDE_BY_SIDE * nr));
-            let mut sums = [0; SIDE_BY_SIDE * MAX_NR];
+            let cols = (n - j).min(PANELS_SIDE_BY_SIDE * nr);
+            let mut sums = [0; PANELS_SIDE_BY_SIDE * MAX_NR];
             let out = &mut lines[start..][..panels.len() * bytes];
-            if k > MAX_ROWS
-                || !pack::pack_panels(
-                    kernel,
-                    variant.b,
-                    signed,
-                    size,
-                    source_at(b, j),
-                    out,
-                    (wanted, &mut sums),
-                )
-            {
-                return false;
-            }
+            let job = PackJob { source: source_at(b, j), rows: k, cols, signed, stored: variant.b };
+            pack_panels(kernel, &job, out, want_sums.then_some(&mut sums[..]));
             let shift = Convert::new(signed, variant.b).shift(signed);
             self.columns.add_sums(j, &sums[..cols], i64::from(shift) * k as i64);
         }
@@ -285,8 +278,9 @@ impl PackedB {
             if let Some(any) = proven.clone().next() {
                 let cols = exact.kernel.nr.min(n - j);
                 let signed = b.element == ElementType::I8;
-                let steps = proven::provable_steps(any, signed, (k, cols), source_at(b, j));
-                if let Some(kernel) = proven.clone().find(|kernel| kernel.steps <= steps) {
+                let job = PackJob { source: source_at(b, j), rows: k, cols, signed, stored: Stored::I8 };
+                let groups = provable_i16_groups(any, &job);
+                if let Some(kernel) = proven.clone().find(|kernel| kernel.i16_groups <= groups) {
                     *panel = Panel { kernel, variant: &kernel.table_row().variants[0], start: 0 };
                 }
             }
@@ -315,19 +309,19 @@ impl PackedB {
     }
 
     /// The type of activations it was packed for.
-    pub fn activations(&self) -> ElementType {
+    pub fn packed_for(&self) -> ElementType {
         self.activations
     }
 
     /// The kernel whose layout it has; the name tells the layout. Panels that are proven to allow a faster
     /// one have that one's: see [`panel_kernels`](Self::panel_kernels).
-    pub fn kernel(&self) -> &Kernel {
-        &self.kernel
+    pub fn kernel(&self) -> KernelInfo {
+        KernelInfo::of(&self.kernel)
     }
 
     /// The kernel of each panel, that is, of each `kernel().nr` columns.
-    pub fn panel_kernels(&self) -> impl ExactSizeIterator<Item = &Kernel> {
-        self.panels.iter().map(|panel| &*panel.kernel)
+    pub fn panel_kernels(&self) -> impl ExactSizeIterator<Item = KernelInfo> {
+        self.panels.iter().map(|panel| KernelInfo::of(&panel.kernel))
     }
 
     /// The memory it takes, in bytes.
@@ -342,7 +336,7 @@ impl PackedB {
         }
         let nr = self.kernel.nr;
         let panel = &self.panels[j / nr];
-        let stored = pack::panel_value(&panel.kernel, panel.variant.b, self.bits(panel), k, j % nr);
+        let stored = panel_value(&panel.kernel, panel.variant.b, self.bits(panel), k, j % nr);
         Some(i32::from(stored) - self.shift(panel.variant.b))
     }
 

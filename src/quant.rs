@@ -1,7 +1,7 @@
 //! Between real numbers and 8-bit integers: `real = scale · (q - zero_point)`.
 
 use crate::Error;
-use crate::element::Quantized;
+use crate::element::Int8Element;
 use crate::real::{self, Scheme, Span};
 
 /// The affine map of a quantized tensor: `real = scale * (q - zero_point)`.
@@ -23,12 +23,12 @@ impl QuantParams {
     /// then rounded to f32.
     ///
     /// # Errors
-    /// [`Error::RealRange`] if the range is inverted, empty or not finite, [`Error::Range`] if
+    /// [`Error::QuantizationRange`] if the range is inverted, empty or not finite, [`Error::Range`] if
     /// `qmin >= qmax` or the zero point does not fit i32, [`Error::Scale`] if the scale is no
     /// positive finite f32.
     pub fn from_range(lo: f64, hi: f64, qmin: i32, qmax: i32) -> Result<Self, Error> {
         if !(lo.is_finite() && hi.is_finite() && lo < hi && (hi - lo).is_finite()) {
-            return Err(Error::RealRange { got: (lo, hi) });
+            return Err(Error::QuantizationRange { got: (lo, hi) });
         }
         check_q_range(qmin, qmax)?;
         let (q_lo, q_hi) = (f64::from(qmin), f64::from(qmax));
@@ -89,7 +89,7 @@ fn span(data: &[f32]) -> Result<Span, Error> {
         return Ok(span);
     }
     let wrong = f64::from(*data.iter().find(|x| !x.is_finite()).unwrap_or(&f32::NAN));
-    Err(Error::RealRange { got: (wrong, wrong) })
+    Err(Error::QuantizationRange { got: (wrong, wrong) })
 }
 
 /// `out = saturate(round_half_even(x / scale) + zero_point)`. Infinities saturate, NaN becomes the
@@ -97,7 +97,7 @@ fn span(data: &[f32]) -> Result<Span, Error> {
 ///
 /// # Errors
 /// [`Error::Length`] if the lengths differ, [`Error::Scale`] if the scale is not finite and positive.
-pub fn quantize<T: Quantized>(x: &[f32], params: QuantParams, out: &mut [T]) -> Result<(), Error> {
+pub fn quantize<T: Int8Element>(x: &[f32], params: QuantParams, out: &mut [T]) -> Result<(), Error> {
     params.check()?;
     same_length(x.len(), out.len())?;
     real::quantize(x, params, T::TYPE.range(), bytemuck::cast_slice_mut(out));
@@ -109,7 +109,7 @@ pub fn quantize<T: Quantized>(x: &[f32], params: QuantParams, out: &mut [T]) -> 
 ///
 /// # Errors
 /// [`Error::Length`] if the lengths differ, [`Error::Scale`] if the scale is not finite and positive.
-pub fn dequantize<T: Quantized>(q: &[T], params: QuantParams, out: &mut [f32]) -> Result<(), Error> {
+pub fn dequantize<T: Int8Element>(q: &[T], params: QuantParams, out: &mut [f32]) -> Result<(), Error> {
     params.check()?;
     same_length(q.len(), out.len())?;
     // There are 256 results: a table computes each once, however wide the difference.
@@ -127,7 +127,7 @@ pub fn dequantize<T: Quantized>(q: &[T], params: QuantParams, out: &mut [f32]) -
 /// # Errors
 /// [`Error::Length`] if the lengths differ, [`Error::Scale`] if a scale is not finite and positive,
 /// [`Error::Bias`] if a result does not fit i32; `out` is then left as it was.
-pub fn fold_bias<T: Quantized>(
+pub fn fold_bias<T: Int8Element>(
     q: &[T],
     bias: QuantParams,
     a_scale: f32,
@@ -175,14 +175,14 @@ pub fn requantize_scale(a_scale: f32, b_scale: f32, y_scale: f32) -> f32 {
 /// values are 0 (or there are none) the scale is 1 and the zero point 0.
 ///
 /// # Errors
-/// [`Error::Length`] if the lengths differ, [`Error::RealRange`] if a value or the width of the range
+/// [`Error::Length`] if the lengths differ, [`Error::QuantizationRange`] if a value or the width of the range
 /// is not finite.
 pub fn dynamic_quantize_linear(x: &[f32], out: &mut [u8]) -> Result<QuantParams, Error> {
     same_length(x.len(), out.len())?;
     let span = span(x)?.join(Span::ZERO);
     let params = Scheme::Asymmetric.params(span);
     if !params.scale.is_finite() {
-        return Err(Error::RealRange { got: (span.lo().into(), span.hi().into()) });
+        return Err(Error::QuantizationRange { got: (span.lo().into(), span.hi().into()) });
     }
     quantize(x, params, out)?;
     Ok(params)
@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     /// The definition, a value at a time.
-    fn spec<T: Quantized>(x: f32, p: QuantParams) -> i32 {
+    fn spec<T: Int8Element>(x: f32, p: QuantParams) -> i32 {
         let (lo, hi) = T::TYPE.range();
         let steps = f64::from(x / p.scale).round_ties_even();
         let steps = if steps.is_nan() { 0.0 } else { steps };
@@ -235,7 +235,10 @@ mod tests {
         let p = QuantParams::from_range(10.0, 50.0, -127, 127).unwrap();
         assert_eq!(p, QuantParams { scale: 0.157_480_32, zero_point: -190 });
         for (lo, hi) in [(1.0, 1.0), (2.0, 1.0), (f64::NAN, 1.0), (0.0, f64::INFINITY), (-1e308, 1e308)] {
-            assert!(matches!(QuantParams::from_range(lo, hi, -127, 127), Err(Error::RealRange { .. })));
+            assert!(matches!(
+                QuantParams::from_range(lo, hi, -127, 127),
+                Err(Error::QuantizationRange { .. })
+            ));
         }
         assert!(matches!(QuantParams::from_range(0.0, 1.0, 3, 3), Err(Error::Range { .. })));
         assert!(matches!(QuantParams::from_range(0.0, 1e-60, 0, 255), Err(Error::Scale { .. })));
@@ -250,7 +253,10 @@ mod tests {
         assert_eq!(of(&[51.0, 51.0]), QuantParams { scale: 0.2, zero_point: 0 });
         assert_eq!(of(&[-51.0]), QuantParams { scale: 0.2, zero_point: 255 });
         assert_eq!(of(&[-51.0, 204.0]), QuantParams { scale: 1.0, zero_point: 51 });
-        assert!(matches!(QuantParams::from_data(&[1.0, f32::NAN], 0, 255), Err(Error::RealRange { .. })));
+        assert!(matches!(
+            QuantParams::from_data(&[1.0, f32::NAN], 0, 255),
+            Err(Error::QuantizationRange { .. })
+        ));
         for data in [&[][..], &[0.0], &[1.0]] {
             assert!(matches!(QuantParams::from_data(data, 5, 5), Err(Error::Range { .. })));
         }

@@ -15,7 +15,7 @@ use crate::element::ElementType;
 use crate::matrix::MatRef;
 use crate::quant::QuantParams;
 use multiversion::multiversion;
-use qgemm_kernels::real::{Extremes, Quantized, Reals, Steps};
+use qgemm_kernels::{F32Rows, QuantizedRows, RowExtremes, RowParams};
 use std::ops::Range;
 
 /// The least and the greatest of some numbers, as integers that are in the same order: those of NaNs lie
@@ -118,7 +118,7 @@ impl Scheme {
 
     /// For numbers of such extremes, if they and the scale are finite.
     #[inline(always)]
-    fn params_of_extremes(self, Extremes { highest, lowest }: Extremes) -> Option<QuantParams> {
+    fn params_of_extremes(self, RowExtremes { highest, lowest }: RowExtremes) -> Option<QuantParams> {
         let span = match self {
             Scheme::Symmetric => Span { lo: 0, hi: highest.max((lowest & i32::MAX as u32) as i32) },
             // Where no number has a sign, 0.
@@ -284,12 +284,12 @@ pub(crate) fn quantize_rows(
     given: Option<QuantParams>,
     out: Rows<'_>,
 ) -> Result<(), usize> {
-    let reals = Reals::new(x.data_from_row(first), x.row_stride(), x.cols());
+    let reals = F32Rows::new(x.data_from_row(first), x.row_stride(), x.cols());
     let (Some(reals), true) = (reals, x.rows_are_slices()) else {
         return quantize_by_division(x, first, scheme, given, out);
     };
     let Rows { bits, ld, scales, zeros } = out;
-    let out = Quantized { bits, stride: ld, unsigned: scheme == Scheme::Asymmetric };
+    let out = QuantizedRows { bits, stride: ld, unsigned: scheme == Scheme::Asymmetric };
     let quantized = reals.quantize(
         scales.len(),
         given.is_none(),
@@ -300,7 +300,7 @@ pub(crate) fn quantize_rows(
                 None => scheme.params_of_extremes(extremes)?,
             };
             (scales[i], zeros[i]) = (params.scale, params.zero_point);
-            Some(Steps { scale: params.scale, zero: params.zero_point })
+            Some(RowParams { scale: params.scale, zero: params.zero_point })
         },
         out,
     );

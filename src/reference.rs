@@ -4,7 +4,7 @@
 //! i64, one product at a time, and rounding is the standard library's.
 
 use crate::dynamic::DynamicGemm;
-use crate::element::{Operand, Quantized};
+use crate::element::{Int8Element, Operand};
 use crate::gemm::Rhs;
 use crate::output::{Dequantize, Requantize, Scaling};
 use crate::real::Scheme;
@@ -38,7 +38,7 @@ pub fn accumulate_i32(gemm: &Gemm<'_>, mut c: MatMut<'_, i32>) -> Result<(), Err
 ///
 /// # Errors
 /// As the method's.
-pub fn run_requantized<T: Quantized>(
+pub fn run_requantized<T: Int8Element>(
     gemm: &Gemm<'_>,
     mut c: MatMut<'_, T>,
     output: &Requantize<'_>,
@@ -148,7 +148,7 @@ fn dynamic_params(gemm: &DynamicGemm<'_>, rows: Range<usize>) -> Result<QuantPar
         Scheme::Asymmetric => (hi - lo) / 255.0,
     };
     match (scale, gemm.scheme) {
-        (f32::INFINITY, _) => Err(Error::RealRange { got: (lo.into(), hi.into()) }),
+        (f32::INFINITY, _) => Err(Error::QuantizationRange { got: (lo.into(), hi.into()) }),
         (0.0, _) => Ok(QuantParams { scale: 1.0, zero_point: 0 }),
         (_, Scheme::Symmetric) => Ok(QuantParams { scale, zero_point: 0 }),
         (_, Scheme::Asymmetric) => {
@@ -172,7 +172,7 @@ fn each(gemm: &Gemm<'_>, mut store: impl FnMut(usize, usize, i64)) {
     let b = |l, j| {
         let b = match gemm.b {
             Rhs::Packed(b) => b.get(l, j),
-            Rhs::Plain(b) => b.get(l, j),
+            Rhs::Unpacked(b) => b.get(l, j),
         };
         i64::from(b.expect("the shapes were checked")) - i64::from(gemm.b_zero.at(j))
     };

@@ -7,7 +7,7 @@ use crate::dynamic::Quantized;
 use crate::epilogue::{AT_ONCE, Room};
 use crate::packed::PackedB;
 use crate::terms::{ColumnTerms, RowTerms};
-use qgemm_kernels::pack::Line;
+use qgemm_kernels::Line;
 use std::cell::Cell;
 use std::thread::LocalKey;
 

@@ -1,7 +1,7 @@
 //! Where a product goes: an output block, and what its values are made with.
 
 use crate::output::{Dequantize, Residual, Scaling};
-use qgemm_kernels::block::BlockMut;
+use qgemm_kernels::BlockMut;
 use std::ops::Range;
 
 /// The output stage of 8-bit results; `lo..=hi` lies within the output type.

@@ -13,10 +13,7 @@ use crate::output::Residual;
 use crate::sink::{Part, Sink};
 use crate::terms::{PerColumn, RealTerms};
 use multiversion::multiversion;
-use qgemm_kernels::MAX_NR;
-use qgemm_kernels::block::BlockMut;
-use qgemm_kernels::finish::NO_BIAS;
-use qgemm_kernels::table::look_up;
+use qgemm_kernels::{BlockMut, MAX_NR, NO_BIAS, look_up};
 use std::ops::Range;
 
 /// A finished sum, of either width.

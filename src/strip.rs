@@ -3,8 +3,7 @@
 use crate::driver::{Call, Way};
 use crate::element::ElementType;
 use crate::gather::Lhs;
-use qgemm_kernels::pack::{Convert, Line};
-use qgemm_kernels::{Stored, rows};
+use qgemm_kernels::{Convert, Line, Stored, add_row_sums as add_sums, flip_signs};
 use std::ops::Range;
 
 /// Some values of k of some rows.
@@ -21,7 +20,7 @@ pub(crate) struct Strip<'a> {
 /// A is column-major; gathered rows are in pieces that may be long.
 fn step(a: &Lhs<'_>) -> usize {
     match a {
-        Lhs::Plain(_) => 64,
+        Lhs::Matrix(_) => 64,
         Lhs::Gathered(_) => MAX_STEP,
     }
 }
@@ -88,7 +87,7 @@ impl<'a> Strip<'a> {
             (Stored::U8 | Stored::I8, Some(bits)) => {
                 for (i, out) in rows.zip(strip.chunks_exact_mut(ld)) {
                     let row = bits.row(i).expect("the rows are slices");
-                    rows::flip(&row[ks.clone()], &mut out[..k]);
+                    flip_signs(&row[ks.clone()], &mut out[..k]);
                 }
             }
             (Stored::U8 | Stored::I8, None) => {
@@ -111,7 +110,7 @@ impl<'a> Strip<'a> {
 /// Widens a part of a row to the elements `at` of a row of 16-bit values.
 fn widen(part: &[u8], convert: Convert, at: Range<usize>, row: &mut [u8]) {
     let row: &mut [i16] = bytemuck::cast_slice_mut(row);
-    rows::widen(part, convert, &mut row[at]);
+    qgemm_kernels::widen(part, convert, &mut row[at]);
 }
 
 /// Adds to each of `sums` the sum of a row of A.
@@ -119,14 +118,14 @@ pub(crate) fn add_row_sums(call: &Call<'_>, rows: Range<usize>, sums: &mut [i64]
     let a = &call.gemm.a;
     let signed = a.element_type() == ElementType::I8;
     if let Some(bits) = a.in_place() {
-        return rows::add_sums(bits.data_from_row(rows.start), bits.row_stride(), call.k, signed, sums);
+        return add_sums(bits.data_from_row(rows.start), bits.row_stride(), call.k, signed, sums);
     }
     let mut copied = [0; MAX_STEP];
     for (i, sum) in rows.zip(sums) {
         for ks in steps(a, 0..call.k) {
             let copied = &mut copied[..ks.len()];
             a.fill(i, ks, call.gemm.a_zero.at(i), copied);
-            rows::add_sums(copied, copied.len(), copied.len(), signed, std::slice::from_mut(sum));
+            add_sums(copied, copied.len(), copied.len(), signed, std::slice::from_mut(sum));
         }
     }
 }

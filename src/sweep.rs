@@ -8,8 +8,9 @@ use crate::matrix::MatRef;
 use crate::scratch::{self, Buffers, Scratch};
 use crate::sink::{Part, Sink};
 use crate::{store, terms};
-use qgemm_kernels::sweep::{Factors, LINE, MAX_ROWS, Rows, Sums};
-use qgemm_kernels::{MAX_NR, Ready, rows};
+use qgemm_kernels::{
+    MAX_NR, MAX_SWEEP_ROWS, Ready, SWEEP_WIDTH, StridedRows, SweepOperands, SweepSums, add_row_sums,
+};
 use std::ops::Range;
 
 /// Columns whose sums are kept at a time, in the first-level cache if there is one row.
@@ -29,7 +30,7 @@ impl<'a> Sweep<'a> {
     pub(crate) fn of(gemm: &'a Gemm<'a>, b: Operand<'a>, dispatch: &Dispatch) -> Option<Self> {
         let (a, kernel) = (gemm.a.in_place()?, dispatch.choose(b.cols()));
         let slices = b.bits.rows_are_slices() || b.bits.transpose().rows_are_slices();
-        let few = a.rows() <= MAX_ROWS && kernel.sweeps() && b.element == ElementType::I8 && slices;
+        let few = a.rows() <= MAX_SWEEP_ROWS && kernel.sweeps() && b.element == ElementType::I8 && slices;
         few.then_some(Self { gemm, a, b: b.bits, kernel })
     }
 
@@ -46,7 +47,7 @@ impl<'a> Sweep<'a> {
     /// The same of at most [`AT_ONCE`] columns, from column `left` of the sink on.
     fn part(&self, columns: Range<usize>, left: usize, sink: &mut Sink<'_, '_>, scratch: &mut Scratch) {
         let Buffers { sums, columns: room, .. } = &mut scratch.buffers;
-        let (m, ld) = (self.a.rows(), columns.len().next_multiple_of(LINE));
+        let (m, ld) = (self.a.rows(), columns.len().next_multiple_of(SWEEP_WIDTH));
         if sums.len() < (m + 1) * ld {
             sums.resize((m + 1) * ld, 0);
         }
@@ -77,7 +78,7 @@ impl<'a> Sweep<'a> {
         }
     }
 
-    /// Rows of sums with all terms (see `terms` for the algebra), each as long as `of_b`, which is filled with anything.
+    /// StridedRows of sums with all terms (see `terms` for the algebra), each as long as `of_b`, which is filled with anything.
     fn sums(&self, columns: Range<usize>, sums: &mut [i32], of_b: &mut [i32]) {
         let Self { gemm, a, b, kernel } = *self;
         let (m, k, ld) = (a.rows(), a.cols(), of_b.len());
@@ -89,21 +90,21 @@ impl<'a> Sweep<'a> {
         // Of a single column both may be slices.
         let b_by_columns = !b.rows_are_slices() || (b.cols() == 1 && columns_of_b.rows_are_slices());
         let stride = if b_by_columns { columns_of_b.row_stride() } else { b.row_stride() };
-        let factors = Factors {
-            a: Rows { bits: a.data_from_row(0), stride: a.row_stride() },
+        let factors = SweepOperands {
+            a: StridedRows { bits: a.data_from_row(0), stride: a.row_stride() },
             a_signed,
             k,
-            b: Rows { bits: columns_of_b.data_from_row(columns.start), stride },
+            b: StridedRows { bits: columns_of_b.data_from_row(columns.start), stride },
             b_by_columns,
             cols: columns.len(),
         };
-        let found = Sums { products: sums, stride: ld, of_b: any_a_zero.then_some(&mut *of_b) };
+        let found = SweepSums { products: sums, stride: ld, of_b: any_a_zero.then_some(&mut *of_b) };
         kernel.sweep(m, &factors, found);
 
         let any_b_zero = !matches!(gemm.b_zero, ZeroPoint::PerTensor(0));
         if any_b_zero {
-            let mut of_a = [0; MAX_ROWS];
-            rows::add_sums(a.data_from_row(0), a.row_stride(), k, a_signed, &mut of_a[..m]);
+            let mut of_a = [0; MAX_SWEEP_ROWS];
+            add_row_sums(a.data_from_row(0), a.row_stride(), k, a_signed, &mut of_a[..m]);
             for (l, j) in columns.clone().enumerate() {
                 let zero = gemm.b_zero.at(j);
                 of_b[l] = of_b[l].wrapping_sub(zero.wrapping_mul(k as i32));

@@ -1,6 +1,6 @@
 //! Activations as tables: any function of a quantized value has 256 results.
 
-use crate::element::Quantized;
+use crate::element::Int8Element;
 use crate::quant::{dequantize, quantize};
 use crate::{Error, QuantParams};
 use std::marker::PhantomData;
@@ -24,7 +24,7 @@ pub struct Table<T> {
     element: PhantomData<T>,
 }
 
-impl<T: Quantized> Table<T> {
+impl<T: Int8Element> Table<T> {
     /// Of any function of the quantized values themselves.
     pub fn from_fn(f: impl Fn(T) -> T) -> Self {
         Self {

@@ -22,8 +22,7 @@ use crate::plan::MAX_MC;
 use crate::strip;
 use crate::width::Width;
 use multiversion::multiversion;
-use qgemm_kernels::finish::Real;
-use qgemm_kernels::{MAX_NR, Outer};
+use qgemm_kernels::{F64Terms, MAX_NR, OuterProduct};
 use std::ops::Range;
 
 /// Values of one panel's columns.
@@ -66,14 +65,14 @@ impl RowTerms {
             }
             return;
         }
-        if let ZeroPoint::Each(_) = call.gemm.a_zero {
+        if let ZeroPoint::PerAxis(_) = call.gemm.a_zero {
             narrow_zero.clear();
             narrow_zero.extend(zeros.map(|zero| zero as i32));
         }
         added.clear();
         let (factor, narrow) = match call.gemm.b_zero {
             ZeroPoint::PerTensor(zero) => (zero.wrapping_add(way.shift.1 as i32).wrapping_neg(), added),
-            ZeroPoint::Each(_) => (1, narrow_sum),
+            ZeroPoint::PerAxis(_) => (1, narrow_sum),
         };
         narrow.resize(sum.len(), 0);
         times(sum, factor, narrow);
@@ -93,7 +92,7 @@ fn times(sums: &[i64], factor: i32, products: &mut [i32]) {
 pub(crate) struct Added<'a> {
     pub(crate) col: Option<&'a [i32]>,
     pub(crate) row: &'a [i32],
-    pub(crate) outer: [Option<Outer<'a>>; 2],
+    pub(crate) outer: [Option<OuterProduct<'a>>; 2],
 }
 
 pub(crate) const NOTHING: Added<'_> = Added { col: None, row: &[0; MAX_MC], outer: [None; 2] };
@@ -131,7 +130,7 @@ impl ColumnTerms {
         let (a_zero, b_zero) = (call.gemm.a_zero, call.gemm.b_zero);
         let one_zero = match a_zero {
             ZeroPoint::PerTensor(zero) => zero.wrapping_add(way.shift.0 as i32),
-            ZeroPoint::Each(_) => 0,
+            ZeroPoint::PerAxis(_) => 0,
         };
         let mut added = NOTHING;
         if !rows.added.is_empty() {
@@ -143,7 +142,7 @@ impl ColumnTerms {
             added.col = added_to_columns(product, (a_zero, b_zero), columns, &mut self.added);
             return added;
         }
-        let each = |zero: ZeroPoint<'_>| matches!(zero, ZeroPoint::Each(_));
+        let each = |zero: ZeroPoint<'_>| matches!(zero, ZeroPoint::PerAxis(_));
         let stored_sums = call.b.stored_sums(columns.clone());
         let (shift, k) = (way.shift.1 as i32, call.k as i32);
         let bias = call.gemm.bias.map(|bias| &bias[columns.clone()]);
@@ -151,7 +150,7 @@ impl ColumnTerms {
             ZeroPoint::PerTensor(zero) => {
                 less_one_zero(&mut self.sum, stored_sums, zero.wrapping_add(shift).wrapping_mul(k));
             }
-            ZeroPoint::Each(zeros) => {
+            ZeroPoint::PerAxis(zeros) => {
                 less_zeros(&mut self.sum, &mut self.zero, stored_sums, &zeros[columns], shift, k);
             }
         }
@@ -165,8 +164,8 @@ impl ColumnTerms {
             }
             added.col = Some(&self.added);
         }
-        let outer_rows = Outer { row: &rows.narrow_zero, col: &self.sum };
-        let outer_cols = Outer { row: &rows.narrow_sum, col: &self.zero };
+        let outer_rows = OuterProduct { row: &rows.narrow_zero, col: &self.sum };
+        let outer_cols = OuterProduct { row: &rows.narrow_sum, col: &self.zero };
         added.outer = [each(a_zero).then_some(outer_rows), each(b_zero).then_some(outer_cols)];
         added
     }
@@ -260,7 +259,7 @@ impl WideTerms {
         let [added, zero, sum] = [[0; MAX_NR]; 3];
         let (each_row, one_zero) = match call.gemm.a_zero {
             ZeroPoint::PerTensor(zero) => (false, i64::from(zero) + way.shift.0),
-            ZeroPoint::Each(_) => (true, 0),
+            ZeroPoint::PerAxis(_) => (true, 0),
         };
         let mut terms = Self { added, zero, sum, each_row, any_zero: false };
         for (l, j) in columns.enumerate() {
@@ -343,9 +342,9 @@ impl<'a> RealTerms<'a> {
     }
 
     /// The terms of a band, where no row or column has a zero point of its own: values per column, and per row.
-    pub(crate) fn added(&self) -> Option<Real<'_>> {
+    pub(crate) fn added(&self) -> Option<F64Terms<'_>> {
         let row = &self.rows.real[..];
-        (!self.outer).then_some(Real { col: &self.added, row: (!row.is_empty()).then_some(row) })
+        (!self.outer).then_some(F64Terms { col: &self.added, row: (!row.is_empty()).then_some(row) })
     }
 
     /// The sums of a row of the band, finished.

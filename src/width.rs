@@ -70,7 +70,7 @@ fn max_bias(gemm: &Gemm<'_>) -> i128 {
 pub(crate) fn check(gemm: &Gemm<'_>) -> Result<(), Error> {
     let b_element = match gemm.b {
         Rhs::Packed(b) => b.element_type(),
-        Rhs::Plain(b) => b.element,
+        Rhs::Unpacked(b) => b.element,
     };
     let k = gemm.a.cols();
     let a = distance(gemm.a.element_type().range(), &gemm.a_zero);
@@ -85,7 +85,7 @@ pub(crate) fn check(gemm: &Gemm<'_>) -> Result<(), Error> {
         if lo.unsigned_abs() > hi.unsigned_abs() { lo } else { hi }
     };
     let (argument, got) = if a >= b { ("a_zero", far(&gemm.a_zero)) } else { ("b_zero", far(&gemm.b_zero)) };
-    Err(Error::ZeroPoint { argument, got, k })
+    Err(Error::SumTooLarge { argument, got, k })
 }
 
 /// The width that this product needs, where storing adds `shifts` to the values of A and of B in each way that
@@ -116,7 +116,7 @@ pub(crate) fn all_fit(gemm: &Gemm<'_>, b: &PackedB) -> bool {
     let a = distance(gemm.a.element_type().range(), &gemm.a_zero);
     let room = i128::from(i32::MAX) - max_bias(gemm);
     let fits = |abs: u64, lo: i16, hi: i16, (z_lo, z_hi): (i32, i32)| {
-        let far = distance((lo.into(), hi.into()), &ZeroPoint::Each(&[z_lo, z_hi]));
+        let far = distance((lo.into(), hi.into()), &ZeroPoint::PerAxis(&[z_lo, z_hi]));
         let z_abs = i128::from(z_lo.unsigned_abs().max(z_hi.unsigned_abs()));
         a * (i128::from(abs) + k * z_abs).min(k * far) <= room
     };

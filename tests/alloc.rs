@@ -149,7 +149,7 @@ struct Stores {
 }
 
 impl Product {
-    fn new(kernel: &Kernel, path: Path) -> Self {
+    fn new(kernel: KernelInfo, path: Path) -> Self {
         let (m, n, k) = path.shape;
         let value = |i: usize| (i.wrapping_mul(2_654_435_761) >> 16) as u8;
         let dispatch = Dispatch::named(kernel.name).unwrap();
@@ -208,7 +208,7 @@ impl Product {
 }
 
 /// All kernels of this CPU; at a small `QGEMM_TEST_SCALE`, one of each kind: 16-bit, and the best.
-fn kernels() -> Vec<&'static Kernel> {
+fn kernels() -> Vec<KernelInfo> {
     let mut kernels = Dispatch::available();
     let scale = std::env::var("QGEMM_TEST_SCALE").map_or(100, |percent| percent.parse().unwrap());
     let best = kernels.last().unwrap().name;

@@ -80,7 +80,7 @@ fn bytes(c: &mut Criterion, operands: &Operands) {
     group.throughput(Throughput::Elements(data::macs(shape)));
     let one = Requantize::new(operands.scales[0], 128).unwrap();
     let each = Requantize::new(&operands.scales, 128).unwrap();
-    let relu = each.clamp(128, 255).unwrap();
+    let relu = each.clamp_to(128, 255).unwrap();
     let columns = operands.scales.as_slice();
     let rows = Requantize::new(Scale::RowsByColumns { rows: &terms.row_scales, columns }, 128).unwrap();
     let cases: [(&str, With<'_>, _); 5] = [

@@ -10,11 +10,10 @@ use crate::data::{self, Operands, Shape};
 use criterion::{BenchmarkId, Criterion, Throughput};
 use qgemm::ElementType::U8;
 use qgemm::{Gemm, MatMut, MatRef, PackedB, Requantize, reference};
-use qgemm_kernels::block::BlockMut;
-use qgemm_kernels::finish::Output;
-use qgemm_kernels::pack::{self, Line, Source};
-use qgemm_kernels::stats::ColumnStats;
-use qgemm_kernels::{Features, Product, Ready, Stored, TABLE, Variant};
+use qgemm_kernels::{
+    BlockMut, ColumnStats, Features, Line, Output, PackJob, PanelProduct, Ready, Source, Stored, TABLE,
+    Variant, pack_panel,
+};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -118,7 +117,8 @@ impl Alone {
         let mut panel = vec![Line([0; 64]); kernel.panel_bytes(k, variant.b)?.div_ceil(64)];
         let source = Source { bits: bytemuck::cast_slice(&operands.b), row_stride: n, col_stride: 1 };
         let bytes = &mut bytemuck::cast_slice_mut(&mut panel)[..kernel.panel_bytes(k, variant.b)?];
-        pack::pack_panel(kernel, variant.b, true, (k, n), source, bytes, &mut ColumnStats::NONE.clone());
+        let job = PackJob { source, rows: k, cols: n, signed: true, stored: variant.b };
+        pack_panel(kernel, &job, bytes, &mut ColumnStats::NONE.clone());
         let row = vec![0; m];
         Some(Self { shape: operands.shape, a, kernel, variant, panel, row })
     }
@@ -126,7 +126,7 @@ impl Alone {
     fn run(&self, c: &mut [i32]) {
         let [m, k, n] = self.shape;
         let mut c = BlockMut::new(black_box(c), m, n, n, 1).expect("the output has this shape");
-        let product = Product {
+        let product = PanelProduct {
             k,
             a: &self.a,
             lda: k * self.variant.a.size(),

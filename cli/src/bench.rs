@@ -43,7 +43,7 @@ pub fn run(args: &Args, out: &mut (dyn Write + Send)) -> Result<()> {
         None => vec![Dispatch::auto()?.clone()],
         // Operands cover their whole range: kernels that need a proof of small weights would not run.
         Some("all") => {
-            let exact = Dispatch::available().into_iter().filter(|kernel| kernel.steps == 0);
+            let exact = Dispatch::available().into_iter().filter(|kernel| kernel.i16_groups == 0);
             exact.map(|kernel| dispatch(kernel.name)).collect::<Result<_>>()?
         }
         Some(name) => vec![dispatch(name)?],

@@ -5,7 +5,7 @@ use crate::npy::{Bytes, Matrix8};
 use crate::stage::{Factor, FloatStage, Residual, Scaling, Stage};
 use crate::values::Values;
 use qgemm::ElementType::{self, I8, U8};
-use qgemm::{Gather, Multiplier, Quantized, Rounding, Table};
+use qgemm::{Gather, Int8Element, Multiplier, Rounding, Table};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt, SeedableRng};
@@ -365,7 +365,7 @@ fn float_stage(rng: &mut Random, shape: Shape) -> FloatStage {
     }
 }
 
-fn stage<T: Quantized>(rng: &mut Random, shape: Shape) -> Stage<T> {
+fn stage<T: Int8Element>(rng: &mut Random, shape: Shape) -> Stage<T> {
     let (lo, hi) = T::TYPE.range();
     let zero = match rng.random_range(0..4) {
         0 => 0,

@@ -121,19 +121,19 @@ fn worked_example() -> Layer {
 }
 
 /// A tensor's parameters and integers.
-struct Quantized {
+struct Int8Element {
     params: QuantParams,
     q: Vec<i8>,
 }
 
 /// Quantizes `data` on `range`, or on its own; `names` are the arguments to name if that fails.
-fn quantized(data: &[f32], range: Range, names: (&str, &str)) -> Result<Quantized> {
+fn quantized(data: &[f32], range: Range, names: (&str, &str)) -> Result<Int8Element> {
     let params = params(data, range, names)?;
     let mut q: Vec<i8> = zeros(names.0, "too large", data.len())?;
     quantize(data, params, &mut q)?;
     // Values beyond a range that was given saturate at the ends of Q, not of i8.
     q.iter_mut().for_each(|q| *q = (*q).max(Q.0 as i8));
-    Ok(Quantized { params, q })
+    Ok(Int8Element { params, q })
 }
 
 fn params(data: &[f32], range: Range, (of_data, of_range): (&str, &str)) -> Result<QuantParams> {
@@ -152,11 +152,11 @@ fn params(data: &[f32], range: Range, (of_data, of_range): (&str, &str)) -> Resu
 }
 
 struct Outcome {
-    x: Quantized,
-    w: Quantized,
-    b: Quantized,
+    x: Int8Element,
+    w: Int8Element,
+    b: Int8Element,
     y: Vec<f32>,
-    yq: Quantized,
+    yq: Int8Element,
     float: Vec<f32>,
     /// Largest and mean distance of `y` from `float`.
     error: (f64, f64),
@@ -216,7 +216,7 @@ impl Layer {
         ];
         let rename = |e| library(e, &names);
         let output = Requantize::new(sx * sw / params_y.scale, params_y.zero_point).map_err(rename)?;
-        let output = output.clamp(Q.0, Q.1)?;
+        let output = output.clamp_to(Q.0, Q.1)?;
         let (xv, wv) = (MatRef::row_major(&x.q, m, k)?, MatRef::row_major(&w.q, k, n)?);
         let product = Gemm::new(xv, wv).a_zero(x.params.zero_point).b_zero(w.params.zero_point).bias(&bias);
         let start = Instant::now();
@@ -228,7 +228,7 @@ impl Layer {
         let (max, sum) = errors.fold((0.0f64, 0.0), |(max, sum), e| (max.max(e), sum + e));
         let error = (max, sum / (len.max(1) as f64));
         let seconds = [quantize_seconds, int8_seconds, float_seconds];
-        Ok(Outcome { x, w, b, y, yq: Quantized { params: params_y, q: yq }, float, error, seconds })
+        Ok(Outcome { x, w, b, y, yq: Int8Element { params: params_y, q: yq }, float, error, seconds })
     }
 }
 

@@ -1,7 +1,8 @@
 //! `qgemm info`: the CPU, its caches, and the kernels that run on it.
 
 use anyhow::Result;
-use qgemm::{Dispatch, Features, Isa};
+use qgemm::{Dispatch, Isa};
+use qgemm_kernels::Features;
 use serde_json::{Value, json};
 use std::io::Write;
 
@@ -54,7 +55,7 @@ fn collect() -> Result<Value> {
         .into_iter()
         .map(|kernel| {
             json!({
-                "name": kernel.name, "isa": kernel.isa.name(), "mr": kernel.mr, "nr": kernel.nr, "kr": kernel.kr, "steps": kernel.steps,
+                "name": kernel.name, "isa": kernel.isa.name(), "mr": kernel.mr, "nr": kernel.nr, "kr": kernel.kr, "steps": kernel.i16_groups,
                 "chosen": chosen.contains(&kernel.name),
             })
         })

@@ -3,7 +3,8 @@
 
 use anyhow::Result;
 use multiversion::multiversion;
-use qgemm::{Caches, Features, Isa};
+use qgemm::{Caches, Isa};
+use qgemm_kernels::Features;
 use qgemm_kernels::peak;
 use std::hint::black_box;
 use std::time::Instant;

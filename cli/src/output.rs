@@ -5,7 +5,7 @@ use crate::npy::{self, Matrix8};
 use crate::stage::{Factor, FloatStage, Residual, Scaling, Stage};
 use crate::values::{self, Per, Values};
 use anyhow::Result;
-use qgemm::{Activation, Multiplier, QuantParams, Quantized, Rounding, Table};
+use qgemm::{Activation, Int8Element, Multiplier, QuantParams, Rounding, Table};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
@@ -157,7 +157,7 @@ impl Options {
         Ok(())
     }
 
-    fn stage<T: Quantized>(&self, shape: (usize, usize)) -> Result<Stage<T>> {
+    fn stage<T: Int8Element>(&self, shape: (usize, usize)) -> Result<Stage<T>> {
         let scaling = self.scaling(shape)?;
         let zero = self.out_zero.as_deref().map_or(Ok(0), |text| values::integer("--out-zero", text))?;
         let clamp = self.clamp("two integers that fit i32")?;
@@ -241,7 +241,7 @@ impl Options {
         }
     }
 
-    fn table<T: Quantized>(&self) -> Result<Option<Table<T>>> {
+    fn table<T: Int8Element>(&self) -> Result<Option<Table<T>>> {
         let Some(given) = &self.activation else { return Ok(None) };
         let activation = named(&ACTIVATIONS, given.as_os_str());
         let place = match activation {
@@ -272,7 +272,7 @@ fn parameters(argument: &str, text: &str) -> Result<QuantParams> {
 }
 
 /// A function as its values, from that of the least argument on.
-fn read_table<T: Quantized>(path: &Path) -> Result<Table<T>> {
+fn read_table<T: Int8Element>(path: &Path) -> Result<Table<T>> {
     let must = "an activation's name or a .npy file of 256 values of the output's type";
     let array = npy::read("--activation", path, must)?;
     let (least, greatest) = T::TYPE.range();

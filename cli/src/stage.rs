@@ -2,7 +2,7 @@
 
 use crate::npy::Matrix8;
 use crate::values::Values;
-use qgemm::{Dequantize, Error, Multiplier, Quantized, Requantize, Rounding, Scale, Table};
+use qgemm::{Dequantize, Error, Int8Element, Multiplier, Requantize, Rounding, Scale, Table};
 
 /// To 8 bits.
 pub struct Stage<T> {
@@ -42,13 +42,13 @@ pub struct FloatStage {
     pub clamp: Option<(f32, f32)>,
 }
 
-impl<T: Quantized> Stage<T> {
+impl<T: Int8Element> Stage<T> {
     pub fn requantize(&self) -> Result<Requantize<'_>, Error> {
         let Self { scaling, zero, clamp, table } = self;
         let mut output = match scaling {
             Scaling::Float(scale, _) => Requantize::new(scale.as_argument(), *zero)?,
-            Scaling::Real(Values::One(factor)) => Requantize::real(*factor, *zero)?,
-            Scaling::Real(Values::Each(factors)) => Requantize::real(factors, *zero)?,
+            Scaling::Real(Values::One(factor)) => Requantize::in_f64(*factor, *zero)?,
+            Scaling::Real(Values::Each(factors)) => Requantize::in_f64(factors, *zero)?,
             Scaling::Fixed(Values::One(one), rounding) => Requantize::fixed_point(*one, *rounding, *zero)?,
             Scaling::Fixed(Values::Each(each), rounding) => Requantize::fixed_point(each, *rounding, *zero)?,
         };
@@ -56,7 +56,7 @@ impl<T: Quantized> Stage<T> {
             output = output.residual(matrix.operand()?, *scale, *zero)?;
         }
         if let Some((lo, hi)) = *clamp {
-            output = output.clamp(lo, hi)?;
+            output = output.clamp_to(lo, hi)?;
         }
         Ok(match table {
             Some(table) => output.table(table),
@@ -72,7 +72,7 @@ impl FloatStage {
             output = output.bias(bias);
         }
         match self.clamp {
-            Some((lo, hi)) => output.clamp(lo, hi),
+            Some((lo, hi)) => output.clamp_to(lo, hi),
             None => Ok(output),
         }
     }

@@ -57,7 +57,7 @@ impl Values<i32> {
     pub fn as_argument(&self) -> ZeroPoint<'_> {
         match self {
             Values::One(zero) => ZeroPoint::PerTensor(*zero),
-            Values::Each(zeros) => ZeroPoint::Each(zeros),
+            Values::Each(zeros) => ZeroPoint::PerAxis(zeros),
         }
     }
 }

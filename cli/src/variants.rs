@@ -6,7 +6,7 @@ use crate::timing::best_time;
 use anyhow::Result;
 use qgemm::ElementType::{self, I8, U8};
 use qgemm::{
-    Dequantize, Dispatch, DynamicGemm, Error, Gemm, MatMut, MatRef, Multiplier, PackedB, Quantized,
+    Dequantize, Dispatch, DynamicGemm, Error, Gemm, Int8Element, MatMut, MatRef, Multiplier, PackedB,
     Requantize, Rounding,
 };
 use rand::rngs::Xoshiro256PlusPlus;
@@ -159,7 +159,7 @@ impl Variant {
         };
         let b_zero = if self.work == Work::RowSums { B_ZERO.into() } else { 0 };
         let k = operands.shape.k;
-        fn less<T: Quantized>(row: &[T], zero: i32) -> Vec<i64> {
+        fn less<T: Int8Element>(row: &[T], zero: i32) -> Vec<i64> {
             row.iter().map(|a| i64::from(a.to_i32() - zero)).collect()
         }
         match (self.work, self.a) {
@@ -275,7 +275,7 @@ impl Expected {
     }
 }
 
-fn time_sums<'a, T: Quantized>(
+fn time_sums<'a, T: Int8Element>(
     operands: &Operands,
     a: &'a [T],
     expected: &Expected,
@@ -290,7 +290,7 @@ fn time_sums<'a, T: Quantized>(
     Ok((seconds, expected.error(&c, n, |sum, _| f64::from(sum as i32))))
 }
 
-fn time_bytes<T: Quantized + Default + Into<f64>>(
+fn time_bytes<T: Int8Element + Default + Into<f64>>(
     operands: &Operands,
     a: &[T],
     expected: &Expected,

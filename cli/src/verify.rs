@@ -9,7 +9,7 @@ use crate::values::Values;
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 use qgemm::{
-    Dispatch, DynamicGemm, Error, Gather, Gemm, Lhs, MatMut, MatRef, PackedB, Quantized, Rhs, Task,
+    Dispatch, DynamicGemm, Error, Gather, Gemm, Int8Element, Lhs, MatMut, MatRef, PackedB, Rhs, Task,
     reference, run_batch,
 };
 use rand::RngExt;
@@ -312,7 +312,7 @@ impl Product<Integers> {
     }
 }
 
-fn requantize<T: Quantized>(
+fn requantize<T: Int8Element>(
     gemm: &Gemm<'_>,
     c: MatMut<'_, T>,
     stage: &Stage<T>,

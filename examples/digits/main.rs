@@ -1,4 +1,4 @@
-//! Quantized inference with a small trained network: `cargo run --release --example digits`.
+//! Int8Element inference with a small trained network: `cargo run --release --example digits`.
 
 mod network;
 mod report;

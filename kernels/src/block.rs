@@ -22,7 +22,7 @@ unsafe impl<T: Send> Send for BlockMut<'_, T> {}
 
 /// Why a slice cannot hold a strided matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Misfit {
+pub enum LayoutError {
     /// The last element lies past the slice, which would need this length.
     TooShort(usize),
     /// The needed length does not fit a `usize`.
@@ -68,13 +68,13 @@ impl<'a, T> BlockMut<'a, T> {
         cols: usize,
         row_stride: usize,
         col_stride: usize,
-    ) -> Result<Self, Misfit> {
-        let need = extent(rows, cols, row_stride, col_stride).ok_or(Misfit::TooLarge)?;
+    ) -> Result<Self, LayoutError> {
+        let need = extent(rows, cols, row_stride, col_stride).ok_or(LayoutError::TooLarge)?;
         if need > data.len() {
-            return Err(Misfit::TooShort(need));
+            return Err(LayoutError::TooShort(need));
         }
         if overlaps(rows, cols, row_stride, col_stride) {
-            return Err(Misfit::Overlap);
+            return Err(LayoutError::Overlap);
         }
         Ok(Self { data: data.as_mut_ptr(), rows, cols, row_stride, col_stride, life: PhantomData })
     }
@@ -238,10 +238,10 @@ mod tests {
     fn new_refuses_what_does_not_fit() {
         let mut data = [0u8; 10];
         assert!(BlockMut::new(&mut data, 2, 5, 5, 1).is_ok());
-        assert_eq!(BlockMut::new(&mut data, 2, 5, 6, 1).err(), Some(Misfit::TooShort(11)));
-        assert_eq!(BlockMut::new(&mut data, 2, 5, 4, 1).err(), Some(Misfit::Overlap));
-        assert_eq!(BlockMut::new(&mut data, usize::MAX, 2, 1, 1).err(), Some(Misfit::TooLarge));
-        assert_eq!(BlockMut::new(&mut data, 3, 1, usize::MAX, 1).err(), Some(Misfit::TooLarge));
+        assert_eq!(BlockMut::new(&mut data, 2, 5, 6, 1).err(), Some(LayoutError::TooShort(11)));
+        assert_eq!(BlockMut::new(&mut data, 2, 5, 4, 1).err(), Some(LayoutError::Overlap));
+        assert_eq!(BlockMut::new(&mut data, usize::MAX, 2, 1, 1).err(), Some(LayoutError::TooLarge));
+        assert_eq!(BlockMut::new(&mut data, 3, 1, usize::MAX, 1).err(), Some(LayoutError::TooLarge));
         assert!(BlockMut::new(&mut data, 0, 5, usize::MAX, 1).is_ok());
     }
 

@@ -9,7 +9,7 @@
 //!   floats  clamp( f32(sum) · scale + bias[j], lo, hi )
 //! ```
 //!
-//! With [`Real`] terms it is `f32(f64(sum) + col[j] + row[i])` in place of `f32(sum)`, and with a [`Residual`] its
+//! With [`F64Terms`] terms it is `f32(f64(sum) + col[j] + row[i])` in place of `f32(sum)`, and with a [`TileResidual`] its
 //! value is added before rounding, as `f32(value - zero_point) · scale`.
 //!
 //! Or in integers, products in 64 bits and all else in 32, shifts to the right rounding down:
@@ -25,14 +25,14 @@
 //! far outside 8 bits after the addition as well.
 
 use crate::block::BlockMut;
-use crate::{Args, MAX_NR, Out, Outer};
+use crate::{Args, MAX_NR, Out, OuterProduct};
 
 /// The greatest magnitude of a zero point that fused kernels add.
 pub const MAX_ZERO_POINT: i32 = 1 << 14;
 
 /// Terms that do not fit 32 bits: integers whose sums with each other and with any sum are below 2^53.
 #[derive(Clone, Copy)]
-pub struct Real<'a> {
+pub struct F64Terms<'a> {
     /// NR values per panel.
     pub col: &'a [f64],
     /// A value per row, where they are not all 0.
@@ -41,7 +41,7 @@ pub struct Real<'a> {
 
 /// A matrix of the output's shape that is added.
 #[derive(Clone, Copy)]
-pub struct Residual<'a> {
+pub struct TileResidual<'a> {
     /// The bits of its elements, from the first column on.
     pub bits: &'a [u8],
     /// Elements from one row to the next.
@@ -54,7 +54,7 @@ pub struct Residual<'a> {
     pub scale: f32,
 }
 
-impl Residual<'_> {
+impl TileResidual<'_> {
     /// What to XOR to its bytes for values of u8, and what to take off those.
     #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     pub(crate) fn less(&self) -> (u8, i32) {
@@ -64,11 +64,11 @@ impl Residual<'_> {
 
 /// To 8 bits.
 #[derive(Clone, Copy)]
-pub struct Rescale<'a> {
+pub struct TileRequantize<'a> {
     /// In f64.
-    pub real: Option<Real<'a>>,
+    pub real: Option<F64Terms<'a>>,
     /// Added before rounding.
-    pub residual: Option<Residual<'a>>,
+    pub residual: Option<TileResidual<'a>>,
     /// NR values per panel, finite and not negative.
     pub scale: &'a [f32],
     /// A value per row, finite and not negative, whose products with `scale` are finite.
@@ -83,7 +83,7 @@ pub struct Rescale<'a> {
 
 /// To 8 bits in integers.
 #[derive(Clone, Copy)]
-pub struct Fixed<'a> {
+pub struct TileFixedPoint<'a> {
     /// NR values per panel, not negative.
     pub m: &'a [i32],
     /// NR values per panel, of 0 to 2^30.
@@ -96,20 +96,20 @@ pub struct Fixed<'a> {
     pub one: &'a [i32],
     /// Whether negative products are less by one.
     pub away: bool,
-    /// As in [`Rescale`].
+    /// As in [`TileRequantize`].
     pub zero_point: i32,
-    /// As in [`Rescale`].
+    /// As in [`TileRequantize`].
     pub range: (i32, i32),
 }
 
 /// To f32.
 #[derive(Clone, Copy)]
-pub struct Scaled<'a> {
+pub struct TileDequantize<'a> {
     /// In f64.
-    pub real: Option<Real<'a>>,
-    /// NR values per panel, as in [`Rescale`].
+    pub real: Option<F64Terms<'a>>,
+    /// NR values per panel, as in [`TileRequantize`].
     pub scale: &'a [f32],
-    /// As in [`Rescale`].
+    /// As in [`TileRequantize`].
     pub row_scale: Option<&'a [f32]>,
     /// NR values per panel, if there is one.
     pub bias: Option<&'a [f32]>,
@@ -131,28 +131,28 @@ pub enum Output<'o, 'c> {
         /// The block.
         c: &'o mut BlockMut<'c, u8>,
         /// How they are made.
-        stage: Rescale<'o>,
+        stage: TileRequantize<'o>,
     },
     /// The same, made in integers.
     FixedBytes {
         /// The block.
         c: &'o mut BlockMut<'c, u8>,
         /// How they are made.
-        stage: Fixed<'o>,
+        stage: TileFixedPoint<'o>,
     },
     /// f32 values.
     Floats {
         /// The block.
         c: &'o mut BlockMut<'c, f32>,
         /// How they are made.
-        stage: Scaled<'o>,
+        stage: TileDequantize<'o>,
     },
 }
 
 /// No bias: adding -0.0 changes nothing, not even the sign of a zero. As wide as two panels, the most of a call.
 pub static NO_BIAS: [f32; 2 * MAX_NR] = [-0.0; 2 * MAX_NR];
 
-impl Scaled<'_> {
+impl TileDequantize<'_> {
     /// The bias of the columns from `left` on: of those of the panels of a call at least.
     #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     #[inline(always)]
@@ -176,11 +176,11 @@ impl Output<'_, '_> {
         let long = |scale: &[f32], row_scale: Option<&[f32]>| {
             scale.len() >= padded && row_scale.is_none_or(|scale| scale.len() >= rows)
         };
-        let real = |real: Option<Real<'_>>| {
+        let real = |real: Option<F64Terms<'_>>| {
             real.is_none_or(|real| real.col.len() >= padded && real.row.is_none_or(|row| row.len() >= rows))
         };
-        let added = |residual: &Option<Residual<'_>>, cols: usize| {
-            let Some(Residual { bits, stride, .. }) = residual else { return true };
+        let added = |residual: &Option<TileResidual<'_>>, cols: usize| {
+            let Some(TileResidual { bits, stride, .. }) = residual else { return true };
             let last = (rows - 1).checked_mul(*stride).and_then(|last| last.checked_add(cols));
             last.is_some_and(|need| need <= bits.len())
         };
@@ -198,12 +198,12 @@ impl Output<'_, '_> {
                     && added(&stage.residual, c.cols())
             }
             Output::FixedBytes { c, stage } => {
-                let Fixed { m, nudge, negative, before, one, zero_point, range, .. } = stage;
+                let TileFixedPoint { m, nudge, negative, before, one, zero_point, range, .. } = stage;
                 let long = [m, nudge, negative, before, one].iter().all(|values| values.len() >= padded);
                 c.rows_are_slices() && long && within(*range, *zero_point)
             }
             Output::Floats { c, stage } => {
-                let Scaled { scale, row_scale, bias, .. } = *stage;
+                let TileDequantize { scale, row_scale, bias, .. } = *stage;
                 c.rows_are_slices()
                     && long(scale, row_scale)
                     && bias.is_none_or(|bias| bias.len() >= padded)
@@ -241,7 +241,9 @@ impl Out<'_> {
     pub(crate) fn least_tall(&self) -> Option<usize> {
         match self {
             Out::Sums { accumulate: false, .. } => Some(crate::LEAST_TALL),
-            Out::Bytes { stage: Rescale { real: None, residual: None, row_scale: None, .. }, .. } => Some(48),
+            Out::Bytes {
+                stage: TileRequantize { real: None, residual: None, row_scale: None, .. }, ..
+            } => Some(48),
             _ => None,
         }
     }
@@ -258,7 +260,7 @@ impl Args<'_> {
 }
 
 /// Takes outer products off sums, modulo 2^32: for kernels that do not do it in registers.
-pub(crate) fn take_off(outer: &[Outer<'_>], c: &mut BlockMut<'_, i32>) {
+pub(crate) fn take_off(outer: &[OuterProduct<'_>], c: &mut BlockMut<'_, i32>) {
     for outer in outer {
         for i in 0..c.rows() {
             let row = c.row_mut(i).expect("the rows are slices");

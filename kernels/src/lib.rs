@@ -27,27 +27,41 @@ extern crate std;
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
-pub mod block;
-pub mod detect;
-pub mod finish;
-pub mod pack;
-pub mod pages;
+mod block;
+mod detect;
+mod finish;
+mod pack;
+mod pages;
 pub mod peak;
 mod portable;
-pub mod proven;
-pub mod real;
-pub mod rows;
+mod proven;
+mod real;
+mod rows;
 mod scalar;
 pub mod selftest;
-pub mod stats;
-pub mod sweep;
-pub mod table;
+mod stats;
+mod sweep;
+mod table;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+pub use block::{BlockMut, LayoutError, extent};
 use core::fmt;
 pub use detect::{Caches, Features, Isa};
-use finish::{Fixed, Output, Rescale, Scaled};
+pub use finish::{
+    F64Terms, MAX_ZERO_POINT, NO_BIAS, Output, TileDequantize, TileFixedPoint, TileRequantize, TileResidual,
+};
+pub use pack::{
+    Convert, Line, MAX_PACK_ROWS, PANELS_SIDE_BY_SIDE, PackJob, Source, pack_panel, pack_panels,
+    packs_side_by_side, panel_index, panel_value,
+};
+pub use pages::prefer_huge;
+pub use proven::provable_i16_groups;
+pub use real::{F32Rows, QuantizedRows, RowExtremes, RowParams};
+pub use rows::{add_row_sums, flip_signs, widen};
+pub use stats::ColumnStats;
+pub use sweep::{MAX_SWEEP_ROWS, SWEEP_WIDTH, StridedRows, SweepOperands, SweepSums};
+pub use table::look_up;
 
 /// The types that a kernel multiplies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,8 +119,8 @@ pub struct Kernel {
     /// The values of k that lie side by side in a panel; a power of two.
     pub kr: usize,
     /// 0 for a kernel that is exact for every B. Else how many k-groups it sums in 16 bits, which is exact
-    /// only for panels that [`proven::provable_steps`] finds to allow as many.
-    pub steps: usize,
+    /// only for panels that [`proven::provable_i16_groups`] finds to allow as many.
+    pub i16_groups: usize,
     /// Whether it makes 8-bit and f32 outputs itself, from registers. The others store sums only.
     pub fused: bool,
     /// What its functions take besides tiles.
@@ -144,7 +158,7 @@ impl fmt::Debug for Kernel {
 /// The widest panel of any kernel.
 pub const MAX_NR: usize = 64;
 /// The most steps of any kernel.
-pub const MAX_STEPS: usize = 8;
+pub const MAX_I16_GROUPS: usize = 8;
 /// The highest tile of any kernel.
 pub const MAX_MR: usize = 12;
 
@@ -221,7 +235,7 @@ struct Args<'a> {
     /// `rows` values.
     row: *const i32,
     /// Of this tile's rows on; for fused kernels only, others get none.
-    outer: &'a [Outer<'a>],
+    outer: &'a [OuterProduct<'a>],
     /// The first of this tile's rows and columns in `outer` and in what the output is made with.
     top: usize,
     left: usize,
@@ -238,11 +252,11 @@ enum Out<'a> {
     /// To store, or to add to what is there.
     Sums { c: *mut i32, accumulate: bool },
     /// The bit patterns of 8-bit values.
-    Bytes { c: *mut u8, stage: &'a Rescale<'a> },
+    Bytes { c: *mut u8, stage: &'a TileRequantize<'a> },
     /// The same, made in integers.
-    FixedBytes { c: *mut u8, stage: &'a Fixed<'a> },
+    FixedBytes { c: *mut u8, stage: &'a TileFixedPoint<'a> },
     /// f32 values.
-    Floats { c: *mut f32, stage: &'a Scaled<'a> },
+    Floats { c: *mut f32, stage: &'a TileDequantize<'a> },
 }
 
 /// # Safety
@@ -251,7 +265,7 @@ type MicroFn = unsafe fn(&Args<'_>);
 
 /// Products of a value per row and a value per column, which are taken off the sums.
 #[derive(Clone, Copy)]
-pub struct Outer<'a> {
+pub struct OuterProduct<'a> {
     /// A value per row.
     pub row: &'a [i32],
     /// NR values per panel.
@@ -259,7 +273,7 @@ pub struct Outer<'a> {
 }
 
 /// A product of rows and panels: see the head of this crate.
-pub struct Product<'a> {
+pub struct PanelProduct<'a> {
     /// The common dimension.
     pub k: usize,
     /// Rows of `k` elements of the variant's type A; no byte past the last row's end is read.
@@ -273,7 +287,7 @@ pub struct Product<'a> {
     /// A value per row, added to all its columns.
     pub row: &'a [i32],
     /// What is taken off.
-    pub outer: &'a [Outer<'a>],
+    pub outer: &'a [OuterProduct<'a>],
 }
 
 /// The rows of the next tile, of those that are `left`. The last two tiles are of even height: those of 8 rows
@@ -337,7 +351,14 @@ impl Ready {
 
     /// How many of the rows, the first ones, are a tall product: a multiple of [`TALL`] beyond MR, or 0.
     #[inline(never)]
-    fn tall_rows(&self, variant: &Variant, p: &Product<'_>, rows: usize, lda: usize, out: &Out<'_>) -> usize {
+    fn tall_rows(
+        &self,
+        variant: &Variant,
+        p: &PanelProduct<'_>,
+        rows: usize,
+        lda: usize,
+        out: &Out<'_>,
+    ) -> usize {
         if p.k > self.takes.tall || p.k == 0 || out.least_tall().is_none_or(|least| rows < least) {
             return 0;
         }
@@ -358,7 +379,7 @@ impl Ready {
     ///
     /// # Panics
     /// If a slice is shorter than the shape needs, or a kernel that is not fused is to make other outputs than sums.
-    pub fn run(&self, variant: &Variant, p: &Product<'_>, mut output: Output<'_, '_>) {
+    pub fn run(&self, variant: &Variant, p: &PanelProduct<'_>, mut output: Output<'_, '_>) {
         let (rows, cols) = output.shape();
         if rows == 0 || cols == 0 {
             return;
@@ -381,7 +402,7 @@ impl Ready {
         assert!(need_b.is_some_and(|need| need <= p.panels.len()), "the panels are too short");
         let col_fits = p.col.is_none_or(|col| col.len() >= padded);
         assert!(col_fits && p.row.len() >= rows, "the terms are too short");
-        let long = |outer: &Outer<'_>| outer.row.len() >= rows && outer.col.len() >= padded;
+        let long = |outer: &OuterProduct<'_>| outer.row.len() >= rows && outer.col.len() >= padded;
         assert!(p.outer.iter().all(long), "the outer terms are too short");
 
         let (out, ldc) = output.as_out();

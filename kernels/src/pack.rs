@@ -26,7 +26,7 @@ use multiversion::multiversion;
 pub struct Line(pub [u8; 64]);
 
 /// Where element (k, j) of a panel lies, in elements.
-pub fn index(kernel: &Kernel, k: usize, j: usize) -> usize {
+pub fn panel_index(kernel: &Kernel, k: usize, j: usize) -> usize {
     (k / kernel.kr * kernel.nr + j) * kernel.kr + k % kernel.kr
 }
 
@@ -83,31 +83,51 @@ impl<'a> Source<'a> {
 }
 
 /// The most rows that [`pack_panel`] takes at a time.
-pub const MAX_ROWS: usize = 1 << 20;
+pub const MAX_PACK_ROWS: usize = 1 << 20;
 
-/// Packs a panel, or some k-groups of one: `k_len` rows and `cols` columns of `source`, of i8 (`signed`) or u8;
-/// the rest of the panel becomes 0. What there is to know of the columns is added to `stats`.
+/// Rows and columns of B, and how panels store their elements.
+#[derive(Clone, Copy)]
+pub struct PackJob<'a> {
+    /// B, from the first element to be packed on.
+    pub source: Source<'a>,
+    /// Rows: values of k.
+    pub rows: usize,
+    /// Columns.
+    pub cols: usize,
+    /// Whether B holds i8, else u8.
+    pub signed: bool,
+    /// The type of the panel's elements.
+    pub stored: Stored,
+}
+
+impl PackJob<'_> {
+    fn convert(&self) -> Convert {
+        Convert::new(self.signed, self.stored)
+    }
+
+    /// # Panics
+    /// If the source ends before the last element.
+    fn check_source(&self) {
+        let need = extent(self.rows, self.cols, self.source.row_stride, self.source.col_stride);
+        assert!(need.is_some_and(|need| need <= self.source.bits.len()), "B is too short");
+    }
+}
+
+/// Packs a panel, or some k-groups of one; columns and rows of the panel that the job lacks become 0. Adds the
+/// statistics of the columns to `stats`.
 ///
 /// # Panics
-/// If `panel` is not exactly `kernel.panel_bytes(k_len, stored)` long, `k_len` exceeds [`MAX_ROWS`], `cols`
-/// exceeds NR, the source is too short, or (for 16-bit elements) the panel is not aligned to 2 bytes.
-pub fn pack_panel(
-    kernel: Ready,
-    stored: Stored,
-    signed: bool,
-    (k_len, cols): (usize, usize),
-    source: Source<'_>,
-    panel: &mut [u8],
-    stats: &mut ColumnStats,
-) {
+/// If `panel` is not exactly `kernel.panel_bytes(rows, stored)` long, there are more than [`MAX_PACK_ROWS`] rows or
+/// more than NR columns, the source is too short, or (for 16-bit elements) the panel is not aligned to 2 bytes.
+pub fn pack_panel(kernel: Ready, job: &PackJob<'_>, panel: &mut [u8], stats: &mut ColumnStats) {
+    let PackJob { source, rows: k_len, cols, signed, stored } = *job;
     assert_eq!(Some(panel.len()), kernel.panel_bytes(k_len, stored));
-    assert!(cols <= kernel.nr && k_len <= MAX_ROWS);
+    assert!(cols <= kernel.nr && k_len <= MAX_PACK_ROWS);
     if k_len == 0 || cols == 0 {
         return panel.fill(0);
     }
-    let need = extent(k_len, cols, source.row_stride, source.col_stride);
-    assert!(need.is_some_and(|need| need <= source.bits.len()), "B is too short");
-    let convert = Convert::new(signed, stored);
+    job.check_source();
+    let convert = job.convert();
     let done = pack_front(kernel, stored, (signed, convert), (k_len, cols), source, panel, stats);
     let (group, filled, size) = (kernel.nr * kernel.kr, cols * kernel.kr, stored.size());
     if filled < group {
@@ -133,67 +153,53 @@ pub fn pack_panel(
     stats.add(source, signed, (k_len, cols));
 }
 
-/// How many panels [`pack_panels`] packs side by side: what is read of a row lies on end, for which memory is fastest.
-pub const SIDE_BY_SIDE: usize = 4;
+/// Panels that [`pack_panels`] packs side by side: with four, 256 consecutive bytes of each row of B are read, which
+/// prefetches best.
+pub const PANELS_SIDE_BY_SIDE: usize = 4;
 
-/// What [`pack_panels`] is to know of the columns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    /// Nothing.
-    Nothing,
-    /// Their sums.
-    Sums,
+/// Whether [`pack_panels`] has code for this kernel and this layout of B.
+pub fn packs_side_by_side(kernel: Ready, source: &Source<'_>) -> bool {
+    let slices = source.col_stride == 1 || source.row_stride == 1;
+    cfg!(target_arch = "x86_64") && kernel.isa == crate::Isa::Avx512Vnni && slices
 }
 
-/// Packs `cols` columns into all the panels they take, one after the other, if there is special code for that: it is
-/// faster than [`pack_panel`] by panel. Whether there is; else nothing is done. `sums`, NR of them per panel, are added
-/// to if they are wanted; those of columns that pad the last panel become any.
+/// Packs all columns of the job into the panels they take, one after the other, faster than [`pack_panel`] by panel.
+/// Adds the sum of each column to `sums`, NR of them per panel; those of columns that pad the last panel have any value.
 ///
 /// # Panics
-/// If `panels` is not exactly as long as that, `sums` shorter than is wanted, `k_len` exceeds [`MAX_ROWS`], or the
-/// source is too short.
-pub fn pack_panels(
-    kernel: Ready,
-    stored: Stored,
-    signed: bool,
-    (k_len, cols): (usize, usize),
-    source: Source<'_>,
-    panels: &mut [u8],
-    (wanted, sums): (Wanted, &mut [i32]),
-) -> bool {
+/// If [`packs_side_by_side`] is false, `panels` is not exactly as long as the panels, `sums` shorter than their columns,
+/// there are more than [`MAX_PACK_ROWS`] rows, or the source is too short.
+pub fn pack_panels(kernel: Ready, job: &PackJob<'_>, panels: &mut [u8], sums: Option<&mut [i32]>) {
+    let PackJob { source, rows: k_len, cols, signed, stored } = *job;
     let count = cols.div_ceil(kernel.nr);
     let bytes = kernel.panel_bytes(k_len, stored).and_then(|bytes| bytes.checked_mul(count));
     assert_eq!(Some(panels.len()), bytes);
-    assert!(k_len <= MAX_ROWS && (wanted == Wanted::Nothing || sums.len() >= count * kernel.nr));
-    let need = extent(k_len, cols, source.row_stride, source.col_stride);
-    assert!(need.is_some_and(|need| need <= source.bits.len()), "B is too short");
+    let room = sums.as_ref().is_none_or(|sums| sums.len() >= count * kernel.nr);
+    assert!(packs_side_by_side(kernel, &source) && k_len <= MAX_PACK_ROWS && room);
+    job.check_source();
+    if k_len == 0 || cols == 0 {
+        return;
+    }
     #[cfg(target_arch = "x86_64")]
-    if kernel.isa == crate::Isa::Avx512Vnni
-        && (source.col_stride == 1 || source.row_stride == 1)
-        && k_len > 0
-        && cols > 0
     {
         use crate::x86::pack_zmm::{interleave_panels as rows, transpose_panels as columns};
         assert!(stored != Stored::I16 && kernel.kr == 4 && kernel.nr.is_multiple_of(16) && kernel.nr <= 64);
-        let flip = if Convert::new(signed, stored) == Convert::Flip { 0x80 } else { 0 };
+        let flip = if job.convert() == Convert::Flip { 0x80 } else { 0 };
         let (size, nr) = ((k_len, cols), kernel.nr);
-        // SAFETY: the witness shows the CPU to have AVX-512 VNNI; as was asserted, the source holds the rows and the
-        // columns, and there is room for the panels, in k-groups of 4, and the sums.
+        // SAFETY: the witness shows the CPU to have AVX-512 VNNI, which `packs_side_by_side` asks for; as was asserted,
+        // the source holds the rows and the columns, which are slices, and there is room for the panels, in k-groups
+        // of 4, and the sums.
         unsafe {
-            match (source.col_stride == 1, signed, wanted) {
-                (true, true, Wanted::Sums) => rows::<true, true>(source, flip, size, nr, panels, sums),
-                (true, false, Wanted::Sums) => rows::<false, true>(source, flip, size, nr, panels, sums),
-                (true, _, Wanted::Nothing) => rows::<true, false>(source, flip, size, nr, panels, sums),
-                (false, true, Wanted::Sums) => columns::<true, true>(source, flip, size, nr, panels, sums),
-                (false, false, Wanted::Sums) => columns::<false, true>(source, flip, size, nr, panels, sums),
-                (false, _, Wanted::Nothing) => columns::<true, false>(source, flip, size, nr, panels, sums),
+            match (source.col_stride == 1, signed, sums) {
+                (true, true, Some(sums)) => rows::<true, true>(source, flip, size, nr, panels, sums),
+                (true, false, Some(sums)) => rows::<false, true>(source, flip, size, nr, panels, sums),
+                (true, _, None) => rows::<true, false>(source, flip, size, nr, panels, &mut []),
+                (false, true, Some(sums)) => columns::<true, true>(source, flip, size, nr, panels, sums),
+                (false, false, Some(sums)) => columns::<false, true>(source, flip, size, nr, panels, sums),
+                (false, _, None) => columns::<true, false>(source, flip, size, nr, panels, &mut []),
             }
         }
-        return true;
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = signed;
-    false
 }
 
 /// Does the same as [`pack_panel`] for as many rows, from the first on, as there is special code for: all, or whole
@@ -361,7 +367,7 @@ fn interleave<T: Copy, const KR: usize>(rows: [&[u8]; KR], convert: &impl Fn(u8)
 
 /// The stored value of element (k, j) of a panel.
 pub fn panel_value(kernel: &Kernel, stored: Stored, panel: &[u8], k: usize, j: usize) -> i16 {
-    let at = index(kernel, k, j);
+    let at = panel_index(kernel, k, j);
     match stored {
         Stored::I16 => cast_slice::<u8, i16>(panel)[at],
         Stored::U8 => i16::from(panel[at]),

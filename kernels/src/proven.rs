@@ -1,8 +1,8 @@
 //! The proof that sums of 16 bits are exact: how many k-groups of a panel `vpmaddubsw` may add up.
 
-use crate::pack::{Source, pack_panel};
+use crate::pack::{PackJob, Source, pack_panel};
 use crate::stats::ColumnStats;
-use crate::{MAX_NR, MAX_STEPS, Ready, Stored};
+use crate::{MAX_I16_GROUPS, MAX_NR, Ready, Stored};
 
 /// How many k-groups of this panel a kernel may sum in 16 bits, of the counts that kernels have: 8, 4, 2
 /// or 1; 0 if not even one.
@@ -10,12 +10,8 @@ use crate::{MAX_NR, MAX_STEPS, Ready, Stored};
 /// `kernel` is one with steps. In every 16-bit lane of every run of that many k-groups (counted from
 /// the panel's first) `Σ max(w, 0) <= 128` and `Σ max(-w, 0) <= 128` for the stored values w: see
 /// `avx2_proven` for why that suffices.
-pub fn provable_steps(
-    kernel: Ready,
-    signed: bool,
-    (k_len, cols): (usize, usize),
-    source: Source<'_>,
-) -> usize {
+pub fn provable_i16_groups(kernel: Ready, job: &PackJob<'_>) -> usize {
+    let PackJob { source, rows: k_len, .. } = *job;
     const LIMIT: i32 = 128;
     /// Sums over pairs of k-groups: half as many.
     fn pair_up<const N: usize>(sums: &mut [(i32, i32); N], len: usize) {
@@ -25,31 +21,31 @@ pub fn provable_steps(
         }
     }
     let group = kernel.nr * kernel.kr;
-    let mut chunk = [0; MAX_STEPS * MAX_NR * 4];
-    let mut steps = MAX_STEPS;
-    for k in (0..k_len).step_by(MAX_STEPS * kernel.kr) {
-        let rows = (k_len - k).min(MAX_STEPS * kernel.kr);
+    let mut chunk = [0; MAX_I16_GROUPS * MAX_NR * 4];
+    let mut steps = MAX_I16_GROUPS;
+    for k in (0..k_len).step_by(MAX_I16_GROUPS * kernel.kr) {
+        let rows = (k_len - k).min(MAX_I16_GROUPS * kernel.kr);
         let bytes = rows.div_ceil(kernel.kr) * group;
         let bits = source.bits.get(k * source.row_stride..).unwrap_or(&[]);
-        let source = Source { bits, ..source };
+        let part = PackJob { source: Source { bits, ..source }, rows, stored: Stored::I8, ..*job };
         chunk.fill(0);
         let mut ignored = ColumnStats::NONE;
-        pack_panel(kernel, Stored::I8, signed, (rows, cols), source, &mut chunk[..bytes], &mut ignored);
+        pack_panel(kernel, &part, &mut chunk[..bytes], &mut ignored);
         // A lane of 16 bits holds the sums of two neighbours.
         for lane in (0..group).step_by(2) {
-            let mut sums: [(i32, i32); MAX_STEPS] = core::array::from_fn(|g| {
+            let mut sums: [(i32, i32); MAX_I16_GROUPS] = core::array::from_fn(|g| {
                 let [x, y] = [0, 1].map(|l| i32::from(chunk[g * group + lane + l] as i8));
                 (x.max(0) + y.max(0), (-x).max(0) + (-y).max(0))
             });
             let mut allowed = 0;
             let mut run = 1;
             while run <= steps {
-                let runs = &sums[..MAX_STEPS / run];
+                let runs = &sums[..MAX_I16_GROUPS / run];
                 if runs.iter().any(|sum| sum.0 > LIMIT || sum.1 > LIMIT) {
                     break;
                 }
                 allowed = run;
-                pair_up(&mut sums, MAX_STEPS / run);
+                pair_up(&mut sums, MAX_I16_GROUPS / run);
                 run *= 2;
             }
             steps = allowed;
@@ -75,7 +71,7 @@ mod tests {
         mr: 6,
         nr: 16,
         kr: 4,
-        steps: 1,
+        i16_groups: 1,
         fused: false,
         takes: crate::Takes::TILES,
         variants: &[],
@@ -84,7 +80,7 @@ mod tests {
     fn steps(b: &[i8], k: usize, n: usize) -> usize {
         let source = Source { bits: bytemuck::cast_slice(b), row_stride: n, col_stride: 1 };
         let ready = KERNEL.ready(&crate::Features::detect()).expect("it needs nothing");
-        provable_steps(ready, true, (k, n), source)
+        provable_i16_groups(ready, &PackJob { source, rows: k, cols: n, signed: true, stored: Stored::I8 })
     }
 
     /// The definition: every lane of every run.
@@ -139,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn provable_steps_are_those_of_the_definition() {
+    fn provable_i16_groups_are_those_of_the_definition() {
         let mut state = 1u32;
         let mut next = |limit: i32| {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

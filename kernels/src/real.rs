@@ -24,7 +24,7 @@ pub(crate) const FRACTION_BITS: u32 = 14;
 
 /// Rows of numbers, and the witness that this CPU can work on them.
 #[derive(Clone, Copy)]
-pub struct Reals<'a> {
+pub struct F32Rows<'a> {
     data: &'a [f32],
     stride: usize,
     k: usize,
@@ -32,7 +32,7 @@ pub struct Reals<'a> {
 
 /// The greatest of 0 and some numbers' bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Extremes {
+pub struct RowExtremes {
     /// As signed integers: the highest number, if one is above 0.
     pub highest: i32,
     /// As unsigned ones: the lowest number, if one has a sign.
@@ -41,7 +41,7 @@ pub struct Extremes {
 
 /// The map from numbers to results.
 #[derive(Clone, Copy)]
-pub struct Steps {
+pub struct RowParams {
     /// The width of a step: positive, and at most a 127th of the greatest number.
     pub scale: f32,
     /// What 0 becomes.
@@ -49,7 +49,7 @@ pub struct Steps {
 }
 
 /// Where results go.
-pub struct Quantized<'a> {
+pub struct QuantizedRows<'a> {
     /// Rows of results.
     pub bits: &'a mut [u8],
     /// From one of them to the next.
@@ -58,7 +58,7 @@ pub struct Quantized<'a> {
     pub unsigned: bool,
 }
 
-impl<'a> Reals<'a> {
+impl<'a> F32Rows<'a> {
     /// Rows of `k` numbers, `stride` from one to the next, if this CPU has the instructions.
     pub fn new(data: &'a [f32], stride: usize, k: usize) -> Option<Self> {
         detected(Isa::Avx512Bw).then_some(Self { data, stride, k })
@@ -78,8 +78,8 @@ impl<'a> Reals<'a> {
         &self,
         rows: usize,
         bound: bool,
-        steps: impl FnMut(usize, Extremes) -> Option<Steps>,
-        out: Quantized<'_>,
+        steps: impl FnMut(usize, RowExtremes) -> Option<RowParams>,
+        out: QuantizedRows<'_>,
     ) -> Result<(), usize> {
         assert!(
             extent(rows, self.k, self.stride, 1).is_some_and(|need| need <= self.data.len()),

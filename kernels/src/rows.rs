@@ -9,7 +9,7 @@ use multiversion::multiversion;
 ///
 /// # Panics
 /// If A is too short.
-pub fn add_sums(a: &[u8], lda: usize, k: usize, signed: bool, sums: &mut [i64]) {
+pub fn add_row_sums(a: &[u8], lda: usize, k: usize, signed: bool, sums: &mut [i64]) {
     if k == 0 || sums.is_empty() {
         return;
     }
@@ -52,7 +52,7 @@ fn add_part(a: &[u8], lda: usize, k: usize, signed: bool, sums: &mut [i64]) {
 /// # Panics
 /// If the lengths differ.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
-pub fn flip(row: &[u8], out: &mut [u8]) {
+pub fn flip_signs(row: &[u8], out: &mut [u8]) {
     assert_eq!(row.len(), out.len());
     for (out, byte) in out.iter_mut().zip(row) {
         *out = byte ^ 0x80;
@@ -87,7 +87,7 @@ mod tests {
 
     /// Every way to add sums that this CPU has.
     fn ways() -> Vec<AddSums> {
-        let mut ways: Vec<AddSums> = vec![add_sums];
+        let mut ways: Vec<AddSums> = vec![add_row_sums];
         #[cfg(target_arch = "x86_64")]
         {
             use crate::x86::row_sums::*;
@@ -153,7 +153,7 @@ mod tests {
         let k = (1 << 24) + 3;
         for (byte, signed, value) in [(255, false, 255), (128, true, -128), (127, true, 127)] {
             let mut sums = [0];
-            add_sums(&vec![byte; k], k, k, signed, &mut sums);
+            add_row_sums(&vec![byte; k], k, k, signed, &mut sums);
             assert_eq!(sums, [value * k as i64]);
         }
     }
@@ -161,6 +161,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "A is too short")]
     fn a_short_matrix_is_refused() {
-        add_sums(&[0; 20], 9, 3, false, &mut [0; 3]);
+        add_row_sums(&[0; 20], 9, 3, false, &mut [0; 3]);
     }
 }

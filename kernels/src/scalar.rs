@@ -3,7 +3,7 @@
 //! It has the layout of the VNNI kernels (8-bit stored types, KR = 4), so that reading A in place,
 //! flipped signs and k-groups are exercised on every CPU.
 
-use crate::pack::index;
+use crate::pack::panel_index;
 use crate::{Args, Isa, Kernel, Stored, Takes, Variant};
 
 pub static KERNEL: Kernel = Kernel {
@@ -12,7 +12,7 @@ pub static KERNEL: Kernel = Kernel {
     mr: 4,
     nr: 8,
     kr: 4,
-    steps: 0,
+    i16_groups: 0,
     fused: false,
     takes: Takes::TILES,
     variants: &[
@@ -35,7 +35,7 @@ unsafe fn tile<const A_SIGNED: bool>(t: &Args<'_>) {
             };
             let sum = (0..t.k).fold(start, |sum, k| {
                 // SAFETY: k < K and j < NR: elements of row i of A and of the panel.
-                let (a, b) = unsafe { (*t.a.add(i * t.lda + k), *t.b.add(index(&KERNEL, k, j))) };
+                let (a, b) = unsafe { (*t.a.add(i * t.lda + k), *t.b.add(panel_index(&KERNEL, k, j))) };
                 let product = match A_SIGNED {
                     true => i32::from(a as i8) * i32::from(b),
                     false => i32::from(a) * i32::from(b as i8),

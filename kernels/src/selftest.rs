@@ -21,10 +21,10 @@ mod sweeps;
 mod tests;
 
 use crate::block::BlockMut;
-use crate::finish::{Fixed, Output, Real, Rescale, Residual, Scaled};
-use crate::pack::{self, Convert, Source};
+use crate::finish::{F64Terms, Output, TileDequantize, TileFixedPoint, TileRequantize, TileResidual};
+use crate::pack::{self, Convert, PackJob, Source};
 use crate::stats::ColumnStats;
-use crate::{Kernel, MAX_NR, Outer, Product, Ready, Stored, Variant, rows};
+use crate::{Kernel, MAX_NR, OuterProduct, PanelProduct, Ready, Stored, Variant, rows};
 use bytemuck::cast_slice_mut;
 use case::{Case, Kind, value};
 use core::fmt::{self, Write};
@@ -189,7 +189,7 @@ fn check(kernel: Ready, case: Case, arena: &mut [u8]) -> Result<(), Wrong> {
     };
     let [a, strip, panels, c, b] = carve(arena, lens, last);
     case.fill(a, b);
-    if kernel.steps > 0 {
+    if kernel.i16_groups > 0 {
         case.fill_provable(&kernel, b);
     }
     pack_b(kernel, variant, case, b, panels);
@@ -197,14 +197,14 @@ fn check(kernel: Ready, case: Case, arena: &mut [u8]) -> Result<(), Wrong> {
         let row = &a[i * lda..][..k];
         match variant.a {
             Stored::I16 => rows::widen(row, convert, cast_slice_mut(out)),
-            Stored::U8 | Stored::I8 => rows::flip(row, out),
+            Stored::U8 | Stored::I8 => rows::flip_signs(row, out),
         }
     }
     case.fill_output(c);
 
     let (source, stride): (&[u8], usize) = if strip_len == 0 { (a, lda) } else { (strip, row_bytes) };
     // Half of the cases take K in two blocks, where there are two k-groups (or runs of them).
-    let run = kernel.kr * kernel.steps.max(1);
+    let run = kernel.kr * kernel.i16_groups.max(1);
     let two = case.output == Kind::Sums && case.choose(5, 2) == 0;
     let cut = if two { k / 2 / run * run } else { 0 };
     let panel_row = kernel.nr * variant.b.size();
@@ -216,15 +216,15 @@ fn check(kernel: Ready, case: Case, arena: &mut [u8]) -> Result<(), Wrong> {
         let panels = &panels[first_panel * panel_bytes..][..panels_at_once * panel_bytes];
         let terms = Terms::new(case, variant, (a, lda), b, left..left + cols);
         let outer = [
-            Outer { row: &terms.a_zero[..m], col: &terms.b_sum },
-            Outer { row: &terms.a_sum[..m], col: &terms.b_zero },
+            OuterProduct { row: &terms.a_zero[..m], col: &terms.b_sum },
+            OuterProduct { row: &terms.a_sum[..m], col: &terms.b_zero },
         ];
         for (from, to) in [(0, cut), (cut, k)] {
             if from == to && k > 0 {
                 continue;
             }
             let first = from == 0;
-            let product = Product {
+            let product = PanelProduct {
                 k: to - from,
                 a: source.get(from * variant.a.size()..).unwrap_or(&[]),
                 lda: stride,
@@ -247,7 +247,7 @@ fn check(kernel: Ready, case: Case, arena: &mut [u8]) -> Result<(), Wrong> {
 fn run_into(
     kernel: Ready,
     variant: &Variant,
-    product: &Product<'_>,
+    product: &PanelProduct<'_>,
     case: Case,
     c: &mut [u8],
     (m, n, ldc, left, cols): (usize, usize, usize, usize, usize),
@@ -262,7 +262,7 @@ fn run_into(
     let real_col: [f64; MAX_N] = core::array::from_fn(|j| term(0, j).0 as f64);
     let real_row: [f64; MAX_M] = core::array::from_fn(|i| term(i, 0).1 as f64);
     let row = (real_row[0] != 0.0).then_some(&real_row[..m]);
-    let real = case.real(0, 0).map(|_| Real { col: &real_col, row });
+    let real = case.real(0, 0).map(|_| F64Terms { col: &real_col, row });
     let fits = "C was made for it";
     match case.output {
         Kind::Sums => {
@@ -281,11 +281,12 @@ fn run_into(
             }
             let (zero, scaled, signed) = case.residual_stage();
             let bits = &bits[..(m - 1) * stride + cols];
-            let residual = Residual { bits, stride, signed, zero_point: zero, scale: scaled };
+            let residual = TileResidual { bits, stride, signed, zero_point: zero, scale: scaled };
             let residual = case.residual(0, 0).map(|_| residual);
             let greatest = |scales: &[f32]| scales.iter().fold(0f32, |max, scale| max.max(*scale));
             let at_most_half = greatest(&scale) * row_scale.map_or(1.0, greatest) <= 0.5;
-            let stage = Rescale { real, residual, scale: &scale, row_scale, at_most_half, zero_point, range };
+            let stage =
+                TileRequantize { real, residual, scale: &scale, row_scale, at_most_half, zero_point, range };
             kernel.run(variant, product, Output::Bytes { c, stage });
         }
         Kind::FixedBytes => {
@@ -295,13 +296,13 @@ fn run_into(
                 |field: usize| -> [i32; MAX_N] { core::array::from_fn(|j| case.fixed(left + j)[field]) };
             let [m, nudge, negative, before, one] = &[0, 1, 2, 3, 4].map(values);
             let (away, zero_point, range) = (case.rounding() == 3, case.out_zero(), case.byte_range());
-            let stage = Fixed { m, nudge, negative, before, one, away, zero_point, range };
+            let stage = TileFixedPoint { m, nudge, negative, before, one, away, zero_point, range };
             kernel.run(variant, product, Output::FixedBytes { c, stage });
         }
         Kind::Floats => {
             let mut block = BlockMut::new(cast_slice_mut::<u8, f32>(c), m, n, ldc, 1).expect(fits);
             let c = &mut block.part(0, left, m, cols);
-            let stage = Scaled { real, scale: &scale, row_scale, bias, range: case.float_range() };
+            let stage = TileDequantize { real, scale: &scale, row_scale, bias, range: case.float_range() };
             kernel.run(variant, product, Output::Floats { c, stage });
         }
     }
@@ -315,12 +316,13 @@ fn pack_b(kernel: Ready, variant: &Variant, case: Case, b: &[u8], panels: &mut [
         let (left, cols) = (p * kernel.nr, kernel.nr.min(n - p * kernel.nr));
         let source = Source { bits: b.get(left..).unwrap_or(&[]), row_stride: n, col_stride: 1 };
         let mut stats = ColumnStats::NONE;
-        pack::pack_panel(kernel, variant.b, case.b_signed, (k, cols), source, panel, &mut stats);
+        let job = PackJob { source, rows: k, cols, signed: case.b_signed, stored: variant.b };
+        pack::pack_panel(kernel, &job, panel, &mut stats);
         for row in 0..k.next_multiple_of(kernel.kr) {
             for j in 0..kernel.nr {
                 if row >= k || j >= cols {
                     let size = variant.b.size();
-                    panel[pack::index(&kernel, row, j) * size..][..size].fill(0xff);
+                    panel[pack::panel_index(&kernel, row, j) * size..][..size].fill(0xff);
                 }
             }
         }
@@ -354,7 +356,7 @@ impl Terms {
             b_sum: [0; MAX_N],
         };
         let mut a_sums = [0; MAX_M];
-        rows::add_sums(a, lda, k, case.a_signed, &mut a_sums[..m]);
+        rows::add_row_sums(a, lda, k, case.a_signed, &mut a_sums[..m]);
         for i in 0..m {
             t.a_zero[i] = case.a_zero(i) + a_shift;
             t.a_sum[i] = a_sums[i] as i32 + a_shift * k as i32;

@@ -5,13 +5,13 @@ use crate::block::extent;
 use crate::{Isa, Ready};
 
 /// So many rows of A at most.
-pub const MAX_ROWS: usize = 4;
-/// Rows of sums are a multiple of this long.
-pub const LINE: usize = 64;
+pub const MAX_SWEEP_ROWS: usize = 4;
+/// StridedRows of sums are a multiple of this long.
+pub const SWEEP_WIDTH: usize = 64;
 
-/// Rows of 8-bit values.
+/// StridedRows of 8-bit values.
 #[derive(Clone, Copy)]
-pub struct Rows<'a> {
+pub struct StridedRows<'a> {
     /// The first row's first value.
     pub bits: &'a [u8],
     /// From one row to the next.
@@ -19,15 +19,15 @@ pub struct Rows<'a> {
 }
 
 /// What a sweep multiplies.
-pub struct Factors<'a> {
-    /// Rows of A: one to [`MAX_ROWS`], of `k` values.
-    pub a: Rows<'a>,
+pub struct SweepOperands<'a> {
+    /// StridedRows of A: one to [`MAX_SWEEP_ROWS`], of `k` values.
+    pub a: StridedRows<'a>,
     /// Whether A is of i8, else u8. To the values of i8 the sweep adds 128.
     pub a_signed: bool,
     /// The common dimension.
     pub k: usize,
     /// `k` rows of i8, or `cols` columns.
-    pub b: Rows<'a>,
+    pub b: StridedRows<'a>,
     /// Whether they are columns.
     pub b_by_columns: bool,
     /// Of B.
@@ -35,10 +35,10 @@ pub struct Factors<'a> {
 }
 
 /// What it finds.
-pub struct Sums<'a> {
+pub struct SweepSums<'a> {
     /// A row for each row of A: `Σ_k A[i][k]·B[k][j]`, modulo 2^32.
     pub products: &'a mut [i32],
-    /// From one to the next: `cols` or more, a multiple of [`LINE`].
+    /// From one to the next: `cols` or more, a multiple of [`SWEEP_WIDTH`].
     pub stride: usize,
     /// `Σ_k B[k][j]`, modulo 2^32, if they are wanted: as long as a row.
     pub of_b: Option<&'a mut [i32]>,
@@ -50,20 +50,20 @@ impl Ready {
         self.isa == Isa::Avx512Vnni
     }
 
-    /// Sums of products of `rows` rows of A with all of B. Sums beyond the columns have any value.
+    /// SweepSums of products of `rows` rows of A with all of B. SweepSums beyond the columns have any value.
     ///
     /// # Panics
     /// If the kernel does not sweep, or a slice is shorter than the shape needs.
-    pub fn sweep(&self, rows: usize, factors: &Factors<'_>, sums: Sums<'_>) {
-        let Factors { a, b, k, cols, b_by_columns, .. } = *factors;
-        assert!(self.sweeps() && (1..=MAX_ROWS).contains(&rows), "not for this kernel");
-        let enough = |rows, cols, from: Rows<'_>| {
+    pub fn sweep(&self, rows: usize, factors: &SweepOperands<'_>, sums: SweepSums<'_>) {
+        let SweepOperands { a, b, k, cols, b_by_columns, .. } = *factors;
+        assert!(self.sweeps() && (1..=MAX_SWEEP_ROWS).contains(&rows), "not for this kernel");
+        let enough = |rows, cols, from: StridedRows<'_>| {
             extent(rows, cols, from.stride, 1).is_some_and(|need| need <= from.bits.len())
         };
         assert!(enough(rows, k, a), "A is too short");
         let (rows_of_b, values) = if b_by_columns { (cols, k) } else { (k, cols) };
         assert!(enough(rows_of_b, values, b), "B is too short");
-        let fits = sums.stride.is_multiple_of(LINE) && sums.stride >= cols;
+        let fits = sums.stride.is_multiple_of(SWEEP_WIDTH) && sums.stride >= cols;
         let need = rows.checked_mul(sums.stride);
         assert!(fits && need.is_some_and(|need| need <= sums.products.len()), "no room for sums");
         assert!(

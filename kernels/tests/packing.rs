@@ -2,9 +2,11 @@
 
 mod random;
 
-use qgemm_kernels::pack::{self, Convert, Line, Source, Wanted};
-use qgemm_kernels::stats::ColumnStats;
-use qgemm_kernels::{Features, Isa, Ready, TABLE, Variant};
+use qgemm_kernels::ColumnStats;
+use qgemm_kernels::{
+    Convert, Line, PackJob, Source, pack_panel, pack_panels, packs_side_by_side, panel_value,
+};
+use qgemm_kernels::{Features, Isa, Ready, Stored, TABLE, Variant};
 use random::Random;
 
 fn ready() -> impl Iterator<Item = Ready> {
@@ -52,20 +54,25 @@ impl Case {
         Source { bits: &self.bits, row_stride: self.row_stride, col_stride: self.col_stride }
     }
 
+    fn job(&self, stored: Stored) -> PackJob<'_> {
+        let (rows, cols) = self.size;
+        PackJob { source: self.source(), rows, cols, signed: self.signed, stored }
+    }
+
     fn check(&self, kernel: Ready, variant: &Variant) {
         let (k_len, cols) = self.size;
         let bytes = kernel.panel_bytes(k_len, variant.b).expect("cases are small");
         let mut lines = vec![Line([0xee; 64]); bytes.div_ceil(64)];
         let panel = &mut bytemuck::cast_slice_mut(&mut lines)[..bytes];
         let mut stats = ColumnStats::NONE;
-        pack::pack_panel(kernel, variant.b, self.signed, self.size, self.source(), panel, &mut stats);
+        pack_panel(kernel, &self.job(variant.b), panel, &mut stats);
 
         let shift = Convert::new(self.signed, variant.b).shift(self.signed) as i16;
         for k in 0..k_len.next_multiple_of(kernel.kr) {
             for j in 0..kernel.nr {
                 let inside = k < k_len && j < cols;
                 let want = if inside { self.value(k, j) + shift } else { 0 };
-                let got = pack::panel_value(&kernel, variant.b, panel, k, j);
+                let got = panel_value(&kernel, variant.b, panel, k, j);
                 assert_eq!(got, want, "{}: element {k}, {j} of {self:?}", kernel.name);
             }
         }
@@ -133,14 +140,14 @@ fn rows_may_be_packed_in_parts() {
             let [whole, parts] = &mut lines;
             let (mut want, mut got) = (ColumnStats::NONE, ColumnStats::NONE);
             let panel = &mut bytemuck::cast_slice_mut(whole)[..bytes];
-            pack::pack_panel(kernel, variant.b, true, (k, n), case.source(), panel, &mut want);
+            pack_panel(kernel, &case.job(variant.b), panel, &mut want);
             for start in (0..k).step_by(64) {
                 let rows = 64.min(k - start);
                 let from = kernel.panel_bytes(start, variant.b).expect("less than all");
                 let len = kernel.panel_bytes(rows, variant.b).expect("less than all");
                 let part = &mut bytemuck::cast_slice_mut(parts)[from..from + len];
-                let source = case.source().from_row(start);
-                pack::pack_panel(kernel, variant.b, true, (rows, n), source, part, &mut got);
+                let job = PackJob { source: case.source().from_row(start), rows, ..case.job(variant.b) };
+                pack_panel(kernel, &job, part, &mut got);
             }
             assert!(whole.iter().zip(parts.iter()).all(|(x, y)| x.0 == y.0), "{} {layout}", kernel.name);
             assert_eq!(columns(&want, n), columns(&got, n));
@@ -163,29 +170,28 @@ fn panels_packed_together_are_those_packed_one_by_one() {
                 let count = n.div_ceil(kernel.nr);
                 let mut lines = vec![Line([0xee; 64]); (count * bytes).div_ceil(64)];
                 let panels = &mut bytemuck::cast_slice_mut(&mut lines)[..count * bytes];
-                for wanted in [Wanted::Nothing, Wanted::Sums] {
+                for want_sums in [false, true] {
                     panels.fill(0xee);
                     let mut sums = vec![7; count * kernel.nr];
-                    let into = (wanted, &mut sums[..]);
-                    let done =
-                        pack::pack_panels(kernel, variant.b, signed, (k, n), case.source(), panels, into);
                     let slices = case.col_stride == 1 || case.row_stride == 1;
-                    assert_eq!(done, there_is_a_way && slices, "{case:?}");
-                    if !done {
-                        assert!(panels.iter().all(|&byte| byte == 0xee) && sums.iter().all(|&sum| sum == 7));
+                    let can = packs_side_by_side(kernel, &case.source());
+                    assert_eq!(can, there_is_a_way && slices, "{case:?}");
+                    if !can {
                         continue;
                     }
+                    pack_panels(kernel, &case.job(variant.b), panels, want_sums.then_some(&mut sums[..]));
                     let starts = (0..n).step_by(kernel.nr);
                     for (j, (got, sums)) in starts.zip(panels.chunks(bytes).zip(sums.chunks(kernel.nr))) {
                         let source = Source { bits: &case.bits[j * case.col_stride..], ..case.source() };
-                        let size @ (_, cols) = (k, kernel.nr.min(n - j));
+                        let cols = kernel.nr.min(n - j);
                         let mut lines = vec![Line([0x11; 64]); bytes.div_ceil(64)];
                         let want = &mut bytemuck::cast_slice_mut(&mut lines)[..bytes];
                         let mut stats = ColumnStats::NONE;
-                        pack::pack_panel(kernel, variant.b, signed, size, source, want, &mut stats);
+                        let job = PackJob { source, cols, ..case.job(variant.b) };
+                        pack_panel(kernel, &job, want, &mut stats);
                         assert_eq!(got, want, "{}: panel from column {j} of {case:?}", kernel.name);
                         for (l, &got) in sums[..cols].iter().enumerate() {
-                            let want = if wanted == Wanted::Sums { stats.sum[l] } else { 0 };
+                            let want = if want_sums { stats.sum[l] } else { 0 };
                             assert_eq!(got, 7 + want, "{}: column {} of {case:?}", kernel.name, j + l);
                         }
                     }

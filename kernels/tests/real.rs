@@ -2,13 +2,13 @@
 
 mod random;
 
-use qgemm_kernels::real::{Extremes, Quantized, Reals, Steps};
+use qgemm_kernels::{F32Rows, QuantizedRows, RowExtremes, RowParams};
 use qgemm_kernels::{Features, Isa};
 use random::Random;
 
 /// Some rows, or none where the CPU lacks the instructions: which must be as detected.
-fn reals(data: &[f32], stride: usize, k: usize) -> Option<Reals<'_>> {
-    let reals = Reals::new(data, stride, k);
+fn reals(data: &[f32], stride: usize, k: usize) -> Option<F32Rows<'_>> {
+    let reals = F32Rows::new(data, stride, k);
     assert_eq!(reals.is_some(), Features::detect().has(Isa::Avx512Bw));
     reals
 }
@@ -18,7 +18,7 @@ fn range(unsigned: bool) -> (f32, f32) {
 }
 
 /// saturate(round_half_even(x / scale) + zero)
-fn definition(x: f32, Steps { scale, zero }: Steps, unsigned: bool) -> u8 {
+fn definition(x: f32, RowParams { scale, zero }: RowParams, unsigned: bool) -> u8 {
     let (lo, hi) = range(unsigned);
     let q = ((x / scale).round_ties_even() + zero as f32).clamp(lo, hi);
     q as i32 as u8
@@ -43,7 +43,7 @@ fn scale(random: &mut Random) -> f32 {
 
 /// A number that becomes an integer of the range: anywhere, at a half, or next to one. Or one beyond, as far as the
 /// rounding of a zero point, or of a scale without a reciprocal, may put it.
-fn value(steps: Steps, unsigned: bool, random: &mut Random) -> f32 {
+fn value(steps: RowParams, unsigned: bool, random: &mut Random) -> f32 {
     let (lo, hi) = range(unsigned);
     let (lo, hi) = ((lo - steps.zero as f32) * steps.scale, (hi - steps.zero as f32) * steps.scale);
     let any = (random.next() >> 40) as f32 / (1u64 << 24) as f32;
@@ -77,8 +77,8 @@ fn rows_are_quantized_by_the_definition() {
         }
         let unsigned = random.below(2) == 1;
         let zero = |random: &mut Random| if unsigned { random.below(256) as i32 } else { 0 };
-        let steps: Vec<Steps> =
-            (0..rows).map(|_| Steps { scale: scale(&mut random), zero: zero(&mut random) }).collect();
+        let steps: Vec<RowParams> =
+            (0..rows).map(|_| RowParams { scale: scale(&mut random), zero: zero(&mut random) }).collect();
         // Not a number more than there must be.
         let len = |stride: usize| if rows * k == 0 { 0 } else { (rows - 1) * stride + k };
         let mut x = vec![f32::NAN; len(stride)];
@@ -91,18 +91,18 @@ fn rows_are_quantized_by_the_definition() {
         let bound = random.below(4) > 0;
         let mut bits = vec![0xee; len(out_stride)];
         let mut asked = 0;
-        let steps_of = |i: usize, extremes: Extremes| {
+        let steps_of = |i: usize, extremes: RowExtremes| {
             assert_eq!(i, asked);
             asked += 1;
             let row = if k == 0 { &[] } else { &x[i * stride..][..k] };
-            let want = Extremes {
+            let want = RowExtremes {
                 highest: row.iter().fold(0, |max, x| max.max(x.to_bits() as i32)),
                 lowest: row.iter().fold(0, |max, x| max.max(x.to_bits())),
             };
-            assert_eq!(extremes, if bound { want } else { Extremes::default() }, "{rows}x{k} row {i}");
+            assert_eq!(extremes, if bound { want } else { RowExtremes::default() }, "{rows}x{k} row {i}");
             Some(steps[i])
         };
-        let out = Quantized { bits: &mut bits, stride: out_stride, unsigned };
+        let out = QuantizedRows { bits: &mut bits, stride: out_stride, unsigned };
         assert_eq!(reals.quantize(rows, bound, steps_of, out), Ok(()));
         assert_eq!(asked, rows);
         for (at, &got) in bits.iter().enumerate() {
@@ -111,7 +111,7 @@ fn rows_are_quantized_by_the_definition() {
                 true => definition(x[i * stride + k_at], steps[i], unsigned),
                 false => 0xee,
             };
-            let Steps { scale, zero } = steps[i];
+            let RowParams { scale, zero } = steps[i];
             assert_eq!(
                 got,
                 want,
@@ -129,7 +129,7 @@ fn halves_are_rounded_by_the_definition() {
     for i in 0..256 {
         for (unsigned, zero) in [(false, 0), (true, 0), (true, 255), (true, random.below(256) as i32)] {
             let scale = f32::from_bits(0x3f00_0000 | i << 15 | random.next() as u32 & 0x7fff);
-            let steps = Steps { scale, zero };
+            let steps = RowParams { scale, zero };
             let (lo, hi) = range(unsigned);
             let mut x = Vec::new();
             for q in lo as i32..hi as i32 {
@@ -138,7 +138,7 @@ fn halves_are_rounded_by_the_definition() {
             }
             let Some(reals) = reals(&x, x.len(), x.len()) else { return };
             let mut bits = vec![0; x.len()];
-            let out = Quantized { bits: &mut bits, stride: x.len(), unsigned };
+            let out = QuantizedRows { bits: &mut bits, stride: x.len(), unsigned };
             assert_eq!(reals.quantize(1, false, |_, _| Some(steps), out), Ok(()));
             for (x, got) in x.iter().zip(bits) {
                 assert_eq!(got, definition(*x, steps, unsigned), "{x:?} / {scale:?} + {zero}");
@@ -155,11 +155,11 @@ fn a_row_without_steps_is_the_error() {
             x[wrong * 3 + 2] = [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY][wrong % 4];
             let Some(reals) = reals(&x, 3, 3) else { return };
             let infinity = f32::INFINITY.to_bits();
-            let steps = |_, Extremes { highest, lowest }: Extremes| {
+            let steps = |_, RowExtremes { highest, lowest }: RowExtremes| {
                 let finite = highest < infinity as i32 && lowest < infinity | 1 << 31;
-                finite.then_some(Steps { scale: 1.0, zero: 0 })
+                finite.then_some(RowParams { scale: 1.0, zero: 0 })
             };
-            let out = Quantized { bits: &mut vec![0; rows * 3], stride: 3, unsigned: false };
+            let out = QuantizedRows { bits: &mut vec![0; rows * 3], stride: 3, unsigned: false };
             assert_eq!(reals.quantize(rows, true, steps, out), Err(wrong));
         }
     }
@@ -171,8 +171,8 @@ fn short_slices_are_refused() {
         std::panic::catch_unwind(|| {
             let x = vec![0.0; x];
             let Some(reals) = reals(&x, 5, 3) else { panic!("as it should") };
-            let out = Quantized { bits: &mut vec![0; bits], stride: 4, unsigned: false };
-            reals.quantize(3, true, |_, _| Some(Steps { scale: 1.0, zero: 0 }), out)
+            let out = QuantizedRows { bits: &mut vec![0; bits], stride: 4, unsigned: false };
+            reals.quantize(3, true, |_, _| Some(RowParams { scale: 1.0, zero: 0 }), out)
         })
         .is_err()
     };

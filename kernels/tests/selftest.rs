@@ -53,7 +53,7 @@ fn arena() -> Guarded {
 }
 
 #[cfg(not(unix))]
-struct Heap(Vec<qgemm_kernels::pack::Line>);
+struct Heap(Vec<qgemm_kernels::Line>);
 
 #[cfg(not(unix))]
 impl Heap {
@@ -64,7 +64,7 @@ impl Heap {
 
 #[cfg(not(unix))]
 fn arena() -> Heap {
-    Heap(vec![qgemm_kernels::pack::Line([0; 64]); selftest::ARENA / 64])
+    Heap(vec![qgemm_kernels::Line([0; 64]); selftest::ARENA / 64])
 }
 
 #[test]

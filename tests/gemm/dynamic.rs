@@ -166,7 +166,7 @@ fn check(case: &Case) {
     let result = ours.with_mut(|c| gemm.run_f32(c, &output));
     assert_eq!(result, theirs.with_mut(|c| reference::run_dynamic_f32(&gemm, c, &output)));
     if let Some((scale, _)) = params.iter().find(|(scale, _)| scale.is_infinite()) {
-        assert!(matches!(result, Err(Error::RealRange { .. })), "{scale} {result:?}");
+        assert!(matches!(result, Err(Error::QuantizationRange { .. })), "{scale} {result:?}");
         ours.assert_same(&c, "written although refused");
         return;
     }
@@ -321,7 +321,7 @@ fn what_does_not_fit_is_refused() {
         assert!(matches!(refused(far, both, &[0.0]), Error::ScaleProduct { .. }));
         // The width of the range does.
         let error = refused(far.asymmetric(), one, &[0.0]);
-        assert_eq!(error, Error::RealRange { got: (f64::from(f32::MIN), f64::from(f32::MAX)) });
+        assert_eq!(error, Error::QuantizationRange { got: (f64::from(f32::MIN), f64::from(f32::MAX)) });
         assert_eq!(refused(far.asymmetric().per_tensor(), one, &[0.0]), error);
     }
     let mut c = [5f32; 3];

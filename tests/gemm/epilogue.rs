@@ -2,7 +2,7 @@
 
 use crate::spec;
 use crate::support::{Random, cases};
-use qgemm::{Dequantize, Gemm, MatMut, MatRef, Quantized, Requantize};
+use qgemm::{Dequantize, Gemm, Int8Element, MatMut, MatRef, Requantize};
 
 /// The largest output zero point.
 const FAR: i32 = 1 << 21;
@@ -19,7 +19,7 @@ fn with_sums(sums: &[i32], run: impl Fn(&Gemm<'_>, usize)) {
     }
 }
 
-fn requantized<T: Quantized + Default>(gemm: &Gemm<'_>, output: &Requantize<'_>, n: usize) -> Vec<i32> {
+fn requantized<T: Int8Element + Default>(gemm: &Gemm<'_>, output: &Requantize<'_>, n: usize) -> Vec<i32> {
     let mut c = vec![T::default(); n];
     gemm.run_requantized(MatMut::row_major(&mut c, 1, n).unwrap(), output).unwrap();
     c.iter().map(|c| c.to_i32()).collect()
@@ -33,7 +33,7 @@ fn dequantized(gemm: &Gemm<'_>, output: &Dequantize<'_>, n: usize) -> Vec<f32> {
 
 #[track_caller]
 fn check(sums: &[i32], scale: f32, zero_point: i32, clamp: (i32, i32)) {
-    let output = Requantize::new(scale, zero_point).unwrap().clamp(clamp.0, clamp.1).unwrap();
+    let output = Requantize::new(scale, zero_point).unwrap().clamp_to(clamp.0, clamp.1).unwrap();
     let range = |lo: i32, hi: i32| (clamp.0.max(lo), clamp.1.min(hi));
     let what = |sum: &i32| format!("{sum} · {scale:e} + {zero_point}, clamp {clamp:?}");
     with_sums(sums, |gemm, n| {

@@ -28,7 +28,7 @@ fn refused(gemm: Gemm<'_>, n: usize) -> Error {
 }
 
 /// The same for outputs of bytes, each with the given stage.
-fn bytes_refused<T: Quantized + Default + PartialEq + std::fmt::Debug>(
+fn bytes_refused<T: Int8Element + Default + PartialEq + std::fmt::Debug>(
     gemm: Gemm<'_>,
     output: &Requantize<'_>,
 ) -> Error {
@@ -94,7 +94,7 @@ fn each_error_names_the_argument_its_value_and_what_it_must_be() {
         ("Length", reals_refused(good, &Dequantize::new(Scale::RowsByColumns { rows: &[], columns: &[1.0; 3] }).unwrap()), &["scale.rows", "0 values", "must have 1"]),
         ("Length", reals_refused(good, &Dequantize::new(Scale::RowsByColumns { rows: &[1.0], columns: &[1.0] }).unwrap()), &["scale.columns", "1 values", "must have 3"]),
         ("Length", bytes_refused::<u8>(good, &Requantize::fixed_point(&[Multiplier::from_real(0.5).unwrap(); 2], Rounding::Ruy, 0).unwrap()), &["multipliers", "2 values", "must have 3"]),
-        ("Length", bytes_refused::<u8>(good, &Requantize::real(&[0.5; 2], 0).unwrap()), &["factors", "2 values", "must have 3"]),
+        ("Length", bytes_refused::<u8>(good, &Requantize::in_f64(&[0.5; 2], 0).unwrap()), &["factors", "2 values", "must have 3"]),
         ("Length", reals_refused(good, &Dequantize::new(1.0).unwrap().bias(&[1.0])), &["bias", "1 values", "must have 3"]),
         ("Length", quantize(&[1.0; 3], params(1.0), &mut [0i8; 2]).unwrap_err(), &["out", "2 values", "must have 3"]),
         ("Length", dequantize(&[1u8; 3], params(1.0), &mut [0.0; 2]).unwrap_err(), &["out", "2 values", "must have 3"]),
@@ -103,7 +103,7 @@ fn each_error_names_the_argument_its_value_and_what_it_must_be() {
         ("Shape", bytes_refused::<i8>(good, &requantize.residual(view, 1.0, 0).unwrap()), &["residual", "is 2x3", "must be 1x3"]),
         ("Element", bytes_refused::<i8>(good, &requantize.table(&Table::<u8>::from_fn(|x| x))), &["table", "is for u8", "must be for the output's i8"]),
         ("FloatOnly", Requantize::fixed_point(Multiplier::from_real(0.5).unwrap(), Rounding::Single, 0).unwrap().residual(view, 1.0, 0).unwrap_err(), &["residual", "fixed-point", "must be with float"]),
-        ("FloatOnly", Requantize::real(0.5, 0).unwrap().residual(view, 1.0, 0).unwrap_err(), &["residual", "real factors", "must be with float"]),
+        ("FloatOnly", Requantize::in_f64(0.5, 0).unwrap().residual(view, 1.0, 0).unwrap_err(), &["residual", "real factors", "must be with float"]),
         ("Scale", Requantize::new(f32::NAN, 0).unwrap_err(), &["scale", "value 0 was NaN", "must be finite and not negative"]),
         ("Scale", Requantize::new(f32::INFINITY, 0).unwrap_err(), &["scale", "value 0 was inf", "must be finite and not negative"]),
         ("Scale", Requantize::new(&[1.0, 0.0, -1.5], 0).unwrap_err(), &["scale", "value 2 was -1.5", "must be finite and not negative"]),
@@ -125,29 +125,29 @@ fn each_error_names_the_argument_its_value_and_what_it_must_be() {
         ("Range", Requantize::new(1.0, i32::MIN).unwrap_err(), &["output zero point", "was -2147483648", "must be in -2097152..=2097152"]),
         ("Range", QuantParams::from_range(0.0, 1.0, 5, 5).unwrap_err(), &["qmax", "was 5", "must be in 6..="]),
         ("Range", QuantParams::from_range(1e9, 1e9 + 1.0, 0, 255).unwrap_err(), &["zero point", "was -2550", "must be in -2147483648..=2147483647"]),
-        ("Range", Requantize::real(0.5, -(1 << 21) - 1).unwrap_err(), &["output zero point", "was -2097153", "must be in -2097152..=2097152"]),
+        ("Range", Requantize::in_f64(0.5, -(1 << 21) - 1).unwrap_err(), &["output zero point", "was -2097153", "must be in -2097152..=2097152"]),
         ("Range", Requantize::fixed_point(Multiplier::from_real(0.5).unwrap(), Rounding::Ruy, -(1 << 21) - 1).unwrap_err(), &["output zero point", "was -2097153", "must be in -2097152..=2097152"]),
         ("Range", requantize.residual(view, 1.0, 1 << 22).unwrap_err(), &["residual zero point", "was 4194304", "must be in -2097152..=2097152"]),
         ("Range", Multiplier::new(5, 0).unwrap_err(), &["multiplier", "was 5", "must be in 1073741824..=2147483647"]),
         ("Range", Multiplier::new(1 << 30, 31).unwrap_err(), &["shift", "was 31", "must be in -31..=30"]),
-        ("Real", Multiplier::from_real(-0.5).unwrap_err(), &["multiplier", "was -5e-1", "must be in 0e0..=1.79"]),
-        ("Real", Requantize::real(&[0.5, f64::NAN], 0).unwrap_err(), &["factor", "was NaN", "must be in 0e0..="]),
-        ("Real", Requantize::real(-0.5, 0).unwrap_err(), &["factor", "was -5e-1", "must be in 0e0..="]),
-        ("Real", requantize.residual(view, f32::NAN, 0).unwrap_err(), &["residual scale", "was NaN", "must be in 0e0..="]),
-        ("Real", requantize.residual(view, 1e20, 0).unwrap_err(), &["residual scale", "was 1.0000000200408773e20", "must be in 0e0..="]),
-        ("Clamp", requantize.clamp(1, 0).unwrap_err(), &["clamp", "was 1,0", "must not be inverted"]),
-        ("Clamp", bytes_refused::<i8>(good, &requantize.clamp(128, 300).unwrap()), &["clamp", "was 128,300", "must leave some of", "-128..=127"]),
-        ("Clamp", bytes_refused::<u8>(good, &requantize.clamp(-5, -1).unwrap()), &["clamp", "was -5,-1", "must leave some of", "0..=255"]),
-        ("RealClamp", Dequantize::new(1.0).unwrap().clamp(1.0, 0.0).unwrap_err(), &["clamp", "was 1,0", "must be numbers and not inverted"]),
-        ("RealClamp", Dequantize::new(1.0).unwrap().clamp(f32::NAN, 0.0).unwrap_err(), &["clamp", "was NaN,0", "must be numbers"]),
-        ("RealClamp", Dequantize::new(1.0).unwrap().clamp(0.0, f32::NAN).unwrap_err(), &["clamp", "was 0,NaN", "must be numbers"]),
+        ("FloatRange", Multiplier::from_real(-0.5).unwrap_err(), &["multiplier", "was -5e-1", "must be in 0e0..=1.79"]),
+        ("FloatRange", Requantize::in_f64(&[0.5, f64::NAN], 0).unwrap_err(), &["factor", "was NaN", "must be in 0e0..="]),
+        ("FloatRange", Requantize::in_f64(-0.5, 0).unwrap_err(), &["factor", "was -5e-1", "must be in 0e0..="]),
+        ("FloatRange", requantize.residual(view, f32::NAN, 0).unwrap_err(), &["residual scale", "was NaN", "must be in 0e0..="]),
+        ("FloatRange", requantize.residual(view, 1e20, 0).unwrap_err(), &["residual scale", "was 1.0000000200408773e20", "must be in 0e0..="]),
+        ("Clamp", requantize.clamp_to(1, 0).unwrap_err(), &["clamp", "was 1,0", "must not be inverted"]),
+        ("Clamp", bytes_refused::<i8>(good, &requantize.clamp_to(128, 300).unwrap()), &["clamp", "was 128,300", "must leave some of", "-128..=127"]),
+        ("Clamp", bytes_refused::<u8>(good, &requantize.clamp_to(-5, -1).unwrap()), &["clamp", "was -5,-1", "must leave some of", "0..=255"]),
+        ("FloatClamp", Dequantize::new(1.0).unwrap().clamp_to(1.0, 0.0).unwrap_err(), &["clamp", "was 1,0", "must be numbers and not inverted"]),
+        ("FloatClamp", Dequantize::new(1.0).unwrap().clamp_to(f32::NAN, 0.0).unwrap_err(), &["clamp", "was NaN,0", "must be numbers"]),
+        ("FloatClamp", Dequantize::new(1.0).unwrap().clamp_to(0.0, f32::NAN).unwrap_err(), &["clamp", "was 0,NaN", "must be numbers"]),
         ("NotFinite", dynamic_refused(&[1.0, f32::NAN]), &["a", "element (0, 1) was NaN", "must be finite"]),
-        ("RealRange", QuantParams::from_range(2.0, 1.0, 0, 255).unwrap_err(), &["range", "was 2,1", "must be finite, not empty, and ascending"]),
-        ("RealRange", QuantParams::from_data(&[f32::INFINITY, 0.0], 0, 255).unwrap_err(), &["range", "inf", "must be finite"]),
-        ("RealRange", dynamic_quantize_linear(&[f32::NAN], &mut [0]).unwrap_err(), &["range", "NaN", "must be finite"]),
+        ("QuantizationRange", QuantParams::from_range(2.0, 1.0, 0, 255).unwrap_err(), &["range", "was 2,1", "must be finite, not empty, and ascending"]),
+        ("QuantizationRange", QuantParams::from_data(&[f32::INFINITY, 0.0], 0, 255).unwrap_err(), &["range", "inf", "must be finite"]),
+        ("QuantizationRange", dynamic_quantize_linear(&[f32::NAN], &mut [0]).unwrap_err(), &["range", "NaN", "must be finite"]),
         ("Bias", fold_bias(&[0i8, 1], params(1.0), 1e-5, 1e-5, &mut [0; 2]).unwrap_err(), &["bias", "value 1 is 1000000", "must fit i32"]),
-        ("ZeroPoint", bytes_refused::<u8>(far, &requantize), &["a_zero", "was -2147483648", "must be smaller", "k = 1048576"]),
-        ("ZeroPoint", reals_refused(far, &Dequantize::new(1.0).unwrap()), &["a_zero", "was -2147483648", "must be smaller", "k = 1048576"]),
+        ("SumTooLarge", bytes_refused::<u8>(far, &requantize), &["a_zero", "was -2147483648", "must be smaller", "k = 1048576"]),
+        ("SumTooLarge", reals_refused(far, &Dequantize::new(1.0).unwrap()), &["a_zero", "was -2147483648", "must be smaller", "k = 1048576"]),
         ("Kernel", Dispatch::named("avx9000").unwrap_err(), &["kernel", "was 'avx9000'", "does not exist", "must be one of: scalar portable"]),
         ("Kernel", Dispatch::named("").unwrap_err(), &["kernel", "was ''", "does not exist", "must be one of: scalar portable"]),
         ("Memory", PackedB::pack(endless, ElementType::U8).unwrap_err(), &["packed b", "needs", "more than there is"]),
@@ -185,13 +185,13 @@ const VARIANTS: [&str; 23] = [
     "Scale",
     "ScaleProduct",
     "Range",
-    "Real",
+    "FloatRange",
     "Clamp",
-    "RealClamp",
+    "FloatClamp",
     "NotFinite",
-    "RealRange",
+    "QuantizationRange",
     "Bias",
-    "ZeroPoint",
+    "SumTooLarge",
     "Kernel",
     "Memory",
 ];
@@ -221,7 +221,7 @@ fn values_at_the_ends_of_what_is_allowed_are_allowed() {
     assert!(Requantize::new(f32::MAX, 0).is_ok() && Requantize::new(f32::from_bits(1), 0).is_ok());
     assert!(Dequantize::new(&[0.0, f32::MAX, f32::from_bits(1)]).is_ok());
     assert!(Requantize::new(&[], 0).is_ok());
-    assert!(Requantize::new(1.0, 0).unwrap().clamp(i32::MAX, i32::MAX).is_ok());
+    assert!(Requantize::new(1.0, 0).unwrap().clamp_to(i32::MAX, i32::MAX).is_ok());
     assert!(QuantParams::from_range(-1.0, 1.0, i32::MIN, i32::MAX).is_ok());
     assert!(QuantParams::from_range(0.0, 1.0, 0, 1).is_ok());
 }
@@ -269,7 +269,7 @@ proptest! {
         if per_column { gemm = gemm.b_zero(&b_zero) }
         if bias { gemm = gemm.bias(&added) }
         let bytes = if scales { Requantize::new(&factors, 1) } else { Requantize::new(0.5, 1) };
-        let bytes = bytes.unwrap().clamp(clamp.0, clamp.0 + clamp.1).unwrap();
+        let bytes = bytes.unwrap().clamp_to(clamp.0, clamp.0 + clamp.1).unwrap();
         let reals = if scales { Dequantize::new(&factors) } else { Dequantize::new(0.5) }.unwrap();
         let reals = if bias { reals.bias(&factors) } else { reals };
 

@@ -187,7 +187,7 @@ where
         false => T::from_bits((77 + 31 * i) as u8).to_i32(),
     };
     let zeros: Vec<i32> = (0..case.rows).map(zero).collect();
-    let a_zero = if case.each { ZeroPoint::Each(&zeros) } else { ZeroPoint::PerTensor(zero(0)) };
+    let a_zero = if case.each { ZeroPoint::PerAxis(&zeros) } else { ZeroPoint::PerTensor(zero(0)) };
     let stored = gathered.stored(|i| zero(if case.each { i } else { 0 }));
 
     let b = Matrix::<i8>::filled(gathered.cols(), case.n, Layout::ROWS, Fill::Mixed, random.next());
@@ -281,7 +281,7 @@ fn what_does_not_fit_is_refused_at_the_door() {
     let b = MatRef::row_major(&[1i8; 6], 6, 1).unwrap();
     for zero in [-1, 256, i32::MIN, i32::MAX] {
         let zeros = [zero];
-        for zero in [ZeroPoint::PerTensor(zero), ZeroPoint::Each(&zeros)] {
+        for zero in [ZeroPoint::PerTensor(zero), ZeroPoint::PerAxis(&zeros)] {
             let run = |gather: Gather<'_>| {
                 let mut c = [7i32];
                 let gemm = Gemm::new(gather, b).a_zero(zero);

@@ -2,7 +2,7 @@
 
 use crate::spec;
 use crate::support::{Fill, Layout, Matrix, scale};
-use qgemm::{Dispatch, ElementType, Error, Gemm, Isa, Kernel, MatMut, PackedB};
+use qgemm::{Dispatch, ElementType, Error, Gemm, Isa, KernelInfo, MatMut, PackedB};
 use std::process::Command;
 
 const VARIABLE: &str = "QGEMM_ISA";
@@ -20,8 +20,9 @@ fn offered() -> Vec<&'static str> {
 /// comes with those of its instruction set that need none.
 fn meant(name: &str) -> Vec<&'static str> {
     let all = Dispatch::available();
-    let proven = all.iter().find(|kernel| kernel.name == name && kernel.steps > 0).map(|kernel| kernel.isa);
-    let beside = |kernel: &Kernel| Some(kernel.isa) == proven && kernel.steps == 0;
+    let proven =
+        all.iter().find(|kernel| kernel.name == name && kernel.i16_groups > 0).map(|kernel| kernel.isa);
+    let beside = |kernel: &KernelInfo| Some(kernel.isa) == proven && kernel.i16_groups == 0;
     let mut names: Vec<_> = all
         .iter()
         .filter(|kernel| kernel.name == name || kernel.isa.name() == name || beside(kernel))

@@ -218,7 +218,7 @@ where
     let (a_zero, b_zero) = (case.a_zero.argument(&a_zeros), case.b_zero.argument(&b_zeros));
     let at = |zero: ZeroPoint<'_>, values: &[i32], i: usize| match zero {
         ZeroPoint::PerTensor(zero) => zero,
-        ZeroPoint::Each(_) => values[i],
+        ZeroPoint::PerAxis(_) => values[i],
     };
 
     let kernels = each_kernel();
@@ -253,7 +253,7 @@ where
             false => Requantize::new(scale, case.zero_point),
         };
         let output = output.unwrap();
-        case.clamp.map_or(output, |(lo, hi)| output.clamp(lo, hi).unwrap())
+        case.clamp.map_or(output, |(lo, hi)| output.clamp_to(lo, hi).unwrap())
     };
     let (lo, hi) = case.clamp.unwrap_or((i32::MIN, i32::MAX));
     let range = |type_lo: i32, type_hi: i32| (lo.max(type_lo), hi.min(type_hi));
@@ -320,8 +320,8 @@ fn door<A: Byte, B: Byte>(
         let far = |zero: &i32| i128::from((lo - i64::from(*zero)).abs().max((hi - i64::from(*zero)).abs()));
         match zero {
             ZeroPoint::PerTensor(zero) => far(&zero),
-            ZeroPoint::Each([]) => far(&0),
-            ZeroPoint::Each(zeros) => zeros.iter().map(far).max().unwrap(),
+            ZeroPoint::PerAxis([]) => far(&0),
+            ZeroPoint::PerAxis(zeros) => zeros.iter().map(far).max().unwrap(),
         }
     };
     let a = farthest(A::MIN.into(), A::MAX.into(), a_zero);
@@ -361,7 +361,7 @@ fn compare<T: Element>(
     for (result, who) in [(ours.with_mut(run), "qgemm"), (theirs.with_mut(reference), "the reference")] {
         match want {
             Ok(_) => assert_eq!(result, Ok(()), "{who}"),
-            Err(()) => assert!(matches!(result, Err(Error::ZeroPoint { .. })), "{who}: {result:?}"),
+            Err(()) => assert!(matches!(result, Err(Error::SumTooLarge { .. })), "{who}: {result:?}"),
         }
     }
     theirs.assert_same(&expected, "the reference");

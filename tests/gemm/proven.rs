@@ -6,7 +6,7 @@ use qgemm::{Dispatch, ElementType, Gemm, MatMut, MatRef, PackedB, Requantize, re
 
 /// The AVX2 kernels, where they run; other targets have no kernel that needs a proof.
 fn avx2() -> Option<Dispatch> {
-    Dispatch::available().iter().any(|kernel| kernel.steps > 0).then(|| Dispatch::named("avx2").unwrap())
+    Dispatch::available().iter().any(|kernel| kernel.i16_groups > 0).then(|| Dispatch::named("avx2").unwrap())
 }
 
 /// A B whose panels (16 columns) allow the given numbers of steps, and no more: each 16-bit lane of one
@@ -72,7 +72,7 @@ fn each_panel_runs_the_kernel_that_was_proven_for_it() {
         {
             let view = MatRef::row_major(&b, k, 96).unwrap();
             let packed = PackedB::pack_with(&dispatch, view, activations).unwrap();
-            let steps: Vec<usize> = packed.panel_kernels().map(|kernel| kernel.steps).collect();
+            let steps: Vec<usize> = packed.panel_kernels().map(|kernel| kernel.i16_groups).collect();
             assert_eq!(steps, panels);
             for m in [1, 6, 13] {
                 check(k, m, &b, a_signed, &packed, &mut random);
@@ -93,7 +93,11 @@ fn a_weight_past_the_bound_costs_its_panel_the_proof() {
         b[at] += 1;
         let packed =
             PackedB::pack_with(&dispatch, MatRef::row_major(&b, k, 16).unwrap(), ElementType::U8).unwrap();
-        assert_eq!(packed.panel_kernels().next().unwrap().steps, steps / 2, "{steps} steps and one more");
+        assert_eq!(
+            packed.panel_kernels().next().unwrap().i16_groups,
+            steps / 2,
+            "{steps} steps and one more"
+        );
         check(k, 7, &b, false, &packed, &mut random);
     }
 }
@@ -121,5 +125,5 @@ fn weights_of_any_size_give_what_the_oracle_gives() {
 
 /// Whether this CPU has AVX2: then the tests above must not have found nothing to do.
 fn has_avx2() -> bool {
-    qgemm::Features::detect().has(qgemm::Isa::Avx2)
+    qgemm_kernels::Features::detect().has(qgemm::Isa::Avx2)
 }

@@ -3,11 +3,11 @@
 use crate::spec;
 use crate::stages::{LAYOUTS, SHAPES, each_product, outputs};
 use crate::support::{Random, cases};
-use qgemm::{Activation, Factors, QuantParams, Requantize, Table};
+use qgemm::{Activation, F64Factors, QuantParams, Requantize, Table};
 
 #[track_caller]
 fn check(sums: &[i32], factor: f64, zero_point: i32, clamp: (i32, i32)) {
-    let output = |_| Requantize::real(factor, zero_point).unwrap().clamp(clamp.0, clamp.1).unwrap();
+    let output = |_| Requantize::in_f64(factor, zero_point).unwrap().clamp_to(clamp.0, clamp.1).unwrap();
     let signed = outputs::<i8>(sums, output).map(|got| (got, (-128, 127)));
     let unsigned = outputs::<u8>(sums, output).map(|got| (got, (0, 255)));
     for (got, (lo, hi)) in signed.into_iter().chain(unsigned) {
@@ -34,12 +34,12 @@ fn interesting(factor: f64) -> Vec<i32> {
 
 #[test]
 fn ties_go_away_from_zero() {
-    let half = |_| Requantize::real(0.5, 0).unwrap();
+    let half = |_| Requantize::in_f64(0.5, 0).unwrap();
     assert!(
         outputs::<i8>(&[-5, -3, -1, 0, 1, 3, 5], half).iter().all(|got| *got == [-3, -2, -1, 0, 1, 2, 3])
     );
     // Next to a tie, and the greatest value below one half, to which half may not just be added.
-    let below = |_| Requantize::real(0.5f64.next_down(), 0).unwrap();
+    let below = |_| Requantize::in_f64(0.5f64.next_down(), 0).unwrap();
     assert!(outputs::<i8>(&[-1, 0, 1], below).iter().all(|got| *got == [0, 0, 0]));
 }
 
@@ -77,13 +77,13 @@ fn products_by_real_factors_are_exact_on_every_kernel() {
         let (_, k, n) = shape;
         let usual = 1.0 / (100.0 * (k as f64).sqrt());
         let each: Vec<f64> = (0..n).map(|j| usual * (0.5 + j as f64 / n as f64)).collect();
-        for factors in [Factors::from(usual), (&each).into()] {
-            let output = Requantize::real(factors, -5).unwrap().clamp(-100, i32::MAX).unwrap();
-            let at = |j: usize| if let Factors::PerColumn(each) = factors { each[j] } else { usual };
+        for factors in [F64Factors::from(usual), (&each).into()] {
+            let output = Requantize::in_f64(factors, -5).unwrap().clamp_to(-100, i32::MAX).unwrap();
+            let at = |j: usize| if let F64Factors::PerAxis(each) = factors { each[j] } else { usual };
             let want = |_, j, sum| spec::real(sum, at(j), -5, (-100, 127));
             each_product::<i8>(shape, layout, &output, want, "real factors");
         }
-        let output = Requantize::real(usual, 4).unwrap().table(&tanh);
+        let output = Requantize::in_f64(usual, 4).unwrap().table(&tanh);
         let want = |_, _, sum| tanh.get(spec::real(sum, usual, 4, (-128, 127)) as i8).into();
         each_product::<i8>(shape, layout, &output, want, "real factors and a table");
     }

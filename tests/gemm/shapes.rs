@@ -79,7 +79,7 @@ fn each(m: usize, n: usize, mut f: impl FnMut(usize, usize)) {
 /// A product that is large in one dimension or two: A = 1·s·u^T has rank 1, so its exact sums take no
 /// M·N·K steps to work out. Zero points, bias and all outputs.
 fn large(dispatch: &Dispatch, (m, n, k): (usize, usize, usize), c: Layout, what: &str) {
-    let proven = dispatch.kernels().any(|kernel| kernel.steps > 0);
+    let proven = dispatch.kernels().any(|kernel| kernel.i16_groups > 0);
     let fill = if proven { Fill::Mixed } else { Fill::Random };
     let mut random = Random((m + n + k) as u64);
     // Weights that leave each panel another kernel, where there are some that need a proof.
@@ -202,7 +202,7 @@ fn many_columns(dispatch: &Dispatch, (m, n, k): (usize, usize, usize), what: &st
     ];
     let reals = [
         Dequantize::new(&scales).unwrap().bias(&real_bias),
-        Dequantize::new(0.37).unwrap().clamp(-1e3, 1e4).unwrap(),
+        Dequantize::new(0.37).unwrap().clamp_to(-1e3, 1e4).unwrap(),
     ];
     for (number, gemm) in products.iter().enumerate() {
         let what = format!("{what} product {number}");
@@ -295,8 +295,8 @@ fn a_packed_matrix_gives_its_elements_back() {
             let b = Matrix::<i8>::filled(k, n, Layout::INNER, fill, 5);
             let packed = PackedB::pack_with(&dispatch, b.view(), element).unwrap();
             assert_eq!((packed.k(), packed.n()), (k, n));
-            assert_eq!((packed.element_type(), packed.activations()), (ElementType::I8, element));
-            if kernel.steps == 0 || fill == Fill::Within(3) {
+            assert_eq!((packed.element_type(), packed.packed_for()), (ElementType::I8, element));
+            if kernel.i16_groups == 0 || fill == Fill::Within(3) {
                 assert!(packed.panel_kernels().all(|used| used.name == kernel.name), "{}", kernel.name);
             }
             each(k, n, |l, j| assert_eq!(packed.get(l, j), Some(i32::from(b.at(l, j))), "({l}, {j})"));

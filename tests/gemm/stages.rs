@@ -4,15 +4,15 @@
 use crate::spec;
 use crate::support::{Byte, Fill, Layout, Matrix, Random, cases, each_kernel};
 use qgemm::{
-    Activation, ElementType, Gemm, MatMut, MatRef, Multiplier, Multipliers, Operand, PackedB, QuantParams,
-    Quantized, Requantize, Rounding, Scale, Table, quantize, reference,
+    Activation, ElementType, Gemm, Int8Element, MatMut, MatRef, Multiplier, Multipliers, Operand, PackedB,
+    QuantParams, Requantize, Rounding, Scale, Table, quantize, reference,
 };
 
 const ROUNDINGS: [Rounding; 4] = [Rounding::Gemmlowp, Rounding::Ruy, Rounding::Single, Rounding::Reference];
 
 /// What the library and the oracle make of sums, one per column; computed in 32 bits and, with a last column
 /// of i32::MIN, in 64.
-pub fn outputs<T: Quantized + Default>(
+pub fn outputs<T: Int8Element + Default>(
     sums: &[i32],
     output: impl Fn(usize) -> Requantize<'static>,
 ) -> [Vec<i32>; 4] {
@@ -39,7 +39,7 @@ fn check_fixed(sums: &[i32], multiplier: Multiplier, zero_point: i32, clamp: (i3
         let output = |_| {
             Requantize::fixed_point(multiplier, rounding, zero_point)
                 .unwrap()
-                .clamp(clamp.0, clamp.1)
+                .clamp_to(clamp.0, clamp.1)
                 .unwrap()
         };
         let signed = outputs::<i8>(sums, output).map(|got| (got, (-128, 127)));
@@ -179,8 +179,8 @@ fn fixed_point_products_are_exact_on_every_kernel() {
         let one = Multiplier::from_real(usual).unwrap();
         for multipliers in [Multipliers::from(one), (&each).into()] {
             let output =
-                Requantize::fixed_point(multipliers, rounding, -5).unwrap().clamp(-100, i32::MAX).unwrap();
-            let at = |j: usize| if let Multipliers::PerColumn(each) = multipliers { each[j] } else { one };
+                Requantize::fixed_point(multipliers, rounding, -5).unwrap().clamp_to(-100, i32::MAX).unwrap();
+            let at = |j: usize| if let Multipliers::PerAxis(each) = multipliers { each[j] } else { one };
             let want = |_, j, sum| spec::fixed(sum, at(j), rounding, -5, (-100, 127));
             each_product::<i8>(shape, layout, &output, want, &format!("{rounding:?}"));
         }
@@ -195,7 +195,7 @@ fn tables_are_looked_up_after_the_clamp_on_every_kernel() {
     let mixed = Table::<u8>::from_fn(|x| x.wrapping_mul(77).wrapping_add(3));
     for (shape, layout) in SHAPES.into_iter().zip(LAYOUTS.into_iter().cycle()) {
         let scale = 1.0 / (100.0 * (shape.1 as f32).sqrt());
-        let output = Requantize::new(scale, 4).unwrap().clamp(-90, 110).unwrap().table(&gelu);
+        let output = Requantize::new(scale, 4).unwrap().clamp_to(-90, 110).unwrap().table(&gelu);
         let want = |_, _, sum| gelu.get(spec::requantize(sum, scale, 4, (-90, 110)) as i8).into();
         each_product::<i8>(shape, layout, &output, want, "gelu");
         let multiplier = Multiplier::from_real(scale.into()).unwrap();

@@ -3,8 +3,8 @@
 
 use crate::digest::{Numbers, With};
 use qgemm::{
-    Activation, Dequantize, Dispatch, ElementType, Gemm, MatMut, MatRef, Multiplier, Multipliers, PackedB,
-    QuantParams, Quantized, Requantize, Rounding, Scale, Table, reference,
+    Activation, Dequantize, Dispatch, ElementType, Gemm, Int8Element, MatMut, MatRef, Multiplier,
+    Multipliers, PackedB, QuantParams, Requantize, Rounding, Scale, Table, reference,
 };
 use sha2::{Digest, Sha256};
 
@@ -19,7 +19,7 @@ fn scale<'a>(r: &mut Numbers, rows: &'a [f32], columns: &'a [f32]) -> Scale<'a> 
     }
 }
 
-fn table<T: Quantized>(r: &mut Numbers) -> Table<T> {
+fn table<T: Int8Element>(r: &mut Numbers) -> Table<T> {
     let activations = [
         Activation::Gelu,
         Activation::GeluTanh,
@@ -37,7 +37,7 @@ fn table<T: Quantized>(r: &mut Numbers) -> Table<T> {
 }
 
 /// 8-bit results of type T, hashed.
-fn hash_bytes<T: Quantized + Default>(
+fn hash_bytes<T: Int8Element + Default>(
     r: &mut Numbers,
     product: &Gemm<'_>,
     (m, n): (usize, usize),
@@ -70,7 +70,7 @@ fn hash_bytes<T: Quantized + Default>(
             }
         }
     };
-    let output = output.unwrap().clamp(-120, 250).unwrap();
+    let output = output.unwrap().clamp_to(-120, 250).unwrap();
     let table = table::<T>(r);
     let output = if r.flip() { output.table(&table) } else { output };
     let mut c = vec![T::default(); m * n];
@@ -108,7 +108,7 @@ fn hash_case(seed: u32, with: With<'_>, hash: &mut Sha256) {
     match seed % 5 {
         0 => {
             let limits = (-(r.below(5000) as f32), r.below(5000) as f32 / 7.0);
-            let output = Dequantize::new(scale).unwrap().bias(&columns).clamp(limits.0, limits.1).unwrap();
+            let output = Dequantize::new(scale).unwrap().bias(&columns).clamp_to(limits.0, limits.1).unwrap();
             let mut c = vec![0f32; m * n];
             let view = MatMut::row_major(&mut c, m, n).unwrap();
             match with {

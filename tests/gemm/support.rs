@@ -1,6 +1,6 @@
 //! Matrices in every layout, filled from a seed, and the number of cases.
 
-use qgemm::{Dispatch, Kernel, MatMut, MatRef};
+use qgemm::{Dispatch, KernelInfo, MatMut, MatRef};
 
 /// Rows of a B that no memory holds once it is packed, eight columns wide at least: 2^55 bytes, which are refused
 /// when they are asked for; in 32 bits, 2^31, which nobody may ask for.
@@ -29,13 +29,13 @@ pub fn config(full: usize) -> proptest::test_runner::Config {
 }
 
 /// Every kernel that runs here, as a dispatch of its own.
-pub fn each_kernel() -> Vec<(&'static Kernel, Dispatch)> {
-    let alone = |kernel: &'static Kernel| (kernel, Dispatch::named(kernel.name).expect("it is available"));
+pub fn each_kernel() -> Vec<(KernelInfo, Dispatch)> {
+    let alone = |kernel: KernelInfo| (kernel, Dispatch::named(kernel.name).expect("it is available"));
     Dispatch::available().into_iter().map(alone).collect()
 }
 
 /// The same, for products that take an emulator seconds: there the best one is enough.
-pub fn each_kernel_or_best() -> Vec<(&'static Kernel, Dispatch)> {
+pub fn each_kernel_or_best() -> Vec<(KernelInfo, Dispatch)> {
     let mut kernels = each_kernel();
     if scale() < 10 {
         kernels.drain(..kernels.len() - 1);
@@ -97,7 +97,7 @@ impl Element for f32 {
 }
 
 /// An operand's element, and the extremes of its type.
-pub trait Byte: Element + qgemm::Quantized + Into<i64> {
+pub trait Byte: Element + qgemm::Int8Element + Into<i64> {
     const MIN: Self;
     const MAX: Self;
 }

@@ -236,7 +236,7 @@ fn sums_below_2_to_63_are_exact_and_what_could_reach_it_is_refused() {
         }
         result.map(|()| (c[0], bytes[0]))
     };
-    let refused = |argument, got, k| Err(Error::ZeroPoint { argument, got, k });
+    let refused = |argument, got, k| Err(Error::SumTooLarge { argument, got, k });
     assert_eq!(255 - i64::from(zeros.0), 1 << 31);
     assert_eq!(run(4095, zeros, i32::MIN), Ok((4095.0 * 2f32.powi(51), 128)));
     assert_eq!(run(4096, zeros, 0), refused("a_zero", zeros.0, 4096));

@@ -39,7 +39,7 @@ pub enum Op {
         #[serde(flatten)]
         to: To,
     },
-    /// `run_requantized` by `Requantize::real`: `y`
+    /// `run_requantized` by `Requantize::in_f64`: `y`
     Real {
         #[serde(flatten)]
         to: To,
@@ -189,7 +189,7 @@ impl Tensor {
     }
 }
 
-fn matrix<T: qgemm::Quantized>(
+fn matrix<T: qgemm::Int8Element>(
     values: &[T],
     rows: usize,
     cols: usize,

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use qgemm::{
-    Dequantize, DynamicGemm, ElementType, Factors, Gemm, MatMut, MatRef, Multiplier, Multipliers, PackedB,
+    Dequantize, DynamicGemm, ElementType, F64Factors, Gemm, MatMut, MatRef, Multiplier, Multipliers, PackedB,
     Requantize, Rounding, Scale,
 };
 
@@ -100,7 +100,7 @@ fn product(blob: &Blob<'_>) -> Result<Results> {
             let multipliers = multipliers(blob)?;
             let multipliers = match multipliers[..] {
                 [one] => Multipliers::PerTensor(one),
-                _ => Multipliers::PerColumn(&multipliers),
+                _ => Multipliers::PerAxis(&multipliers),
             };
             let rounding = match rounding {
                 case::Rounding::Gemmlowp => Rounding::Gemmlowp,
@@ -114,10 +114,10 @@ fn product(blob: &Blob<'_>) -> Result<Results> {
         Op::Real { to } => {
             let real: Vec<f64> = blob.vector("real")?.context("real")?;
             let factors = match real[..] {
-                [one] => Factors::PerTensor(one),
-                _ => Factors::PerColumn(&real),
+                [one] => F64Factors::PerTensor(one),
+                _ => F64Factors::PerAxis(&real),
             };
-            requantized(shape, &gemm, Requantize::real(factors, to.zero_point)?, to)?
+            requantized(shape, &gemm, Requantize::in_f64(factors, to.zero_point)?, to)?
         }
         Op::DynamicQuantizeLinear | Op::DynamicGemm => unreachable!("they have functions of their own"),
     };
@@ -161,7 +161,7 @@ fn requantized(
     to: &case::To,
 ) -> Result<Tensor> {
     if let Some((lo, hi)) = to.clamp {
-        stage = stage.clamp(lo, hi)?;
+        stage = stage.clamp_to(lo, hi)?;
     }
     match to.output {
         Output::I8 => output::<i8>(shape, |y| gemm.run_requantized(y, &stage)),

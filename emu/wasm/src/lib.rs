@@ -1,7 +1,7 @@
 //! The kernels' self-test, and products of the library against its reference, as WebAssembly: see `run.mjs`.
 
 use qgemm::{Dispatch, ElementType, Gemm, MatMut, MatRef, PackedB, Requantize, reference};
-use qgemm_kernels::{Features, TABLE, pack::Line, selftest};
+use qgemm_kernels::{Features, TABLE, Line, selftest};
 use std::fmt::Write;
 
 /// Runs all of it. The report is at the address in the low 32 bits of the result; the high ones are its length.

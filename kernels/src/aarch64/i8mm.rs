@@ -25,7 +25,7 @@ pub static DOT: Kernel = Kernel {
     mr: MR,
     nr: NR,
     kr: 4,
-    steps: 0,
+    i16_groups: 0,
     fused: false,
     takes: Takes::TILES,
     variants: &[
@@ -40,7 +40,7 @@ pub static MATRIX: Kernel = Kernel {
     mr: MR,
     nr: NR,
     kr: 8,
-    steps: 0,
+    i16_groups: 0,
     fused: false,
     takes: Takes::TILES,
     variants: &[

@@ -18,7 +18,7 @@ pub static KERNEL: Kernel = Kernel {
     mr: MR,
     nr: NR,
     kr: 1,
-    steps: 0,
+    i16_groups: 0,
     fused: false,
     takes: Takes::TILES,
     variants: &[Variant { a: Stored::I16, b: Stored::I16, a_shift: 0, micro: tile::micro_8x8::<Words> }],

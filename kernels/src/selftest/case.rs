@@ -95,7 +95,7 @@ impl Case {
             for pair in 0..kernel.kr / 2 {
                 let (mut positive, mut negative, mut run) = (0, 0, usize::MAX);
                 for l in (0..k).filter(|l| l % kernel.kr / 2 == pair) {
-                    let now = l / (kernel.kr * kernel.steps);
+                    let now = l / (kernel.kr * kernel.i16_groups);
                     if now != run {
                         (positive, negative, run) = (128, 128, now);
                     }
@@ -201,7 +201,7 @@ impl Case {
         ([0, 3, -128, 1 << 21][choice / 4 % 4], scale, choice >= 16)
     }
 
-    /// Fixed-point values of a column, in the order of the fields: one of four roundings in all columns,
+    /// TileFixedPoint-point values of a column, in the order of the fields: one of four roundings in all columns,
     /// multipliers that make ties common where sums are small.
     pub(super) fn fixed(&self, j: usize) -> [i32; 5] {
         let j = j + self.seed as usize;

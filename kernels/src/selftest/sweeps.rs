@@ -14,7 +14,7 @@ pub(super) fn run(
     out: &mut dyn Write,
     outcome: &mut Outcome,
 ) {
-    for m in 1..=sweep::MAX_ROWS {
+    for m in 1..=sweep::MAX_SWEEP_ROWS {
         for n in [1, 2, 63, 64, 65, 100, 128, 256, 257, 320, 383] {
             for k in (0..10).chain([15, 16, 17, 18, 31, 32, 35, 63, 64, 65, 67, 128]) {
                 for signed in [false, true] {
@@ -34,7 +34,7 @@ fn check(kernel: Ready, case: Case, arena: &mut [u8]) -> Result<(), Wrong> {
     let Case { m, k, n, a_signed, .. } = case;
     let b_by_columns = case.choose(6, 2) == 0;
     let (lines, len) = if b_by_columns { (n, k) } else { (k, n) };
-    let (lda, ldb, ldc) = (k + GAP, len + GAP, (n.div_ceil(sweep::LINE) + 1) * sweep::LINE);
+    let (lda, ldb, ldc) = (k + GAP, len + GAP, (n.div_ceil(sweep::SWEEP_WIDTH) + 1) * sweep::SWEEP_WIDTH);
     let lens = [(m - 1) * lda + k, (lines.max(1) - 1) * ldb + len, 4 * m * ldc, 4 * ldc];
     let [a, b, products, of_b] = carve(arena, lens, case.choose(4, 2) as usize);
     case.fill(a, b);
@@ -42,9 +42,10 @@ fn check(kernel: Ready, case: Case, arena: &mut [u8]) -> Result<(), Wrong> {
     of_b.fill(0x55);
     let (products, of_b) = (cast_slice_mut::<u8, i32>(products), cast_slice_mut::<u8, i32>(of_b));
     let wanted = case.choose(5, 2) == 0;
-    let (a, b) = (sweep::Rows { bits: a, stride: lda }, sweep::Rows { bits: b, stride: ldb });
-    let factors = sweep::Factors { a, a_signed, k, b, b_by_columns, cols: n };
-    let sums = sweep::Sums { products: &mut *products, stride: ldc, of_b: wanted.then_some(&mut of_b[..]) };
+    let (a, b) = (sweep::StridedRows { bits: a, stride: lda }, sweep::StridedRows { bits: b, stride: ldb });
+    let factors = sweep::SweepOperands { a, a_signed, k, b, b_by_columns, cols: n };
+    let sums =
+        sweep::SweepSums { products: &mut *products, stride: ldc, of_b: wanted.then_some(&mut of_b[..]) };
     kernel.sweep(m, &factors, sums);
     let shift = if a_signed { 128 } else { 0 };
     let at = |k, j| if b_by_columns { j * ldb + k } else { k * ldb + j };
@@ -63,11 +64,13 @@ fn check(kernel: Ready, case: Case, arena: &mut [u8]) -> Result<(), Wrong> {
         }
     }
     // Room that no column has any use for.
-    let beyond =
-        products.chunks_exact(ldc).map(|row| &row[ldc - sweep::LINE..]).chain([&of_b[ldc - sweep::LINE..]]);
+    let beyond = products
+        .chunks_exact(ldc)
+        .map(|row| &row[ldc - sweep::SWEEP_WIDTH..])
+        .chain([&of_b[ldc - sweep::SWEEP_WIDTH..]]);
     for (i, row) in beyond.enumerate() {
         if let Some(j) = row.iter().position(|sum| *sum != 0x5555_5555) {
-            return Err(Wrong { i, j: ldc - sweep::LINE + j, got: row[j] as u32, want: 0x5555_5555 });
+            return Err(Wrong { i, j: ldc - sweep::SWEEP_WIDTH + j, got: row[j] as u32, want: 0x5555_5555 });
         }
     }
     Ok(())

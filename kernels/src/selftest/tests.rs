@@ -17,12 +17,15 @@ fn the_tables_limits_hold() {
     for kernel in TABLE {
         assert!(kernel.nr <= MAX_NR && kernel.mr <= crate::MAX_MR && 5 * kernel.mr <= MAX_M, "{kernel:?}");
         let mut name = std::format!("{}-{}x{}c{}", kernel.isa, kernel.mr, kernel.nr, kernel.kr);
-        if kernel.steps > 0 {
-            name += &std::format!("s{}", kernel.steps);
+        if kernel.i16_groups > 0 {
+            name += &std::format!("s{}", kernel.i16_groups);
         }
         assert_eq!(kernel.name, name);
         assert!(kernel.kr.is_power_of_two() && kernel.nr.is_power_of_two(), "{kernel:?}");
-        assert!(kernel.steps <= crate::MAX_STEPS && crate::MAX_STEPS.is_multiple_of(kernel.steps.max(1)));
+        assert!(
+            kernel.i16_groups <= crate::MAX_I16_GROUPS
+                && crate::MAX_I16_GROUPS.is_multiple_of(kernel.i16_groups.max(1))
+        );
     }
 }
 
@@ -42,7 +45,7 @@ fn outcome_of(micro: MicroFn, fused: bool) -> (Outcome, String) {
         mr: 4,
         nr: 8,
         kr: 4,
-        steps: 0,
+        i16_groups: 0,
         fused,
         takes: crate::Takes::TILES,
         variants,
@@ -88,7 +91,9 @@ fn wrong_kernels_fail() {
         if !t.k.is_multiple_of(4) {
             let (c, _) = t.sums();
             // SAFETY: the panel's last group is padded to 4, and C has an element (0, 0).
-            unsafe { *c = (*c).wrapping_add(i32::from(*t.b.add(pack::index(&scalar::KERNEL, t.k, 0)))) };
+            unsafe {
+                *c = (*c).wrapping_add(i32::from(*t.b.add(pack::panel_index(&scalar::KERNEL, t.k, 0))))
+            };
         }
     }
     unsafe fn saturates(t: &Args<'_>) {
@@ -139,7 +144,7 @@ unsafe fn fused<const OFF: u32>(t: &Args<'_>) {
             Some(scale) => scale[if OFF == 3 { i } else { t.top + i }],
             None => 1.0,
         };
-        let real = |real: Option<Real<'_>>| match real {
+        let real = |real: Option<F64Terms<'_>>| match real {
             Some(real) if OFF != 14 => {
                 let exact = f64::from(sum) + real.col[column] + real.row.map_or(0.0, |row| row[t.top + i]);
                 exact as f32

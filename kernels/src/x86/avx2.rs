@@ -18,7 +18,7 @@ pub static KERNEL: Kernel = Kernel {
     mr: MR,
     nr: NR,
     kr: 2,
-    steps: 0,
+    i16_groups: 0,
     fused: true,
     takes: Takes::TILES,
     variants: &[

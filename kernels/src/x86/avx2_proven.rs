@@ -10,7 +10,7 @@
 //!
 //! A lane thus sums 2·S products in 16 bits. With 0 <= a <= 255 every sum of some of them lies in
 //! [-255·Σ max(-w, 0), 255·Σ max(w, 0)]; where both Σ are at most 128, that is within ±32,640, and nothing
-//! saturates or wraps, whatever A is. `proven::provable_steps` finds the most S for which this holds in all
+//! saturates or wraps, whatever A is. `proven::provable_i16_groups` finds the most S for which this holds in all
 //! lanes of a panel. i8 activations are flipped to u8 first, which the zero point takes up.
 //!
 //! The panel is read from L1 for every row, so that the registers hold 12 accumulators, 2 sums of 16
@@ -29,8 +29,18 @@ pub static STEPS: [Kernel; 4] = [
     kernel("avx2-6x16c4s8", 8, &[variant(ymm::micro_6x16::<Steps<8>>)]),
 ];
 
-const fn kernel(name: &'static str, steps: usize, variants: &'static [Variant]) -> Kernel {
-    Kernel { name, isa: Isa::Avx2, mr: MR, nr: NR, kr: 4, steps, fused: true, takes: Takes::TILES, variants }
+const fn kernel(name: &'static str, i16_groups: usize, variants: &'static [Variant]) -> Kernel {
+    Kernel {
+        name,
+        isa: Isa::Avx2,
+        mr: MR,
+        nr: NR,
+        kr: 4,
+        i16_groups,
+        fused: true,
+        takes: Takes::TILES,
+        variants,
+    }
 }
 
 const fn variant(micro: crate::MicroFn) -> Variant {

@@ -15,7 +15,7 @@ pub static KERNEL: Kernel = Kernel {
     mr: 12,
     nr: 32,
     kr: 2,
-    steps: 0,
+    i16_groups: 0,
     fused: true,
     takes: Takes { abreast: zmm::ABREAST, tall: 0 },
     variants: &[

@@ -18,7 +18,7 @@ pub static K6X64: Kernel = Kernel {
     mr: 6,
     nr: 64,
     kr: 4,
-    steps: 0,
+    i16_groups: 0,
     fused: true,
     takes: Takes { abreast: zmm::ABREAST, tall: TALL_K },
     variants: &[
@@ -33,7 +33,7 @@ pub static K12X32: Kernel = Kernel {
     mr: 12,
     nr: 32,
     kr: 4,
-    steps: 0,
+    i16_groups: 0,
     fused: true,
     takes: Takes { abreast: zmm::ABREAST, tall: TALL_K },
     variants: &[
@@ -48,7 +48,7 @@ pub static K12X16: Kernel = Kernel {
     mr: 12,
     nr: 16,
     kr: 4,
-    steps: 0,
+    i16_groups: 0,
     fused: true,
     takes: Takes { abreast: 0, tall: TALL_K },
     variants: &[

@@ -15,7 +15,7 @@ pub static KERNEL: Kernel = Kernel {
     mr: MR,
     nr: NR,
     kr: 4,
-    steps: 0,
+    i16_groups: 0,
     fused: true,
     takes: Takes::TILES,
     variants: &[

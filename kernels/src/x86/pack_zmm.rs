@@ -7,7 +7,7 @@
 //!   unpack pairs   k-groups of 16 columns, in order
 //! ```
 
-use crate::pack::{SIDE_BY_SIDE, Source};
+use crate::pack::{PANELS_SIDE_BY_SIDE, Source};
 use crate::stats::ColumnStats;
 use core::arch::x86_64::*;
 
@@ -121,7 +121,7 @@ const AHEAD: usize = 8;
 ///
 /// # Safety
 /// As [`interleave`], but that `cols` is at least 1, `panels` has ceil(`cols` / `nr`) panels, and `sums` as many times
-/// `nr` values, if `SUMS`. `rows` is at most [`MAX_ROWS`](crate::pack::MAX_ROWS).
+/// `nr` values, if `SUMS`. `rows` is at most [`MAX_PACK_ROWS`](crate::pack::MAX_PACK_ROWS).
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 pub unsafe fn interleave_panels<const SIGNED: bool, const SUMS: bool>(
     source: Source<'_>,
@@ -132,7 +132,7 @@ pub unsafe fn interleave_panels<const SIGNED: bool, const SUMS: bool>(
     sums: &mut [i32],
 ) {
     let panel = rows.next_multiple_of(4) * nr;
-    for j in (0..cols).step_by(SIDE_BY_SIDE * nr) {
+    for j in (0..cols).step_by(PANELS_SIDE_BY_SIDE * nr) {
         let from = (source.bits.as_ptr().wrapping_add(j), source.row_stride);
         let (size, out) = ((rows, cols - j), panels[j / nr * panel..].as_mut_ptr());
         let sums = if SUMS { &mut sums[j..] } else { &mut *sums };

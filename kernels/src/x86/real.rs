@@ -3,13 +3,13 @@
 //! While a row is quantized, which keeps the arithmetic busy, the one after the next is bounded, which waits for
 //! memory.
 
-use crate::real::{Extremes, FIXED, FRACTION_BITS, Steps};
+use crate::real::{FIXED, FRACTION_BITS, RowExtremes, RowParams};
 use core::arch::x86_64::*;
 
 /// Rows that are bounded before they are quantized: with two, the scale of a row need not be waited for.
 const AHEAD: usize = 2;
 
-/// See [`Reals::quantize`](crate::real::Reals::quantize).
+/// See [`F32Rows::quantize`](crate::real::F32Rows::quantize).
 ///
 /// # Safety
 /// The CPU has AVX-512 F and BW. `x` is valid for so many rows of `k` numbers, and `out` for rows of as many results;
@@ -20,15 +20,15 @@ pub unsafe fn quantize<const UNSIGNED: bool>(
     k: usize,
     rows: usize,
     bound: bool,
-    mut steps: impl FnMut(usize, Extremes) -> Option<Steps>,
+    mut steps: impl FnMut(usize, RowExtremes) -> Option<RowParams>,
     (out, out_stride): (*mut u8, usize),
 ) -> Result<(), usize> {
     // Of rows without numbers the distance may be any.
     let row = |i: usize| x.wrapping_add(i.wrapping_mul(stride));
-    let mut ready = [Steps { scale: 1.0, zero: 0 }; AHEAD];
+    let mut ready = [RowParams { scale: 1.0, zero: 0 }; AHEAD];
     for i in 0..rows.min(AHEAD) {
         // SAFETY: the caller's promise.
-        let extremes = if bound { unsafe { extremes(row(i), k) } } else { Extremes::default() };
+        let extremes = if bound { unsafe { extremes(row(i), k) } } else { RowExtremes::default() };
         ready[i] = steps(i, extremes).ok_or(i)?;
     }
     for i in 0..rows {
@@ -48,7 +48,7 @@ pub unsafe fn quantize<const UNSIGNED: bool>(
     Ok(())
 }
 
-/// [`Extremes`] in 16 parts.
+/// [`RowExtremes`] in 16 parts.
 #[derive(Clone, Copy)]
 struct Parts {
     highest: __m512i,
@@ -71,8 +71,8 @@ impl Parts {
 
     #[inline]
     #[target_feature(enable = "avx512f")]
-    fn join(self) -> Extremes {
-        Extremes {
+    fn join(self) -> RowExtremes {
+        RowExtremes {
             highest: _mm512_reduce_max_epi32(self.highest),
             lowest: _mm512_reduce_max_epu32(self.lowest),
         }
@@ -83,7 +83,7 @@ impl Parts {
 /// The CPU has AVX-512 F. `row` is valid for `k` numbers.
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn extremes(row: *const f32, k: usize) -> Extremes {
+unsafe fn extremes(row: *const f32, k: usize) -> RowExtremes {
     let mut parts = Parts::none();
     let whole = k & !15;
     // SAFETY: the caller's promise; the mask keeps to the numbers that are left.
@@ -104,10 +104,10 @@ unsafe fn extremes(row: *const f32, k: usize) -> Extremes {
 unsafe fn each<const UNSIGNED: bool, const LATER: bool>(
     k: usize,
     row: *const f32,
-    steps: Steps,
+    steps: RowParams,
     out: *mut u8,
     later: *const f32,
-) -> Extremes {
+) -> RowExtremes {
     let mut parts = Parts::none();
     let (reciprocal, add) = (_mm512_set1_ps(1.0 / steps.scale), _mm512_set1_ps(FIXED + steps.zero as f32));
     // Of a smaller one neither it nor the reciprocal is as exact as its type.
@@ -153,7 +153,7 @@ unsafe fn each<const UNSIGNED: bool, const LATER: bool>(
             }
         }
     }
-    if LATER { parts.join() } else { Extremes::default() }
+    if LATER { parts.join() } else { RowExtremes::default() }
 }
 
 /// The lanes of a vector that hold the first of `left` numbers.
@@ -168,7 +168,7 @@ fn tail(left: usize) -> __mmask16 {
 /// The CPU has AVX-512 F and BW. `x` and `out` are valid for `k` values.
 #[cold]
 #[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn divide<const UNSIGNED: bool>(x: *const f32, k: usize, steps: Steps, out: *mut u8) {
+unsafe fn divide<const UNSIGNED: bool>(x: *const f32, k: usize, steps: RowParams, out: *mut u8) {
     let (lo, hi) = if UNSIGNED { (0, 255) } else { (-127, 127) };
     for at in (0..k).step_by(16) {
         // SAFETY: the mask keeps to the values that are left.

@@ -11,10 +11,10 @@
 //!   vector 3       d | h | l | p
 //! ```
 //!
-//! Sums stay in that order until the last values of k.
+//! SweepSums stay in that order until the last values of k.
 
 use super::pack_zmm::interleaved;
-use crate::sweep::{Factors, LINE, Sums};
+use crate::sweep::{SWEEP_WIDTH, SweepOperands, SweepSums};
 use core::arch::x86_64::*;
 
 /// Columns of so narrow a B are summed over all of K at once.
@@ -25,9 +25,9 @@ const ROWS: usize = 16;
 
 /// # Safety
 /// The CPU has AVX-512 F, BW and VNNI. A has `rows` rows of k values, B k rows of `cols`, or its columns as rows if
-/// `b_by_columns`; there are as many rows of sums, which are `sums.stride` long, a multiple of LINE and not less than
+/// `b_by_columns`; there are as many rows of sums, which are `sums.stride` long, a multiple of SWEEP_WIDTH and not less than
 /// `cols`.
-pub unsafe fn sweep(rows: usize, factors: &Factors<'_>, mut sums: Sums<'_>) {
+pub unsafe fn sweep(rows: usize, factors: &SweepOperands<'_>, mut sums: SweepSums<'_>) {
     // SAFETY: the caller's promise.
     unsafe {
         match sums.of_b.take() {
@@ -41,8 +41,8 @@ pub unsafe fn sweep(rows: usize, factors: &Factors<'_>, mut sums: Sums<'_>) {
 /// As [`sweep`]; `of_b` is as long as a row of sums if OF_B.
 unsafe fn height<const OF_B: bool>(
     rows: usize,
-    factors: &Factors<'_>,
-    sums: &mut Sums<'_>,
+    factors: &SweepOperands<'_>,
+    sums: &mut SweepSums<'_>,
     of_b: &mut [i32],
 ) {
     // SAFETY: the caller's promise.
@@ -59,8 +59,8 @@ unsafe fn height<const OF_B: bool>(
 /// # Safety
 /// As [`height`], with H rows.
 unsafe fn way<const H: usize, const OF_B: bool>(
-    factors: &Factors<'_>,
-    sums: &mut Sums<'_>,
+    factors: &SweepOperands<'_>,
+    sums: &mut SweepSums<'_>,
     of_b: &mut [i32],
 ) {
     // SAFETY: the caller's promise.
@@ -78,18 +78,18 @@ unsafe fn way<const H: usize, const OF_B: bool>(
 /// As [`height`], with H rows.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 unsafe fn all<const H: usize, const OF_B: bool>(
-    factors: &Factors<'_>,
-    sums: &mut Sums<'_>,
+    factors: &SweepOperands<'_>,
+    sums: &mut SweepSums<'_>,
     of_b: &mut [i32],
 ) {
     // SAFETY: blocks of columns and values of k lie within B, of whose columns no more than there are is read.
     unsafe {
-        let Factors { k, cols, .. } = *factors;
+        let SweepOperands { k, cols, .. } = *factors;
         let step = if cols <= NARROW { k.max(1) } else { ROWS };
         let mut from = 0;
         loop {
             let to = k.min(from + step);
-            for j in (0..cols).step_by(LINE) {
+            for j in (0..cols).step_by(SWEEP_WIDTH) {
                 block::<H, OF_B>(factors, (from, to), j, sums, of_b);
             }
             from = to;
@@ -107,15 +107,15 @@ unsafe fn all<const H: usize, const OF_B: bool>(
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 unsafe fn block<const H: usize, const OF_B: bool>(
-    factors: &Factors<'_>,
+    factors: &SweepOperands<'_>,
     (from, to): (usize, usize),
     j: usize,
-    sums: &mut Sums<'_>,
+    sums: &mut SweepSums<'_>,
     of_b: &mut [i32],
 ) {
     // SAFETY: as in `all`; the mask keeps to the columns there are, and rows of sums hold whole LINEs.
     unsafe {
-        let Factors { a, a_signed, k, b, cols, .. } = *factors;
+        let SweepOperands { a, a_signed, k, b, cols, .. } = *factors;
         let (products, stride) = (sums.products.as_mut_ptr(), sums.stride);
         let mut acc = [[_mm512_setzero_si512(); 4]; H];
         let mut acc_b = [_mm512_setzero_si512(); 4];
@@ -129,7 +129,7 @@ unsafe fn block<const H: usize, const OF_B: bool>(
         }
         let flip = if a_signed { i32::from_ne_bytes([0x80; 4]) } else { 0 };
         let left = cols - j;
-        let mask = if left < LINE { !0 >> (LINE - left) } else { !0 };
+        let mask = if left < SWEEP_WIDTH { !0 >> (SWEEP_WIDTH - left) } else { !0 };
         let row = |l: usize| b.bits.as_ptr().wrapping_add(l * b.stride + j);
         // Four rows of B, and as many values of each row of A.
         let mut add = |rows: [__m512i; 4], of_a: [i32; H]| {
@@ -148,7 +148,7 @@ unsafe fn block<const H: usize, const OF_B: bool>(
         };
         let whole = from + (to - from) / 4 * 4;
         for l in (from..whole).step_by(4) {
-            let load = |l: usize| match left < LINE {
+            let load = |l: usize| match left < SWEEP_WIDTH {
                 false => _mm512_loadu_si512(row(l).cast()),
                 true => _mm512_maskz_loadu_epi8(mask, row(l).cast()),
             };
@@ -158,7 +158,7 @@ unsafe fn block<const H: usize, const OF_B: bool>(
             add([load(l), load(l + 1), load(l + 2), load(l + 3)], of_a);
         }
         if whole < to {
-            // Rows that there are not are zeros, by which anything may be multiplied.
+            // StridedRows that there are not are zeros, by which anything may be multiplied.
             let load = |l: usize| match l < to {
                 true => _mm512_maskz_loadu_epi8(mask, row(l).cast()),
                 false => _mm512_setzero_si512(),

@@ -1,21 +1,21 @@
 //! The sweep with AVX-512 VNNI where the columns of B are slices: four of them at a time, 64 values of k to a vector,
 //! whose sums are added up at the end.
 
-use crate::sweep::{Factors, Sums};
+use crate::sweep::{SweepOperands, SweepSums};
 use core::arch::x86_64::*;
 
 /// # Safety
 /// As for `sweep::sweep` by columns, with H rows; `of_b` is as long as a row of sums if OF_B.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 pub unsafe fn all<const H: usize, const OF_B: bool>(
-    factors: &Factors<'_>,
-    sums: &mut Sums<'_>,
+    factors: &SweepOperands<'_>,
+    sums: &mut SweepSums<'_>,
     of_b: &mut [i32],
 ) {
     // SAFETY: columns and rows hold k values, and masks keep to those. Four sums from column j on, a multiple of 4,
-    // lie within a row of sums, whose length is a multiple of LINE and not less than `cols`.
+    // lie within a row of sums, whose length is a multiple of SWEEP_WIDTH and not less than `cols`.
     unsafe {
-        let Factors { a, a_signed, k, b, cols, .. } = *factors;
+        let SweepOperands { a, a_signed, k, b, cols, .. } = *factors;
         let flips = _mm512_set1_epi8(if a_signed { i8::MIN } else { 0 });
         let products = sums.products.as_mut_ptr();
         for j in (0..cols).step_by(4) {

@@ -3,7 +3,7 @@
 //! Two vectors of 32 bits become 16 bytes. The two instructions that narrow them work within 128-bit lanes,
 //! so the bytes end up in groups of four, which one permutation puts in order.
 
-use crate::finish::{Fixed, Real, Rescale, Scaled};
+use crate::finish::{F64Terms, TileDequantize, TileFixedPoint, TileRequantize};
 use crate::{Args, Out};
 use core::arch::x86_64::*;
 
@@ -55,7 +55,10 @@ pub unsafe fn finish<const H: usize, const V: usize>(t: &Args<'_>, mut acc: [[__
                     }
                 }
             }
-            Out::Bytes { c, stage: stage @ Rescale { row_scale: None, real: None, residual: None, .. } } => {
+            Out::Bytes {
+                c,
+                stage: stage @ TileRequantize { row_scale: None, real: None, residual: None, .. },
+            } => {
                 bytes(t, acc, c, stage);
             }
             Out::Bytes { c, stage } => {
@@ -71,14 +74,14 @@ pub unsafe fn finish<const H: usize, const V: usize>(t: &Args<'_>, mut acc: [[__
                     true => fixed::<V, true>(t, sums.as_ptr().cast(), c, stage),
                 }
             }
-            Out::Floats { c, stage: stage @ Scaled { real: Some(real), .. } } => {
+            Out::Floats { c, stage: stage @ TileDequantize { real: Some(real), .. } } => {
                 let sums = acc;
                 more_floats::<V>(t, sums.as_ptr().cast(), c, stage, real);
             }
-            Out::Floats { c, stage: stage @ Scaled { row_scale: None, .. } } => {
+            Out::Floats { c, stage: stage @ TileDequantize { row_scale: None, .. } } => {
                 floats(t, acc, c, stage, |_, scale| scale);
             }
-            Out::Floats { c, stage: stage @ Scaled { row_scale: Some(rows), .. } } => {
+            Out::Floats { c, stage: stage @ TileDequantize { row_scale: Some(rows), .. } } => {
                 floats(t, acc, c, stage, |i, scale| {
                     _mm256_mul_ps(_mm256_set1_ps(*rows.get_unchecked(t.top + i)), scale)
                 });
@@ -109,7 +112,7 @@ unsafe fn bytes<const H: usize, const V: usize>(
     t: &Args<'_>,
     acc: [[__m256i; V]; H],
     c: *mut u8,
-    stage: &Rescale<'_>,
+    stage: &TileRequantize<'_>,
 ) {
     // SAFETY: as in `finish`.
     unsafe {
@@ -204,7 +207,7 @@ unsafe fn fixed<const V: usize, const AWAY: bool>(
     t: &Args<'_>,
     sums: *const __m256i,
     c: *mut u8,
-    stage: &Fixed<'_>,
+    stage: &TileFixedPoint<'_>,
 ) {
     // SAFETY: as in `finish`.
     unsafe {
@@ -247,7 +250,7 @@ unsafe fn floats<const H: usize, const V: usize>(
     t: &Args<'_>,
     acc: [[__m256i; V]; H],
     c: *mut f32,
-    stage: &Scaled<'_>,
+    stage: &TileDequantize<'_>,
     scale: impl Fn(usize, __m256) -> __m256,
 ) {
     // SAFETY: as in `finish`.
@@ -281,7 +284,12 @@ unsafe fn floats<const H: usize, const V: usize>(
 /// As [`finish`]; `sums` is valid for `t.rows` rows of V vectors.
 #[inline(never)]
 #[target_feature(enable = "avx2")]
-unsafe fn more_bytes<const V: usize>(t: &Args<'_>, sums: *const __m256i, c: *mut u8, stage: &Rescale<'_>) {
+unsafe fn more_bytes<const V: usize>(
+    t: &Args<'_>,
+    sums: *const __m256i,
+    c: *mut u8,
+    stage: &TileRequantize<'_>,
+) {
     // SAFETY: as in `finish`; the residual has `top` + H rows of `cols` bytes.
     unsafe {
         let narrow = Narrow::new(stage.zero_point, stage.range);
@@ -335,8 +343,8 @@ unsafe fn more_floats<const V: usize>(
     t: &Args<'_>,
     sums: *const __m256i,
     c: *mut f32,
-    stage: &Scaled<'_>,
-    real: &Real<'_>,
+    stage: &TileDequantize<'_>,
+    real: &F64Terms<'_>,
 ) {
     // SAFETY: as in `finish`.
     unsafe {
@@ -370,7 +378,7 @@ unsafe fn more_floats<const V: usize>(
 /// The terms have such a row and columns.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn with_real(sum: __m256i, real: &Real<'_>, i: usize, j: usize) -> __m256 {
+unsafe fn with_real(sum: __m256i, real: &F64Terms<'_>, i: usize, j: usize) -> __m256 {
     // SAFETY: the caller's promise.
     unsafe {
         let add = |part: __m128i, j: usize| {

@@ -12,7 +12,7 @@
 //! Of tiles that are one vector or two wide, four rows or two go that way together.
 
 use super::zmm::each_row;
-use crate::finish::{Fixed, Real, Rescale, Scaled};
+use crate::finish::{F64Terms, TileDequantize, TileFixedPoint, TileRequantize};
 use crate::{Args, Out};
 use core::arch::x86_64::*;
 
@@ -38,7 +38,10 @@ pub unsafe fn finish<const H: usize, const V: usize>(t: &Args<'_>, acc: [[__m512
                     |i| store_sums::<V, false>(t, c.add(i * t.ldc), accumulate, acc[i]),
                 ),
             },
-            Out::Bytes { c, stage: stage @ Rescale { row_scale: None, real: None, residual: None, .. } } => {
+            Out::Bytes {
+                c,
+                stage: stage @ TileRequantize { row_scale: None, real: None, residual: None, .. },
+            } => {
                 bytes(t, acc, c, stage);
             }
             Out::Bytes { c, stage } => {
@@ -54,14 +57,14 @@ pub unsafe fn finish<const H: usize, const V: usize>(t: &Args<'_>, acc: [[__m512
                     true => fixed::<V, true>(t, sums.as_mut_ptr().cast(), c, stage),
                 }
             }
-            Out::Floats { c, stage: stage @ Scaled { real: Some(real), .. } } => {
+            Out::Floats { c, stage: stage @ TileDequantize { real: Some(real), .. } } => {
                 let sums = acc;
                 more_floats::<V>(t, sums.as_ptr().cast(), c, stage, real);
             }
-            Out::Floats { c, stage: stage @ Scaled { row_scale: None, .. } } => {
+            Out::Floats { c, stage: stage @ TileDequantize { row_scale: None, .. } } => {
                 floats(t, acc, c, stage, |_, scale| scale);
             }
-            Out::Floats { c, stage: stage @ Scaled { row_scale: Some(rows), .. } } => {
+            Out::Floats { c, stage: stage @ TileDequantize { row_scale: Some(rows), .. } } => {
                 floats(t, acc, c, stage, |i, scale| {
                     _mm512_mul_ps(_mm512_set1_ps(*rows.get_unchecked(t.top + i)), scale)
                 });
@@ -148,7 +151,7 @@ pub unsafe fn bytes<const H: usize, const V: usize>(
     t: &Args<'_>,
     acc: [[__m512i; V]; H],
     c: *mut u8,
-    stage: &Rescale<'_>,
+    stage: &TileRequantize<'_>,
 ) {
     // SAFETY: as in `finish`.
     unsafe {
@@ -305,7 +308,7 @@ unsafe fn fixed<const V: usize, const AWAY: bool>(
     t: &Args<'_>,
     sums: *mut __m512i,
     c: *mut u8,
-    stage: &Fixed<'_>,
+    stage: &TileFixedPoint<'_>,
 ) {
     // SAFETY: as in `finish`.
     unsafe {
@@ -354,7 +357,7 @@ unsafe fn floats<const H: usize, const V: usize>(
     t: &Args<'_>,
     acc: [[__m512i; V]; H],
     c: *mut f32,
-    stage: &Scaled<'_>,
+    stage: &TileDequantize<'_>,
     scale: impl Fn(usize, __m512) -> __m512,
 ) {
     // SAFETY: as in `finish`.
@@ -388,7 +391,12 @@ unsafe fn floats<const H: usize, const V: usize>(
 /// As [`finish`]; `sums` is valid for `t.rows` rows of V vectors.
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn more_bytes<const V: usize>(t: &Args<'_>, sums: *const __m512i, c: *mut u8, stage: &Rescale<'_>) {
+unsafe fn more_bytes<const V: usize>(
+    t: &Args<'_>,
+    sums: *const __m512i,
+    c: *mut u8,
+    stage: &TileRequantize<'_>,
+) {
     // SAFETY: as in `finish`; the residual has `top` + H rows of `cols` bytes.
     unsafe {
         let narrow = Narrow::new(stage.zero_point, stage.range, t.cols);
@@ -438,8 +446,8 @@ unsafe fn more_floats<const V: usize>(
     t: &Args<'_>,
     sums: *const __m512i,
     c: *mut f32,
-    stage: &Scaled<'_>,
-    real: &Real<'_>,
+    stage: &TileDequantize<'_>,
+    real: &F64Terms<'_>,
 ) {
     // SAFETY: as in `finish`.
     unsafe {
@@ -470,7 +478,7 @@ unsafe fn more_floats<const V: usize>(
 /// The terms have such a row and columns.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn with_real(sum: __m512i, real: &Real<'_>, i: usize, j: usize) -> __m512 {
+unsafe fn with_real(sum: __m512i, real: &F64Terms<'_>, i: usize, j: usize) -> __m512 {
     // SAFETY: the caller's promise.
     unsafe {
         let add = |part: __m256i, j: usize| {

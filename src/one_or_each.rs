@@ -1,0 +1,83 @@
+//! One value for a whole matrix, or one for each of its rows or columns.
+
+use crate::Error;
+
+/// One value for a whole matrix, or one for each index of an axis.
+///
+/// The axis follows from the argument: zero points of A are per row, those of B per column; multipliers and f64 factors
+/// are per column of the output. Made by `into()` from a `T` or an `&[T]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OneOrEach<'a, T> {
+    /// The same value everywhere.
+    PerTensor(T),
+    /// One value per row, or per column.
+    PerAxis(&'a [T]),
+}
+
+impl<T> From<T> for OneOrEach<'_, T> {
+    fn from(value: T) -> Self {
+        OneOrEach::PerTensor(value)
+    }
+}
+
+impl<'a, T> From<&'a [T]> for OneOrEach<'a, T> {
+    fn from(values: &'a [T]) -> Self {
+        OneOrEach::PerAxis(values)
+    }
+}
+
+impl<'a, T> From<&'a Vec<T>> for OneOrEach<'a, T> {
+    fn from(values: &'a Vec<T>) -> Self {
+        OneOrEach::PerAxis(values)
+    }
+}
+
+impl<'a, T, const N: usize> From<&'a [T; N]> for OneOrEach<'a, T> {
+    fn from(values: &'a [T; N]) -> Self {
+        OneOrEach::PerAxis(values)
+    }
+}
+
+impl<'a, T: Copy> OneOrEach<'a, T> {
+    /// The value of row or column `i`.
+    ///
+    /// # Panics
+    /// If there is none: lengths are checked by [`check_len`](Self::check_len) first.
+    pub(crate) fn at(&self, i: usize) -> T {
+        match self {
+            OneOrEach::PerTensor(value) => *value,
+            OneOrEach::PerAxis(values) => values[i],
+        }
+    }
+
+    /// All values: one, or those of the axis.
+    pub(crate) fn values(&self) -> &[T] {
+        match self {
+            OneOrEach::PerTensor(value) => std::slice::from_ref(value),
+            OneOrEach::PerAxis(values) => values,
+        }
+    }
+
+    /// # Errors
+    /// [`Error::Length`] if there is a value for each index of an axis, and not `need` of them.
+    pub(crate) fn check_len(&self, argument: &'static str, need: usize) -> Result<(), Error> {
+        match self {
+            OneOrEach::PerAxis(values) if values.len() != need => {
+                Err(Error::Length { argument, got: values.len(), need })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl OneOrEach<'_, i32> {
+    /// The least and the greatest value; (0, 0) if there is none.
+    pub(crate) fn min_max(&self) -> (i32, i32) {
+        let ends = |(lo, hi): (i32, i32), &value: &i32| (lo.min(value), hi.max(value));
+        match self {
+            OneOrEach::PerTensor(value) => (*value, *value),
+            OneOrEach::PerAxis([]) => (0, 0),
+            OneOrEach::PerAxis(values) => values.iter().fold((i32::MAX, i32::MIN), ends),
+        }
+    }
+}
