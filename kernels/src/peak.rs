@@ -4,7 +4,7 @@
 //! than latency x throughput of any CPU so far), 24 of them to a turn of the loop. There is no load,
 //! no store and nothing to decode that a kernel would not have too.
 
-use crate::{Features, Isa};
+use crate::detect::{Features, Isa};
 
 /// Groups of instructions in one turn of the loop.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]

@@ -9,7 +9,10 @@
 //!   A, row i:            a0 a1 a0 a1 a0 a1 a0 a1                         one pair, repeated
 //! ```
 
-use crate::{Args, Isa, Kernel, Stored, Takes, Variant};
+use crate::contract::args::Args;
+use crate::contract::kernel::{Kernel, Takes, Variant};
+use crate::detect::Isa;
+use crate::elements::Stored;
 use wide::{i16x8, i32x4};
 
 const MR: usize = 4;
@@ -28,7 +31,7 @@ pub static KERNEL: Kernel = Kernel {
 };
 
 /// # Safety
-/// As for every [`MicroFn`](crate::MicroFn).
+/// As for every [`MicroFn`](crate::contract::args::MicroFn).
 unsafe fn micro(t: &Args<'_>) {
     // SAFETY: the caller's promise; H is the number of rows.
     unsafe {
@@ -42,7 +45,7 @@ unsafe fn micro(t: &Args<'_>) {
 }
 
 /// # Safety
-/// As for every [`MicroFn`](crate::MicroFn), with H rows.
+/// As for every [`MicroFn`](crate::contract::args::MicroFn), with H rows.
 unsafe fn tile<const H: usize>(t: &Args<'_>) {
     let mut acc = [[i32x4::ZERO; 2]; H];
     for k in (0..t.k).step_by(2) {

@@ -3,8 +3,11 @@
 //! It has the layout of the VNNI kernels (8-bit stored types, KR = 4), so that reading A in place,
 //! flipped signs and k-groups are exercised on every CPU.
 
-use crate::pack::panel_index;
-use crate::{Args, Isa, Kernel, Stored, Takes, Variant};
+use crate::contract::args::Args;
+use crate::contract::kernel::{Kernel, Takes, Variant};
+use crate::contract::panel::panel_index;
+use crate::detect::Isa;
+use crate::elements::Stored;
 
 pub static KERNEL: Kernel = Kernel {
     name: "scalar-4x8c4",
@@ -22,7 +25,7 @@ pub static KERNEL: Kernel = Kernel {
 };
 
 /// # Safety
-/// As for every [`MicroFn`](crate::MicroFn).
+/// As for every [`MicroFn`](crate::contract::args::MicroFn).
 unsafe fn tile<const A_SIGNED: bool>(t: &Args<'_>) {
     let (c, accumulate) = t.sums();
     for i in 0..t.rows {

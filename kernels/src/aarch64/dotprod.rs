@@ -2,9 +2,13 @@
 //!
 //! Both operands have the same sign: i8 activations go with i8 panels, u8 with u8.
 
-use super::lanes::{self, Dot};
-use super::tile::{self, MR, NR, Tiles};
-use crate::{Args, Isa, Kernel, Stored, Takes, Variant};
+use crate::aarch64::lanes::Dot;
+use crate::aarch64::tile::{MR, NR, Tiles};
+use crate::aarch64::{lanes, tile};
+use crate::contract::args::Args;
+use crate::contract::kernel::{Kernel, Takes, Variant};
+use crate::detect::Isa;
+use crate::elements::Stored;
 use core::arch::aarch64::*;
 use core::arch::asm;
 

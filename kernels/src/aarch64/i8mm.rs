@@ -13,9 +13,13 @@
 //! With i8 activations and u8 panels `usmmla` takes the panel first, so that the sums come transposed:
 //! (i, j) (i+1, j) (i, j+1) (i+1, j+1).
 
-use super::lanes::{self, Dot};
-use super::tile::{self, Acc, MR, NR, Tiles};
-use crate::{Args, Isa, Kernel, Stored, Takes, Variant};
+use crate::aarch64::lanes::Dot;
+use crate::aarch64::tile::{Acc, MR, NR, Tiles};
+use crate::aarch64::{lanes, tile};
+use crate::contract::args::Args;
+use crate::contract::kernel::{Kernel, Takes, Variant};
+use crate::detect::Isa;
+use crate::elements::Stored;
 use core::arch::aarch64::*;
 use core::arch::asm;
 

@@ -9,8 +9,9 @@
 //!   A, row i:            k0..k3 | k4..k7 | k8..k11 | k12..k15  one q register, used by element
 //! ```
 
-use super::tile::{self, NR};
-use crate::Args;
+use crate::aarch64::tile;
+use crate::aarch64::tile::NR;
+use crate::contract::args::Args;
 use core::arch::aarch64::*;
 
 /// A dot product: `acc += b[lane group] · a[element L]` in each lane.
@@ -23,7 +24,7 @@ pub trait Dot {
 /// H rows.
 ///
 /// # Safety
-/// As for every [`MicroFn`](crate::MicroFn), with H rows; the caller has the instructions, and is where
+/// As for every [`MicroFn`](crate::contract::args::MicroFn), with H rows; the caller has the instructions, and is where
 /// this is inlined.
 #[inline(always)]
 pub unsafe fn tile<const H: usize, D: Dot>(t: &Args<'_>) {

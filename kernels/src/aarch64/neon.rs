@@ -8,8 +8,12 @@
 //!   A, row i:       k0 k1 k2 k3 k4 k5 k6 k7          one q register, used by element
 //! ```
 
-use super::tile::{self, MR, NR, Tiles};
-use crate::{Args, Isa, Kernel, Stored, Takes, Variant};
+use crate::aarch64::tile;
+use crate::aarch64::tile::{MR, NR, Tiles};
+use crate::contract::args::Args;
+use crate::contract::kernel::{Kernel, Takes, Variant};
+use crate::detect::Isa;
+use crate::elements::Stored;
 use core::arch::aarch64::*;
 
 pub static KERNEL: Kernel = Kernel {

@@ -1,6 +1,6 @@
 //! What the 8x8 tiles share: 16 accumulators of 4 columns, started from the terms and stored at the end.
 
-use crate::Args;
+use crate::contract::args::Args;
 use core::arch::aarch64::*;
 
 /// Rows of a tile.
@@ -12,7 +12,7 @@ pub const NR: usize = 8;
 pub type Acc<const H: usize> = [[int32x4_t; 2]; H];
 
 /// # Safety
-/// As for every [`MicroFn`](crate::MicroFn), with H rows.
+/// As for every [`MicroFn`](crate::contract::args::MicroFn), with H rows.
 #[inline]
 #[target_feature(enable = "neon")]
 pub unsafe fn start<const H: usize>(t: &Args<'_>) -> Acc<H> {
@@ -44,7 +44,7 @@ pub fn each_row<const H: usize>(mut f: impl FnMut(usize)) {
 /// By value: accumulators whose address is known to a function that is not inlined would be memory throughout.
 ///
 /// # Safety
-/// As for every [`MicroFn`](crate::MicroFn), with H rows.
+/// As for every [`MicroFn`](crate::contract::args::MicroFn), with H rows.
 #[inline]
 #[target_feature(enable = "neon")]
 pub unsafe fn store<const H: usize>(t: &Args<'_>, acc: Acc<H>) {
@@ -77,12 +77,12 @@ pub trait Tiles {
     /// H rows.
     ///
     /// # Safety
-    /// As for every [`MicroFn`](crate::MicroFn), with H rows.
+    /// As for every [`MicroFn`](crate::contract::args::MicroFn), with H rows.
     unsafe fn tile<const H: usize>(t: &Args<'_>);
 }
 
 /// # Safety
-/// As for every [`MicroFn`](crate::MicroFn).
+/// As for every [`MicroFn`](crate::contract::args::MicroFn).
 pub unsafe fn micro_8x8<T: Tiles>(t: &Args<'_>) {
     // SAFETY: the caller's promise.
     unsafe {

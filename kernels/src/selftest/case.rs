@@ -1,6 +1,7 @@
 //! A case: its shape, and everything else that is chosen by its number.
 
-use crate::Kernel;
+use crate::contract::kernel::Kernel;
+use crate::contract::stage::MAX_ZERO_POINT;
 use core::fmt;
 
 #[derive(Clone, Copy)]
@@ -224,7 +225,7 @@ impl Case {
         if self.ties() {
             return 1;
         }
-        [0, 1, -128, 127, 300, -crate::finish::MAX_ZERO_POINT, 55][self.choose(9, 7) as usize]
+        [0, 1, -128, 127, 300, -MAX_ZERO_POINT, 55][self.choose(9, 7) as usize]
     }
 
     /// The least and the greatest 8-bit result.

@@ -1,8 +1,9 @@
 //! Products with a B that is not packed.
 
-use super::case::{Case, Kind, value};
-use super::{GAP, Outcome, Wrong, carve};
-use crate::{Ready, sweep};
+use crate::contract::ready::Ready;
+use crate::contract::sweep_operands::{MAX_SWEEP_ROWS, SWEEP_WIDTH, StridedRows, SweepOperands, SweepSums};
+use crate::selftest::case::{Case, Kind, value};
+use crate::selftest::{GAP, Outcome, Wrong, carve};
 use bytemuck::cast_slice_mut;
 use core::fmt::Write;
 
@@ -14,7 +15,7 @@ pub(super) fn run(
     out: &mut dyn Write,
     outcome: &mut Outcome,
 ) {
-    for m in 1..=sweep::MAX_SWEEP_ROWS {
+    for m in 1..=MAX_SWEEP_ROWS {
         for n in [1, 2, 63, 64, 65, 100, 128, 256, 257, 320, 383] {
             for k in (0..10).chain([15, 16, 17, 18, 31, 32, 35, 63, 64, 65, 67, 128]) {
                 for signed in [false, true] {
@@ -34,7 +35,7 @@ fn check(kernel: Ready, case: Case, arena: &mut [u8]) -> Result<(), Wrong> {
     let Case { m, k, n, a_signed, .. } = case;
     let b_by_columns = case.choose(6, 2) == 0;
     let (lines, len) = if b_by_columns { (n, k) } else { (k, n) };
-    let (lda, ldb, ldc) = (k + GAP, len + GAP, (n.div_ceil(sweep::SWEEP_WIDTH) + 1) * sweep::SWEEP_WIDTH);
+    let (lda, ldb, ldc) = (k + GAP, len + GAP, (n.div_ceil(SWEEP_WIDTH) + 1) * SWEEP_WIDTH);
     let lens = [(m - 1) * lda + k, (lines.max(1) - 1) * ldb + len, 4 * m * ldc, 4 * ldc];
     let [a, b, products, of_b] = carve(arena, lens, case.choose(4, 2) as usize);
     case.fill(a, b);
@@ -42,10 +43,9 @@ fn check(kernel: Ready, case: Case, arena: &mut [u8]) -> Result<(), Wrong> {
     of_b.fill(0x55);
     let (products, of_b) = (cast_slice_mut::<u8, i32>(products), cast_slice_mut::<u8, i32>(of_b));
     let wanted = case.choose(5, 2) == 0;
-    let (a, b) = (sweep::StridedRows { bits: a, stride: lda }, sweep::StridedRows { bits: b, stride: ldb });
-    let factors = sweep::SweepOperands { a, a_signed, k, b, b_by_columns, cols: n };
-    let sums =
-        sweep::SweepSums { products: &mut *products, stride: ldc, of_b: wanted.then_some(&mut of_b[..]) };
+    let (a, b) = (StridedRows { bits: a, stride: lda }, StridedRows { bits: b, stride: ldb });
+    let factors = SweepOperands { a, a_signed, k, b, b_by_columns, cols: n };
+    let sums = SweepSums { products: &mut *products, stride: ldc, of_b: wanted.then_some(&mut of_b[..]) };
     kernel.sweep(m, &factors, sums);
     let shift = if a_signed { 128 } else { 0 };
     let at = |k, j| if b_by_columns { j * ldb + k } else { k * ldb + j };
@@ -64,13 +64,11 @@ fn check(kernel: Ready, case: Case, arena: &mut [u8]) -> Result<(), Wrong> {
         }
     }
     // Room that no column has any use for.
-    let beyond = products
-        .chunks_exact(ldc)
-        .map(|row| &row[ldc - sweep::SWEEP_WIDTH..])
-        .chain([&of_b[ldc - sweep::SWEEP_WIDTH..]]);
+    let beyond =
+        products.chunks_exact(ldc).map(|row| &row[ldc - SWEEP_WIDTH..]).chain([&of_b[ldc - SWEEP_WIDTH..]]);
     for (i, row) in beyond.enumerate() {
         if let Some(j) = row.iter().position(|sum| *sum != 0x5555_5555) {
-            return Err(Wrong { i, j: ldc - sweep::SWEEP_WIDTH + j, got: row[j] as u32, want: 0x5555_5555 });
+            return Err(Wrong { i, j: ldc - SWEEP_WIDTH + j, got: row[j] as u32, want: 0x5555_5555 });
         }
     }
     Ok(())

@@ -1,13 +1,17 @@
 //! What the harness must find: kernels that are wrong, each in its way.
 
 extern crate std;
-use super::case::round_half_even;
 use super::*;
-use crate::{Args, Isa, Kernel, MicroFn, Out, TABLE, scalar};
+use crate::contract::args::{Args, MicroFn, Out};
+use crate::contract::kernel::Kernel;
+use crate::detect::Isa;
+use crate::scalar;
+use crate::selftest::case::round_half_even;
+use crate::table::TABLE;
 use std::{string::String, vec};
 
 fn run_on_heap(kernel: Ready) -> (Outcome, String) {
-    let mut lines = vec![pack::Line([0; 64]); ARENA / 64];
+    let mut lines = vec![crate::contract::panel::Line([0; 64]); ARENA / 64];
     let mut report = String::new();
     (run(kernel, cast_slice_mut(&mut lines), &mut report), report)
 }
@@ -47,7 +51,7 @@ fn outcome_of(micro: MicroFn, fused: bool) -> (Outcome, String) {
         kr: 4,
         i16_groups: 0,
         fused,
-        takes: crate::Takes::TILES,
+        takes: crate::contract::kernel::Takes::TILES,
         variants,
     };
     run_on_heap(Ready { kernel: std::boxed::Box::leak(std::boxed::Box::new(kernel)), slow_stores: false })
@@ -91,9 +95,7 @@ fn wrong_kernels_fail() {
         if !t.k.is_multiple_of(4) {
             let (c, _) = t.sums();
             // SAFETY: the panel's last group is padded to 4, and C has an element (0, 0).
-            unsafe {
-                *c = (*c).wrapping_add(i32::from(*t.b.add(pack::panel_index(&scalar::KERNEL, t.k, 0))))
-            };
+            unsafe { *c = (*c).wrapping_add(i32::from(*t.b.add(panel_index(&scalar::KERNEL, t.k, 0)))) };
         }
     }
     unsafe fn saturates(t: &Args<'_>) {

@@ -7,9 +7,13 @@
 //! 2.7 times as fast so, 4x4096x4096 twice. Tiles of many rows would be 7 % slower; for those the driver widens a panel
 //! ahead (Zen 4, 2026-11-27).
 
-use super::Elements;
-use super::ymm::{self, MR, NR, Tiles};
-use crate::{Args, Isa, Kernel, Stored, Takes, Variant};
+use crate::contract::args::Args;
+use crate::contract::kernel::{Kernel, Takes, Variant};
+use crate::detect::Isa;
+use crate::elements::Stored;
+use crate::x86::k_group::Elements;
+use crate::x86::tile::ymm;
+use crate::x86::tile::ymm::{MR, NR, Tiles};
 use core::arch::x86_64::*;
 
 pub static KERNEL: Kernel = Kernel {

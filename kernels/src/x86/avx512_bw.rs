@@ -4,9 +4,13 @@
 //! that would not take it (2 %, 2026-11-27), but the CPUs that have nothing better are Intel's, for which `emu/mca.py`
 //! predicts 18 % more cycles otherwise.
 
-use super::Elements;
-use super::zmm::{self, Tiles};
-use crate::{Args, Isa, Kernel, Stored, Takes, Variant};
+use crate::contract::args::Args;
+use crate::contract::kernel::{Kernel, Takes, Variant};
+use crate::detect::Isa;
+use crate::elements::Stored;
+use crate::x86::k_group::Elements;
+use crate::x86::tile::zmm;
+use crate::x86::tile::zmm::Tiles;
 use core::arch::x86_64::*;
 
 pub static KERNEL: Kernel = Kernel {

@@ -5,10 +5,14 @@
 //! are broadcast, once per row and k-group of a tile, where an instruction more is free: 0.3 % at 1024^3 on
 //! Zen 4. With u8 in the panel it would not take that, but the sums of A's rows, 20 % at N = 64.
 
-use super::stationary::{self, Stationary};
-use super::zmm::{self, Tiles};
-use super::{BYTES, Elements};
-use crate::{Args, Isa, Kernel, Stored, Takes, Variant};
+use crate::contract::args::Args;
+use crate::contract::kernel::{Kernel, Takes, Variant};
+use crate::detect::Isa;
+use crate::elements::Stored;
+use crate::x86::k_group::{BYTES, Elements};
+use crate::x86::tile::stationary::Stationary;
+use crate::x86::tile::zmm::Tiles;
+use crate::x86::tile::{stationary, zmm};
 use core::arch::asm;
 use core::arch::x86_64::*;
 
@@ -60,7 +64,7 @@ pub static K12X16: Kernel = Kernel {
 const TALL_K: usize = 4 * stationary::MAX_GROUPS;
 
 /// # Safety
-/// As for every [`MicroFn`](crate::MicroFn) of a kernel that takes tall products.
+/// As for every [`MicroFn`](crate::contract::args::MicroFn) of a kernel that takes tall products.
 unsafe fn micro_6x64<T: Stationary>(t: &Args<'_>) {
     // SAFETY: the caller's promise.
     unsafe { if t.rows <= 6 { zmm::micro_6x64::<T>(t) } else { stationary::micro::<T, 4>(t) } }

@@ -4,9 +4,13 @@
 //! saturation (`vpdpbusds` would). Which operand is unsigned is free: for u8 activations the panel holds
 //! i8, for i8 activations u8, and no sign is changed in the loop.
 
-use super::BYTES;
-use super::ymm::{self, MR, NR, Tiles};
-use crate::{Args, Isa, Kernel, Stored, Takes, Variant};
+use crate::contract::args::Args;
+use crate::contract::kernel::{Kernel, Takes, Variant};
+use crate::detect::Isa;
+use crate::elements::Stored;
+use crate::x86::k_group::BYTES;
+use crate::x86::tile::ymm;
+use crate::x86::tile::ymm::{MR, NR, Tiles};
 use core::arch::x86_64::*;
 
 pub static KERNEL: Kernel = Kernel {

@@ -4,9 +4,13 @@
 //! operand's signed and the second's unsigned, and add them to an i32 without saturation (their forms that end
 //! in `s` would). So every pair of types has a variant, and neither A nor the panel is shifted.
 
-use super::BYTES;
-use super::ymm::{self, MR, NR, Tiles};
-use crate::{Args, Isa, Kernel, Stored, Takes, Variant};
+use crate::contract::args::Args;
+use crate::contract::kernel::{Kernel, Takes, Variant};
+use crate::detect::Isa;
+use crate::elements::Stored;
+use crate::x86::k_group::BYTES;
+use crate::x86::tile::ymm;
+use crate::x86::tile::ymm::{MR, NR, Tiles};
 use core::arch::x86_64::*;
 
 pub static KERNEL: Kernel = Kernel {

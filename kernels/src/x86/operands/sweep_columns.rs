@@ -1,7 +1,7 @@
 //! The sweep with AVX-512 VNNI where the columns of B are slices: four of them at a time, 64 values of k to a vector,
 //! whose sums are added up at the end.
 
-use crate::sweep::{SweepOperands, SweepSums};
+use crate::contract::sweep_operands::{SweepOperands, SweepSums};
 use core::arch::x86_64::*;
 
 /// # Safety

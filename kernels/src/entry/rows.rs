@@ -2,7 +2,7 @@
 //! read them in place. Plain loops, compiled for several instruction sets, but for sums on x86-64; integers all
 //! through.
 
-use crate::pack::Convert;
+use crate::elements::Convert;
 use multiversion::multiversion;
 
 /// Adds to each of `sums` the sum of a row of A: of `k` values of i8 (`signed`) or u8, `lda` after the row before.
@@ -26,8 +26,9 @@ pub fn add_row_sums(a: &[u8], lda: usize, k: usize, signed: bool, sums: &mut [i6
 fn add_part(a: &[u8], lda: usize, k: usize, signed: bool, sums: &mut [i64]) {
     #[cfg(target_arch = "x86_64")]
     {
+        use crate::detect::Isa;
         use crate::detect::detected;
-        use crate::{Isa, x86::row_sums};
+        use crate::x86::operands::row_sums;
         let a = a.as_ptr();
         // SAFETY: the CPU has the instructions, and A holds the rows, as the caller checked.
         unsafe {
@@ -90,8 +91,8 @@ mod tests {
         let mut ways: Vec<AddSums> = vec![add_row_sums];
         #[cfg(target_arch = "x86_64")]
         {
-            use crate::x86::row_sums::*;
-            use crate::{Isa, detect::detected};
+            use crate::detect::{Isa, detected};
+            use crate::x86::operands::row_sums::*;
             if detected(Isa::Avx512Bw) {
                 // SAFETY: throughout, the CPU has the instructions, and the test's rows lie in `a`.
                 ways.push(|a, lda, k, signed, sums| unsafe {

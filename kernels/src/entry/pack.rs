@@ -1,117 +1,12 @@
-//! The panel layout.
-//!
-//! A panel holds NR columns of B (fewer are padded with zeros), in groups of KR values of k:
-//!
-//! ```text
-//!   NR = 3, KR = 2, K = 3                    panel, left to right, row by row
-//!
-//!        j0 j1 j2
-//!   k0   a  d  g                              a b  d e  g h     k-group 0
-//!   k1   b  e  h                              c 0  f 0  i 0     k-group 1, padded with 0
-//!   k2   c  f  i
-//! ```
-//!
-//! Element (k, j) lies at `(k / KR · NR + j) · KR + k % KR`. The value of the padding does not matter
-//! to kernels (A counts as 0 there), only that there is some.
+//! Packing: chooses the code for the instruction set and the layout of B.
 
-use crate::block::extent;
-use crate::stats::ColumnStats;
-use crate::{Kernel, Ready, Stored};
-use bytemuck::{cast_slice, cast_slice_mut};
+use crate::contract::column_stats::ColumnStats;
+use crate::contract::panel::{MAX_PACK_ROWS, PackJob, Source};
+use crate::contract::ready::Ready;
+use crate::detect::Isa;
+use crate::elements::{Convert, Stored};
+use bytemuck::cast_slice_mut;
 use multiversion::multiversion;
-
-/// The bytes that `align(64)` panels are made of.
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(C, align(64))]
-pub struct Line(pub [u8; 64]);
-
-/// Where element (k, j) of a panel lies, in elements.
-pub fn panel_index(kernel: &Kernel, k: usize, j: usize) -> usize {
-    (k / kernel.kr * kernel.nr + j) * kernel.kr + k % kernel.kr
-}
-
-/// How the bytes of a source become stored elements.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Convert {
-    /// As they are.
-    Copy,
-    /// Sign bit inverted: between u8 and i8, a shift of the value by 128.
-    Flip,
-    /// i8 to i16.
-    Extend,
-    /// u8 to i16.
-    ZeroExtend,
-}
-
-impl Convert {
-    /// From a source of i8 (`signed`) or u8 to `stored`.
-    pub fn new(signed: bool, stored: Stored) -> Self {
-        match (signed, stored) {
-            (true, Stored::I8) | (false, Stored::U8) => Convert::Copy,
-            (true, Stored::U8) | (false, Stored::I8) => Convert::Flip,
-            (true, Stored::I16) => Convert::Extend,
-            (false, Stored::I16) => Convert::ZeroExtend,
-        }
-    }
-
-    /// What to add to a value of the source to get the stored value.
-    pub fn shift(self, signed: bool) -> i32 {
-        match (self, signed) {
-            (Convert::Flip, true) => 128,
-            (Convert::Flip, false) => -128,
-            _ => 0,
-        }
-    }
-}
-
-/// A matrix to pack: element (k, j) is `bits[k * row_stride + j * col_stride]`.
-#[derive(Clone, Copy)]
-pub struct Source<'a> {
-    /// The bit patterns, from the panel's first element on.
-    pub bits: &'a [u8],
-    /// Elements from one k to the next.
-    pub row_stride: usize,
-    /// Elements from one column to the next.
-    pub col_stride: usize,
-}
-
-impl<'a> Source<'a> {
-    /// From row `k` on, which must exist.
-    pub fn from_row(self, k: usize) -> Self {
-        Self { bits: &self.bits[k * self.row_stride..], ..self }
-    }
-}
-
-/// The most rows that [`pack_panel`] takes at a time.
-pub const MAX_PACK_ROWS: usize = 1 << 20;
-
-/// Rows and columns of B, and how panels store their elements.
-#[derive(Clone, Copy)]
-pub struct PackJob<'a> {
-    /// B, from the first element to be packed on.
-    pub source: Source<'a>,
-    /// Rows: values of k.
-    pub rows: usize,
-    /// Columns.
-    pub cols: usize,
-    /// Whether B holds i8, else u8.
-    pub signed: bool,
-    /// The type of the panel's elements.
-    pub stored: Stored,
-}
-
-impl PackJob<'_> {
-    fn convert(&self) -> Convert {
-        Convert::new(self.signed, self.stored)
-    }
-
-    /// # Panics
-    /// If the source ends before the last element.
-    fn check_source(&self) {
-        let need = extent(self.rows, self.cols, self.source.row_stride, self.source.col_stride);
-        assert!(need.is_some_and(|need| need <= self.source.bits.len()), "B is too short");
-    }
-}
 
 /// Packs a panel, or some k-groups of one; columns and rows of the panel that the job lacks become 0. Adds the
 /// statistics of the columns to `stats`.
@@ -153,14 +48,10 @@ pub fn pack_panel(kernel: Ready, job: &PackJob<'_>, panel: &mut [u8], stats: &mu
     stats.add(source, signed, (k_len, cols));
 }
 
-/// Panels that [`pack_panels`] packs side by side: with four, 256 consecutive bytes of each row of B are read, which
-/// prefetches best.
-pub const PANELS_SIDE_BY_SIDE: usize = 4;
-
 /// Whether [`pack_panels`] has code for this kernel and this layout of B.
 pub fn packs_side_by_side(kernel: Ready, source: &Source<'_>) -> bool {
     let slices = source.col_stride == 1 || source.row_stride == 1;
-    cfg!(target_arch = "x86_64") && kernel.isa == crate::Isa::Avx512Vnni && slices
+    cfg!(target_arch = "x86_64") && kernel.isa == Isa::Avx512Vnni && slices
 }
 
 /// Packs all columns of the job into the panels they take, one after the other, faster than [`pack_panel`] by panel.
@@ -182,7 +73,7 @@ pub fn pack_panels(kernel: Ready, job: &PackJob<'_>, panels: &mut [u8], sums: Op
     }
     #[cfg(target_arch = "x86_64")]
     {
-        use crate::x86::pack_zmm::{interleave_panels as rows, transpose_panels as columns};
+        use crate::x86::operands::pack_avx512::{interleave_panels as rows, transpose_panels as columns};
         assert!(stored != Stored::I16 && kernel.kr == 4 && kernel.nr.is_multiple_of(16) && kernel.nr <= 64);
         let flip = if job.convert() == Convert::Flip { 0x80 } else { 0 };
         let (size, nr) = ((k_len, cols), kernel.nr);
@@ -215,8 +106,7 @@ fn pack_front(
     panel: &mut [u8],
     stats: &mut ColumnStats,
 ) -> usize {
-    use crate::Isa;
-    use crate::x86::{pack, pack_zmm};
+    use crate::x86::operands::{pack_avx2, pack_avx512};
     let narrower = matches!(kernel.isa, Isa::Scalar | Isa::Portable);
     if narrower || stored == Stored::I16 || !matches!(kernel.kr, 2 | 4) {
         return 0;
@@ -230,25 +120,37 @@ fn pack_front(
     unsafe {
         if wide && source.col_stride == 1 {
             match signed {
-                true => pack_zmm::interleave::<true>(source, flip, (k_len, cols), nr, panel, stats),
-                false => pack_zmm::interleave::<false>(source, flip, (k_len, cols), nr, panel, stats),
+                true => pack_avx512::interleave::<true>(source, flip, (k_len, cols), nr, panel, stats),
+                false => pack_avx512::interleave::<false>(source, flip, (k_len, cols), nr, panel, stats),
             }
             return k_len;
         }
         let (rows, columns) = (source.col_stride == 1, source.row_stride == 1);
         match (rows, columns, signed, kernel.kr) {
-            (true, _, true, 2) => pack::interleave::<true, 2>(source, flip, (groups, cols), nr, panel, stats),
+            (true, _, true, 2) => {
+                pack_avx2::interleave::<true, 2>(source, flip, (groups, cols), nr, panel, stats)
+            }
             (true, _, false, 2) => {
-                pack::interleave::<false, 2>(source, flip, (groups, cols), nr, panel, stats)
+                pack_avx2::interleave::<false, 2>(source, flip, (groups, cols), nr, panel, stats)
             }
-            (true, _, true, _) => pack::interleave::<true, 4>(source, flip, (groups, cols), nr, panel, stats),
+            (true, _, true, _) => {
+                pack_avx2::interleave::<true, 4>(source, flip, (groups, cols), nr, panel, stats)
+            }
             (true, _, false, _) => {
-                pack::interleave::<false, 4>(source, flip, (groups, cols), nr, panel, stats)
+                pack_avx2::interleave::<false, 4>(source, flip, (groups, cols), nr, panel, stats)
             }
-            (_, true, true, 2) => pack::transpose::<true, 2>(source, flip, (runs, cols), nr, panel, stats),
-            (_, true, false, 2) => pack::transpose::<false, 2>(source, flip, (runs, cols), nr, panel, stats),
-            (_, true, true, _) => pack::transpose::<true, 4>(source, flip, (runs, cols), nr, panel, stats),
-            (_, true, false, _) => pack::transpose::<false, 4>(source, flip, (runs, cols), nr, panel, stats),
+            (_, true, true, 2) => {
+                pack_avx2::transpose::<true, 2>(source, flip, (runs, cols), nr, panel, stats)
+            }
+            (_, true, false, 2) => {
+                pack_avx2::transpose::<false, 2>(source, flip, (runs, cols), nr, panel, stats)
+            }
+            (_, true, true, _) => {
+                pack_avx2::transpose::<true, 4>(source, flip, (runs, cols), nr, panel, stats)
+            }
+            (_, true, false, _) => {
+                pack_avx2::transpose::<false, 4>(source, flip, (runs, cols), nr, panel, stats)
+            }
             _ => return 0,
         }
     }
@@ -362,15 +264,5 @@ fn interleave<T: Copy, const KR: usize>(rows: [&[u8]; KR], convert: &impl Fn(u8)
         for r in 0..KR {
             out[j * KR + r] = convert(rows[r][j]);
         }
-    }
-}
-
-/// The stored value of element (k, j) of a panel.
-pub fn panel_value(kernel: &Kernel, stored: Stored, panel: &[u8], k: usize, j: usize) -> i16 {
-    let at = panel_index(kernel, k, j);
-    match stored {
-        Stored::I16 => cast_slice::<u8, i16>(panel)[at],
-        Stored::U8 => i16::from(panel[at]),
-        Stored::I8 => i16::from(panel[at] as i8),
     }
 }

@@ -3,14 +3,14 @@
 //! Two vectors of 32 bits become 16 bytes. The two instructions that narrow them work within 128-bit lanes,
 //! so the bytes end up in groups of four, which one permutation puts in order.
 
-use crate::finish::{F64Terms, TileDequantize, TileFixedPoint, TileRequantize};
-use crate::{Args, Out};
+use crate::contract::args::{Args, Out};
+use crate::contract::stage::{F64Terms, TileDequantize, TileFixedPoint, TileRequantize};
 use core::arch::x86_64::*;
 
 /// Adds the terms to the sums of a tile of H rows and V vectors, and stores it.
 ///
 /// # Safety
-/// As for every [`MicroFn`](crate::MicroFn), with H rows and V = ceil(cols / 8); the caller has AVX2,
+/// As for every [`MicroFn`](crate::contract::args::MicroFn), with H rows and V = ceil(cols / 8); the caller has AVX2,
 /// and is where this is inlined.
 #[inline(always)]
 pub unsafe fn finish<const H: usize, const V: usize>(t: &Args<'_>, mut acc: [[__m256i; V]; H]) {

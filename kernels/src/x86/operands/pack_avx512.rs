@@ -7,8 +7,8 @@
 //!   unpack pairs   k-groups of 16 columns, in order
 //! ```
 
-use crate::pack::{PANELS_SIDE_BY_SIDE, Source};
-use crate::stats::ColumnStats;
+use crate::contract::column_stats::ColumnStats;
+use crate::contract::panel::{PANELS_SIDE_BY_SIDE, Source};
 use core::arch::x86_64::*;
 
 /// Packs columns that lie side by side, and what pads them to whole k-groups of the panel.

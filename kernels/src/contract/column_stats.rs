@@ -1,8 +1,8 @@
 //! What packing learns about the columns of B, for the sums that zero points take and for the bounds of
 //! exact sums.
 
-use crate::MAX_NR;
-use crate::pack::Source;
+use crate::contract::limits::MAX_NR;
+use crate::contract::panel::Source;
 use multiversion::multiversion;
 
 /// Of up to NR columns.

@@ -1,15 +1,18 @@
 //! The proof that sums of 16 bits are exact: how many k-groups of a panel `vpmaddubsw` may add up.
 
-use crate::pack::{PackJob, Source, pack_panel};
-use crate::stats::ColumnStats;
-use crate::{MAX_I16_GROUPS, MAX_NR, Ready, Stored};
+use crate::contract::column_stats::ColumnStats;
+use crate::contract::limits::{MAX_I16_GROUPS, MAX_NR};
+use crate::contract::panel::{PackJob, Source};
+use crate::contract::ready::Ready;
+use crate::elements::Stored;
+use crate::entry::pack::pack_panel;
 
 /// How many k-groups of this panel a kernel may sum in 16 bits, of the counts that kernels have: 8, 4, 2
 /// or 1; 0 if not even one.
 ///
 /// `kernel` is one with steps. In every 16-bit lane of every run of that many k-groups (counted from
 /// the panel's first) `Σ max(w, 0) <= 128` and `Σ max(-w, 0) <= 128` for the stored values w: see
-/// `avx2_proven` for why that suffices.
+/// `avx2_i16_sums` for why that suffices.
 pub fn provable_i16_groups(kernel: Ready, job: &PackJob<'_>) -> usize {
     let PackJob { source, rows: k_len, .. } = *job;
     const LIMIT: i32 = 128;
@@ -61,7 +64,7 @@ pub fn provable_i16_groups(kernel: Ready, job: &PackJob<'_>) -> usize {
 mod tests {
     extern crate std;
     use super::*;
-    use crate::Kernel;
+    use crate::contract::kernel::Kernel;
     use std::{vec, vec::Vec};
 
     /// A kernel with steps, on any target: only its layout matters here.
@@ -73,7 +76,7 @@ mod tests {
         kr: 4,
         i16_groups: 1,
         fused: false,
-        takes: crate::Takes::TILES,
+        takes: crate::contract::kernel::Takes::TILES,
         variants: &[],
     };
 

@@ -25,7 +25,7 @@
 //! far outside 8 bits after the addition as well.
 
 use crate::block::BlockMut;
-use crate::{Args, MAX_NR, Out, OuterProduct};
+use crate::contract::limits::MAX_NR;
 
 /// The greatest magnitude of a zero point that fused kernels add.
 pub const MAX_ZERO_POINT: i32 = 1 << 14;
@@ -211,67 +211,13 @@ impl Output<'_, '_> {
             }
         }
     }
-
-    /// For kernels; and the elements from one row to the next.
-    pub(crate) fn as_out(&mut self) -> (Out<'_>, usize) {
-        match self {
-            Output::Sums { c, accumulate } => {
-                (Out::Sums { c: c.as_mut_ptr(), accumulate: *accumulate }, c.row_stride())
-            }
-            Output::Bytes { c, stage } => (Out::Bytes { c: c.as_mut_ptr(), stage }, c.row_stride()),
-            Output::FixedBytes { c, stage } => (Out::FixedBytes { c: c.as_mut_ptr(), stage }, c.row_stride()),
-            Output::Floats { c, stage } => (Out::Floats { c: c.as_mut_ptr(), stage }, c.row_stride()),
-        }
-    }
 }
 
-impl Out<'_> {
-    /// The same, `offset` elements on.
-    pub(crate) fn at(self, offset: usize) -> Self {
-        match self {
-            Out::Sums { c, accumulate } => Out::Sums { c: c.wrapping_add(offset), accumulate },
-            Out::Bytes { c, stage } => Out::Bytes { c: c.wrapping_add(offset), stage },
-            Out::FixedBytes { c, stage } => Out::FixedBytes { c: c.wrapping_add(offset), stage },
-            Out::Floats { c, stage } => Out::Floats { c: c.wrapping_add(offset), stage },
-        }
-    }
-
-    /// From how many rows on it is faster to make it in a tall product than in tiles, which have less to do before the
-    /// first product and more after the last (Zen 4, 2026-11-27). `None` where tall products do not make it.
-    pub(crate) fn least_tall(&self) -> Option<usize> {
-        match self {
-            Out::Sums { accumulate: false, .. } => Some(crate::LEAST_TALL),
-            Out::Bytes {
-                stage: TileRequantize { real: None, residual: None, row_scale: None, .. }, ..
-            } => Some(48),
-            _ => None,
-        }
-    }
-}
-
-impl Args<'_> {
-    /// The output of a kernel that is not fused, and whether to add to what is there.
-    pub(crate) fn sums(&self) -> (*mut i32, bool) {
-        match self.out {
-            Out::Sums { c, accumulate } => (c, accumulate),
-            _ => unreachable!("`Ready::run` gives such a kernel nothing else"),
-        }
-    }
-}
-
-/// Takes outer products off sums, modulo 2^32: for kernels that do not do it in registers.
-pub(crate) fn take_off(outer: &[OuterProduct<'_>], c: &mut BlockMut<'_, i32>) {
-    for outer in outer {
-        for i in 0..c.rows() {
-            let row = c.row_mut(i).expect("the rows are slices");
-            take_off_row(row, outer.row[i], outer.col);
-        }
-    }
-}
-
-#[multiversion::multiversion(targets("x86_64+avx2"))]
-fn take_off_row(row: &mut [i32], factor: i32, col: &[i32]) {
-    for (sum, col) in row.iter_mut().zip(col) {
-        *sum = sum.wrapping_sub(factor.wrapping_mul(*col));
-    }
+/// Products of a value per row and a value per column, which are taken off the sums.
+#[derive(Clone, Copy)]
+pub struct OuterProduct<'a> {
+    /// A value per row.
+    pub row: &'a [i32],
+    /// NR values per panel.
+    pub col: &'a [i32],
 }

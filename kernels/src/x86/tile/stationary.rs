@@ -14,9 +14,9 @@
 //! Against tiles, on Zen 4 (2026-11-27): sums of 240 rows 35 to 40 % faster at K = 16 to 24, 25 % at 28, 9 % at 32, even
 //! at 40 and slower beyond (of 32 columns 20 % at K = 32, of 16 25 to 50 %); 8 bits 3 to 12 % at K = 20 to 40.
 
-use super::zmm::{Tiles, dot_8, group_of, start};
-use super::zmm_finish::{bytes, half, store_sums, take_off};
-use crate::{Args, Out};
+use crate::contract::args::{Args, Out};
+use crate::x86::tile::zmm::{Tiles, dot_8, group_of, start};
+use crate::x86::tile::zmm_epilogue::{bytes, half, store_sums, take_off};
 use core::arch::x86_64::*;
 
 /// Up to this K, sums of 17 to 24 columns take longer with products of 8 lanes: by 4 % at 24, 8 % at 16.
@@ -40,7 +40,7 @@ pub trait Stationary: Tiles {
 /// All rows of a panel PANEL vectors wide.
 ///
 /// # Safety
-/// As for every [`MicroFn`](crate::MicroFn) of tall products, with at most [`MAX_GROUPS`] k-groups.
+/// As for every [`MicroFn`](crate::contract::args::MicroFn) of tall products, with at most [`MAX_GROUPS`] k-groups.
 pub unsafe fn micro<T: Stationary, const PANEL: usize>(t: &Args<'_>) {
     for j in (0..t.cols).step_by(32) {
         let cols = (t.cols - j).min(32);
@@ -89,7 +89,7 @@ unsafe fn groups<T: Stationary, const H: usize, const V: usize, const HALF: bool
 /// and that no more of it are multiplied.
 ///
 /// # Safety
-/// As for every [`MicroFn`](crate::MicroFn) of tall products, with V = ceil(cols / 16), and H of 1, 2 or 4; the caller
+/// As for every [`MicroFn`](crate::contract::args::MicroFn) of tall products, with V = ceil(cols / 16), and H of 1, 2 or 4; the caller
 /// has the instructions of T, AVX-512 F, BW and VL among them, and is where this is inlined.
 #[inline(always)]
 pub unsafe fn rows<T: Tiles, const G: usize, const H: usize, const V: usize, const HALF: bool>(

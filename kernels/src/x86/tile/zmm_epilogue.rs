@@ -11,15 +11,15 @@
 //!
 //! Of tiles that are one vector or two wide, four rows or two go that way together.
 
-use super::zmm::each_row;
-use crate::finish::{F64Terms, TileDequantize, TileFixedPoint, TileRequantize};
-use crate::{Args, Out};
+use crate::contract::args::{Args, Out};
+use crate::contract::stage::{F64Terms, TileDequantize, TileFixedPoint, TileRequantize};
+use crate::x86::tile::zmm::each_row;
 use core::arch::x86_64::*;
 
 /// Stores a tile of H rows and V vectors.
 ///
 /// # Safety
-/// As for every [`MicroFn`](crate::MicroFn), with H rows and V = ceil(cols / 16); the caller has
+/// As for every [`MicroFn`](crate::contract::args::MicroFn), with H rows and V = ceil(cols / 16); the caller has
 /// AVX-512 F, BW and VL, and is where this is inlined.
 #[inline(always)]
 pub unsafe fn finish<const H: usize, const V: usize>(t: &Args<'_>, acc: [[__m512i; V]; H]) {

@@ -13,8 +13,10 @@
 //!
 //! SweepSums stay in that order until the last values of k.
 
-use super::pack_zmm::interleaved;
-use crate::sweep::{SWEEP_WIDTH, SweepOperands, SweepSums};
+use crate::contract::sweep_operands::{SWEEP_WIDTH, SweepOperands, SweepSums};
+use crate::x86::k_group::partial_group;
+use crate::x86::operands::pack_avx512::interleaved;
+use crate::x86::operands::sweep_columns;
 use core::arch::x86_64::*;
 
 /// Columns of so narrow a B are summed over all of K at once.
@@ -67,7 +69,7 @@ unsafe fn way<const H: usize, const OF_B: bool>(
     unsafe {
         match factors.b_by_columns {
             false => all::<H, OF_B>(factors, sums, of_b),
-            true => super::sweep_columns::all::<H, OF_B>(factors, sums, of_b),
+            true => sweep_columns::all::<H, OF_B>(factors, sums, of_b),
         }
     }
 }
@@ -164,7 +166,7 @@ unsafe fn block<const H: usize, const OF_B: bool>(
                 false => _mm512_setzero_si512(),
             };
             let of_a = core::array::from_fn(|i| {
-                super::partial_group(a.bits.as_ptr().add(i * a.stride + whole), to - whole, whole > 0)
+                partial_group(a.bits.as_ptr().add(i * a.stride + whole), to - whole, whole > 0)
             });
             add([load(whole), load(whole + 1), load(whole + 2), load(whole + 3)], of_a);
         }

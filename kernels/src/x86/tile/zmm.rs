@@ -14,9 +14,9 @@
 //! is multiplied and stored: Zen 4 does two halves in the time of a whole, other CPUs should do a half in no more than a
 //! whole. That gained 10 to 30 % at N = 24 and up to 40 % at N = 8 (Zen 4, 2026-11-27).
 
-use super::Elements;
-use super::zmm_finish::{finish, half, store_sums};
-use crate::{Args, Out};
+use crate::contract::args::{Args, Out};
+use crate::x86::k_group::{Elements, partial_group};
+use crate::x86::tile::zmm_epilogue::{finish, half, store_sums};
 use core::arch::x86_64::*;
 
 /// An instruction set with a pair of stored types.
@@ -51,7 +51,7 @@ pub const ABREAST: usize = 3;
 /// Tiles of up to 6 rows of panels 64 wide.
 ///
 /// # Safety
-/// As for every [`MicroFn`](crate::MicroFn).
+/// As for every [`MicroFn`](crate::contract::args::MicroFn).
 pub unsafe fn micro_6x64<T: Tiles>(t: &Args<'_>) {
     /// # Safety
     /// As above, with H rows.
@@ -95,7 +95,7 @@ pub unsafe fn micro_6x64<T: Tiles>(t: &Args<'_>) {
 /// Tiles of up to 12 rows of panels 32 wide.
 ///
 /// # Safety
-/// As for every [`MicroFn`](crate::MicroFn).
+/// As for every [`MicroFn`](crate::contract::args::MicroFn).
 pub unsafe fn micro_12x32<T: Tiles>(t: &Args<'_>) {
     // SAFETY: the caller's promise; the tile has as many vectors as hold the columns; two panels come with at most
     // ABREAST rows and columns for all of their vectors.
@@ -113,14 +113,14 @@ pub unsafe fn micro_12x32<T: Tiles>(t: &Args<'_>) {
 /// Tiles of up to 12 rows of panels 16 wide.
 ///
 /// # Safety
-/// As for every [`MicroFn`](crate::MicroFn).
+/// As for every [`MicroFn`](crate::contract::args::MicroFn).
 pub unsafe fn micro_12x16<T: Tiles>(t: &Args<'_>) {
     // SAFETY: the caller's promise.
     unsafe { height::<T, 1, 1>(t) }
 }
 
 /// # Safety
-/// As for every [`MicroFn`](crate::MicroFn), with V = ceil(cols / 16).
+/// As for every [`MicroFn`](crate::contract::args::MicroFn), with V = ceil(cols / 16).
 #[inline]
 unsafe fn height<T: Tiles, const V: usize, const PANEL: usize>(t: &Args<'_>) {
     // SAFETY: the caller's promise.
@@ -153,7 +153,7 @@ const PREFETCH: usize = 128;
 /// H rows and V vectors of columns of a panel that is PANEL vectors wide, or of two; `flips` is what is XORed to A.
 ///
 /// # Safety
-/// As for every [`MicroFn`](crate::MicroFn), with H rows and V = ceil(cols / 16); the caller has the instructions of T,
+/// As for every [`MicroFn`](crate::contract::args::MicroFn), with H rows and V = ceil(cols / 16); the caller has the instructions of T,
 /// AVX-512 F, BW and VL among them, and is where this is inlined.
 #[inline(always)]
 pub unsafe fn tile<T: Tiles, const H: usize, const V: usize, const PANEL: usize>(
@@ -305,7 +305,7 @@ unsafe fn rest<T: Tiles, const V: usize, const PANEL: usize>(
     // SAFETY: as in `tile`.
     unsafe {
         let flips = _mm512_cvtsi512_si32(flips) as u32 >> (8 * (4 - left));
-        let bytes = super::partial_group(t.a.add(i * t.lda + 4 * groups), left, groups > 0);
+        let bytes = partial_group(t.a.add(i * t.lda + 4 * groups), left, groups > 0);
         let a = _mm512_set1_epi32(bytes ^ flips as i32);
         for v in 0..V {
             acc[v] = T::dot(acc[v], a, load::<T, PANEL>(t, groups, v));

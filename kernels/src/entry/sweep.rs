@@ -2,47 +2,9 @@
 //! B is swept as it comes, by rows with sums kept in memory meanwhile, or by columns.
 
 use crate::block::extent;
-use crate::{Isa, Ready};
-
-/// So many rows of A at most.
-pub const MAX_SWEEP_ROWS: usize = 4;
-/// StridedRows of sums are a multiple of this long.
-pub const SWEEP_WIDTH: usize = 64;
-
-/// StridedRows of 8-bit values.
-#[derive(Clone, Copy)]
-pub struct StridedRows<'a> {
-    /// The first row's first value.
-    pub bits: &'a [u8],
-    /// From one row to the next.
-    pub stride: usize,
-}
-
-/// What a sweep multiplies.
-pub struct SweepOperands<'a> {
-    /// StridedRows of A: one to [`MAX_SWEEP_ROWS`], of `k` values.
-    pub a: StridedRows<'a>,
-    /// Whether A is of i8, else u8. To the values of i8 the sweep adds 128.
-    pub a_signed: bool,
-    /// The common dimension.
-    pub k: usize,
-    /// `k` rows of i8, or `cols` columns.
-    pub b: StridedRows<'a>,
-    /// Whether they are columns.
-    pub b_by_columns: bool,
-    /// Of B.
-    pub cols: usize,
-}
-
-/// What it finds.
-pub struct SweepSums<'a> {
-    /// A row for each row of A: `Σ_k A[i][k]·B[k][j]`, modulo 2^32.
-    pub products: &'a mut [i32],
-    /// From one to the next: `cols` or more, a multiple of [`SWEEP_WIDTH`].
-    pub stride: usize,
-    /// `Σ_k B[k][j]`, modulo 2^32, if they are wanted: as long as a row.
-    pub of_b: Option<&'a mut [i32]>,
-}
+use crate::contract::ready::Ready;
+use crate::contract::sweep_operands::{MAX_SWEEP_ROWS, SWEEP_WIDTH, StridedRows, SweepOperands, SweepSums};
+use crate::detect::Isa;
 
 impl Ready {
     /// Whether there is such a way with this kernel's instructions.
@@ -73,7 +35,7 @@ impl Ready {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the kernel is AVX-512 VNNI's, and the witness shows the CPU to have it; the rest was asserted.
         unsafe {
-            crate::x86::sweep::sweep(rows, factors, sums);
+            crate::x86::operands::sweep_rows::sweep(rows, factors, sums);
         }
         #[cfg(not(target_arch = "x86_64"))]
         unreachable!("no kernel sweeps");

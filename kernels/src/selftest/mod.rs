@@ -15,20 +15,27 @@
 //! - A, the panels or C at the very end of the arena: where the memory after it is not mapped, a read
 //!   or write past them faults.
 
-mod case;
-mod sweeps;
-#[cfg(test)]
-mod tests;
-
 use crate::block::BlockMut;
-use crate::finish::{F64Terms, Output, TileDequantize, TileFixedPoint, TileRequantize, TileResidual};
-use crate::pack::{self, Convert, PackJob, Source};
-use crate::stats::ColumnStats;
-use crate::{Kernel, MAX_NR, OuterProduct, PanelProduct, Ready, Stored, Variant, rows};
+use crate::contract::column_stats::ColumnStats;
+use crate::contract::kernel::{Kernel, Variant};
+use crate::contract::limits::MAX_NR;
+use crate::contract::panel::{PackJob, Source, panel_index};
+use crate::contract::ready::Ready;
+use crate::contract::stage::{
+    F64Terms, OuterProduct, Output, TileDequantize, TileFixedPoint, TileRequantize, TileResidual,
+};
+use crate::elements::{Convert, Stored};
+use crate::entry::call::PanelProduct;
+use crate::entry::pack::pack_panel;
+use crate::entry::rows;
 use bytemuck::cast_slice_mut;
 use case::{Case, Kind, value};
 use core::fmt::{self, Write};
 use core::ops::Range;
+mod case;
+mod sweeps;
+#[cfg(test)]
+mod tests;
 
 /// The arena that suffices for every case.
 pub const ARENA: usize = 1 << 20;
@@ -317,12 +324,12 @@ fn pack_b(kernel: Ready, variant: &Variant, case: Case, b: &[u8], panels: &mut [
         let source = Source { bits: b.get(left..).unwrap_or(&[]), row_stride: n, col_stride: 1 };
         let mut stats = ColumnStats::NONE;
         let job = PackJob { source, rows: k, cols, signed: case.b_signed, stored: variant.b };
-        pack::pack_panel(kernel, &job, panel, &mut stats);
+        pack_panel(kernel, &job, panel, &mut stats);
         for row in 0..k.next_multiple_of(kernel.kr) {
             for j in 0..kernel.nr {
                 if row >= k || j >= cols {
                     let size = variant.b.size();
-                    panel[pack::panel_index(&kernel, row, j) * size..][..size].fill(0xff);
+                    panel[panel_index(&kernel, row, j) * size..][..size].fill(0xff);
                 }
             }
         }

@@ -8,8 +8,8 @@
 //!   exchange halves: 8 columns in order
 //! ```
 
-use crate::pack::Source;
-use crate::stats::ColumnStats;
+use crate::contract::column_stats::ColumnStats;
+use crate::contract::panel::Source;
 use core::arch::x86_64::*;
 use core::ops::Range;
 

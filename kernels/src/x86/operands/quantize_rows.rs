@@ -3,7 +3,7 @@
 //! While a row is quantized, which keeps the arithmetic busy, the one after the next is bounded, which waits for
 //! memory.
 
-use crate::real::{FIXED, FRACTION_BITS, RowExtremes, RowParams};
+use crate::contract::row_params::{FIXED, FRACTION_BITS, RowExtremes, RowParams};
 use core::arch::x86_64::*;
 
 /// Rows that are bounded before they are quantized: with two, the scale of a row need not be waited for.

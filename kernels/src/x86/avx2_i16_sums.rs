@@ -16,9 +16,14 @@
 //! The panel is read from L1 for every row, so that the registers hold 12 accumulators, 2 sums of 16
 //! bits, 1 of A and the ones.
 
-use super::partial_group;
-use super::ymm::{self, MR, NR, Tiles};
-use crate::{Args, Isa, Kernel, Stored, Takes, Variant};
+use crate::contract::args::Args;
+use crate::contract::kernel::{Kernel, Takes, Variant};
+use crate::detect::Isa;
+use crate::elements::Stored;
+use crate::x86::k_group::partial_group;
+use crate::x86::tile::ymm;
+use crate::x86::tile::ymm::{MR, NR, Tiles};
+use crate::x86::tile::ymm_epilogue::finish;
 use core::arch::x86_64::*;
 
 /// For 1, 2, 4 and 8 steps.
@@ -43,7 +48,7 @@ const fn kernel(name: &'static str, i16_groups: usize, variants: &'static [Varia
     }
 }
 
-const fn variant(micro: crate::MicroFn) -> Variant {
+const fn variant(micro: crate::contract::args::MicroFn) -> Variant {
     Variant { a: Stored::U8, b: Stored::I8, a_shift: 0, micro }
 }
 
@@ -81,7 +86,7 @@ impl<const S: usize> Tiles for Steps<S> {
                 }
                 widen(&mut acc[i], &sum, ones);
             }
-            super::ymm_finish::finish(t, acc);
+            finish(t, acc);
         }
     }
 }

@@ -11,8 +11,9 @@
 //! Registers, all 16: 12 accumulators, 2 of B, 1 of A, 1 product where the instruction does not add it
 //! itself. Where 8 columns of a panel or fewer are stored, its second half is left out.
 
-use super::Elements;
-use crate::Args;
+use crate::contract::args::Args;
+use crate::x86::k_group::{Elements, partial_group};
+use crate::x86::tile::ymm_epilogue::finish;
 use core::arch::x86_64::*;
 
 /// Rows of a tile.
@@ -30,7 +31,7 @@ pub trait Tiles {
 }
 
 /// # Safety
-/// As for every [`MicroFn`](crate::MicroFn).
+/// As for every [`MicroFn`](crate::contract::args::MicroFn).
 pub unsafe fn micro_6x16<T: Tiles>(t: &Args<'_>) {
     // SAFETY: the caller's promise; the tile has as many vectors as hold the columns.
     unsafe {
@@ -58,7 +59,7 @@ const STREAMS: usize = 64;
 /// each lane the products of the lane's groups.
 ///
 /// # Safety
-/// As for every [`MicroFn`](crate::MicroFn), with H rows and V = ceil(cols / 8); the caller has AVX2,
+/// As for every [`MicroFn`](crate::contract::args::MicroFn), with H rows and V = ceil(cols / 8); the caller has AVX2,
 /// and is where this is inlined.
 #[inline(always)]
 pub unsafe fn tile<const H: usize, const V: usize>(
@@ -86,13 +87,13 @@ pub unsafe fn tile<const H: usize, const V: usize>(
         if left > 0 {
             for i in 0..H {
                 let rest = t.a.add(i * t.lda + 4 * groups);
-                let a = _mm256_set1_epi32(super::partial_group(rest, left, groups > 0));
+                let a = _mm256_set1_epi32(partial_group(rest, left, groups > 0));
                 for v in 0..V {
                     acc[i][v] = dot(acc[i][v], a, load(t, elements, groups, v));
                 }
             }
         }
-        super::ymm_finish::finish(t, acc);
+        finish(t, acc);
     }
 }
 

@@ -1,0 +1,93 @@
+//! The panel layout.
+//!
+//! A panel holds NR columns of B (fewer are padded with zeros), in groups of KR values of k:
+//!
+//! ```text
+//!   NR = 3, KR = 2, K = 3                    panel, left to right, row by row
+//!
+//!        j0 j1 j2
+//!   k0   a  d  g                              a b  d e  g h     k-group 0
+//!   k1   b  e  h                              c 0  f 0  i 0     k-group 1, padded with 0
+//!   k2   c  f  i
+//! ```
+//!
+//! Element (k, j) lies at `(k / KR · NR + j) · KR + k % KR`. The value of the padding does not matter
+//! to kernels (A counts as 0 there), only that there is some.
+
+use crate::block::extent;
+use crate::contract::kernel::Kernel;
+use crate::elements::{Convert, Stored};
+use bytemuck::cast_slice;
+
+/// The bytes that `align(64)` panels are made of.
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C, align(64))]
+pub struct Line(pub [u8; 64]);
+
+/// Where element (k, j) of a panel lies, in elements.
+pub fn panel_index(kernel: &Kernel, k: usize, j: usize) -> usize {
+    (k / kernel.kr * kernel.nr + j) * kernel.kr + k % kernel.kr
+}
+
+/// The stored value of element (k, j) of a panel.
+pub fn panel_value(kernel: &Kernel, stored: Stored, panel: &[u8], k: usize, j: usize) -> i16 {
+    let at = panel_index(kernel, k, j);
+    match stored {
+        Stored::I16 => cast_slice::<u8, i16>(panel)[at],
+        Stored::U8 => i16::from(panel[at]),
+        Stored::I8 => i16::from(panel[at] as i8),
+    }
+}
+
+/// A matrix to pack: element (k, j) is `bits[k * row_stride + j * col_stride]`.
+#[derive(Clone, Copy)]
+pub struct Source<'a> {
+    /// The bit patterns, from the panel's first element on.
+    pub bits: &'a [u8],
+    /// Elements from one k to the next.
+    pub row_stride: usize,
+    /// Elements from one column to the next.
+    pub col_stride: usize,
+}
+
+impl<'a> Source<'a> {
+    /// From row `k` on, which must exist.
+    pub fn from_row(self, k: usize) -> Self {
+        Self { bits: &self.bits[k * self.row_stride..], ..self }
+    }
+}
+
+/// The most rows that [`pack_panel`] takes at a time.
+pub const MAX_PACK_ROWS: usize = 1 << 20;
+
+/// Panels that [`pack_panels`] packs side by side: with four, 256 consecutive bytes of each row of B are read, which
+/// prefetches best.
+pub const PANELS_SIDE_BY_SIDE: usize = 4;
+
+/// Rows and columns of B, and how panels store their elements.
+#[derive(Clone, Copy)]
+pub struct PackJob<'a> {
+    /// B, from the first element to be packed on.
+    pub source: Source<'a>,
+    /// Rows: values of k.
+    pub rows: usize,
+    /// Columns.
+    pub cols: usize,
+    /// Whether B holds i8, else u8.
+    pub signed: bool,
+    /// The type of the panel's elements.
+    pub stored: Stored,
+}
+
+impl PackJob<'_> {
+    pub(crate) fn convert(&self) -> Convert {
+        Convert::new(self.signed, self.stored)
+    }
+
+    /// # Panics
+    /// If the source ends before the last element.
+    pub(crate) fn check_source(&self) {
+        let need = extent(self.rows, self.cols, self.source.row_stride, self.source.col_stride);
+        assert!(need.is_some_and(|need| need <= self.source.bits.len()), "B is too short");
+    }
+}

@@ -1,0 +1,44 @@
+//! The witness that this CPU can run a kernel.
+
+use crate::contract::kernel::Kernel;
+use crate::detect::Features;
+
+/// A kernel that this CPU can run: the witness without which none runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Ready {
+    pub(crate) kernel: &'static Kernel,
+    pub(crate) slow_stores: bool,
+}
+
+impl PartialEq for Ready {
+    fn eq(&self, other: &Self) -> bool {
+        core::ptr::eq(self.kernel, other.kernel)
+    }
+}
+
+impl core::ops::Deref for Ready {
+    type Target = Kernel;
+    #[inline]
+    fn deref(&self) -> &Kernel {
+        self.kernel
+    }
+}
+
+impl Ready {
+    /// The row of the table.
+    pub fn table_row(&self) -> &'static Kernel {
+        self.kernel
+    }
+
+    /// The same, for a CPU whose stores are so. Results do not depend on it.
+    pub fn with_slow_stores(self, slow_stores: bool) -> Self {
+        Self { slow_stores, ..self }
+    }
+}
+
+impl Kernel {
+    /// The witness, if `features` include the kernel's.
+    pub fn ready(&'static self, features: &Features) -> Option<Ready> {
+        features.has(self.isa).then_some(Ready { kernel: self, slow_stores: features.slow_stores() })
+    }
+}

@@ -1,0 +1,9 @@
+//! Entry points: each checks its arguments and chooses the code for the CPU's instruction set.
+
+pub mod call;
+pub mod lookup;
+pub mod pack;
+pub mod proof;
+pub mod quantize_rows;
+pub mod rows;
+pub mod sweep;
