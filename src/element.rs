@@ -1,8 +1,6 @@
 //! The two 8-bit element types, as values and as Rust types.
 
-use crate::MatRef;
-
-/// Which of the two 8-bit integer types a matrix holds.
+/// An 8-bit integer type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ElementType {
     /// -128..=127
@@ -44,7 +42,7 @@ mod sealed {
     impl Sealed for u8 {}
 }
 
-/// `i8` or `u8`: what operands and requantized outputs are made of.
+/// `i8` or `u8`: the element type of operands and requantized outputs. No other type implements it.
 pub trait Int8Element: bytemuck::Pod + Send + Sync + sealed::Sealed {
     /// This type as a value.
     const TYPE: ElementType;
@@ -79,41 +77,5 @@ impl Int8Element for u8 {
     }
     fn from_bits(bits: u8) -> Self {
         bits
-    }
-}
-
-/// An input matrix of either element type: made by `into()` from a [`MatRef`] of `i8` or `u8`.
-#[derive(Clone, Copy, Debug)]
-pub struct Operand<'a> {
-    /// The elements' bit patterns.
-    pub(crate) bits: MatRef<'a, u8>,
-    pub(crate) element: ElementType,
-}
-
-impl Operand<'_> {
-    /// Which type the elements are.
-    pub fn element_type(&self) -> ElementType {
-        self.element
-    }
-
-    /// Number of rows.
-    pub fn rows(&self) -> usize {
-        self.bits.rows()
-    }
-
-    /// Number of columns.
-    pub fn cols(&self) -> usize {
-        self.bits.cols()
-    }
-
-    /// The value of element (i, j), if there is one.
-    pub fn get(&self, i: usize, j: usize) -> Option<i32> {
-        self.bits.get(i, j).map(|&bits| self.element.value(bits))
-    }
-}
-
-impl<'a, T: Int8Element> From<MatRef<'a, T>> for Operand<'a> {
-    fn from(view: MatRef<'a, T>) -> Self {
-        Self { bits: view.as_bits(), element: T::TYPE }
     }
 }

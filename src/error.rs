@@ -1,6 +1,6 @@
 //! Everything that a caller can get wrong, as a value.
 
-use crate::ElementType;
+use crate::element::ElementType;
 use std::fmt;
 
 /// Why a call was refused. Nothing was written when one of these is returned.

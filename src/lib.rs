@@ -69,58 +69,44 @@
 //! that is quantized by the call ([`DynamicGemm`]) lies in such memory; [`release_thread_memory`] frees all.
 #![forbid(unsafe_code)]
 
-mod band;
-mod batch;
-mod caches;
-mod columns;
-mod direct;
+mod buffer;
+mod call;
 mod dispatch;
-mod driver;
-mod dynamic;
 mod element;
-mod epilogue;
+mod engine;
 mod error;
-mod factors;
-mod fixed;
-mod gather;
-mod gemm;
 mod matrix;
 mod one_or_each;
 mod output;
-mod packed;
-mod plain;
-mod plan;
-mod quant;
-mod real;
+mod product;
+mod quantize;
 pub mod reference;
-mod scale;
-mod scratch;
-mod sink;
-mod store;
-mod strip;
-mod sweep;
-mod table;
-mod terms;
-mod width;
+mod rounding;
+mod weights;
 
-pub use batch::{Task, run_batch};
-pub use dispatch::{Dispatch, KernelInfo};
-pub use dynamic::DynamicGemm;
-pub use element::{ElementType, Int8Element, Operand};
+pub use call::batch::{Task, run_batch};
+pub use call::dynamic::DynamicGemm;
+pub use call::gemm::Gemm;
+pub use call::memory::release_thread_memory;
+pub use dispatch::select::{Dispatch, KernelInfo};
+pub use element::{ElementType, Int8Element};
 pub use error::Error;
-pub use factors::F64Factors;
-pub use fixed::{Multiplier, Multipliers, Rounding};
-pub use gather::{Gather, Lhs};
-pub use gemm::{Gemm, Rhs, ZeroPoint};
-pub use matrix::{MatMut, MatRef};
+pub use matrix::gather::Gather;
+pub use matrix::operand::Operand;
+pub use matrix::view::{MatMut, MatRef};
 pub use one_or_each::OneOrEach;
-pub use output::{Dequantize, Requantize};
-pub use packed::PackedB;
+pub use output::activation::{Activation, Table};
+pub use output::dequantize::Dequantize;
+pub use output::f64_factors::F64Factors;
+pub use output::fixed_point::{Multiplier, Multipliers, Rounding};
+pub use output::requantize::Requantize;
+pub use output::scale::Scale;
+pub use product::ZeroPoint;
+pub use product::operands::{Lhs, Rhs};
 pub use qgemm_kernels::{Caches, Isa};
-pub use quant::{QuantParams, dequantize, dynamic_quantize_linear, fold_bias, quantize, requantize_scale};
-pub use scale::Scale;
-pub use scratch::release_thread_memory;
-pub use table::{Activation, Table};
+pub use quantize::functions::{dequantize, dynamic_quantize_linear, fold_bias, quantize, requantize_scale};
+pub use quantize::params::QuantParams;
+pub use weights::packed::PackedB;
 
 /// The README's example is tested like all others.
 #[cfg(doctest)]

@@ -1,6 +1,6 @@
 //! One value for a whole matrix, or one for each of its rows or columns.
 
-use crate::Error;
+use crate::error::Error;
 
 /// One value for a whole matrix, or one for each index of an axis.
 ///

@@ -3,12 +3,19 @@
 //! Same arguments and same errors as the methods of [`Gemm`], none of its machinery: every sum is an
 //! i64, one product at a time, and rounding is the standard library's.
 
-use crate::dynamic::DynamicGemm;
-use crate::element::{Int8Element, Operand};
-use crate::gemm::Rhs;
-use crate::output::{Dequantize, Requantize, Scaling};
-use crate::real::Scheme;
-use crate::{Error, Gemm, MatMut, MatRef, QuantParams, Scale, width};
+use crate::call::dynamic::DynamicGemm;
+use crate::call::gemm::{Gemm, shape};
+use crate::element::Int8Element;
+use crate::error::Error;
+use crate::matrix::operand::Operand;
+use crate::matrix::view::{MatMut, MatRef};
+use crate::output::dequantize::Dequantize;
+use crate::output::requant::Scaling;
+use crate::output::requantize::Requantize;
+use crate::output::scale::Scale;
+use crate::product::{Product, accumulator};
+use crate::quantize::params::QuantParams;
+use crate::quantize::scheme::Scheme;
 use std::ops::Range;
 
 /// [`Gemm::run_i32`].
@@ -16,8 +23,8 @@ use std::ops::Range;
 /// # Errors
 /// As the method's.
 pub fn run_i32(gemm: &Gemm<'_>, mut c: MatMut<'_, i32>) -> Result<(), Error> {
-    gemm.check((c.rows(), c.cols()))?;
-    each(gemm, |i, j, acc| *element(&mut c, i, j) = acc as i32);
+    let product = gemm.product(shape(&c))?;
+    each(&product, |i, j, acc| *element(&mut c, i, j) = acc as i32);
     Ok(())
 }
 
@@ -26,8 +33,8 @@ pub fn run_i32(gemm: &Gemm<'_>, mut c: MatMut<'_, i32>) -> Result<(), Error> {
 /// # Errors
 /// As the method's.
 pub fn accumulate_i32(gemm: &Gemm<'_>, mut c: MatMut<'_, i32>) -> Result<(), Error> {
-    gemm.check((c.rows(), c.cols()))?;
-    each(gemm, |i, j, acc| {
+    let product = gemm.product(shape(&c))?;
+    each(&product, |i, j, acc| {
         let c = element(&mut c, i, j);
         *c = c.wrapping_add(acc as i32);
     });
@@ -43,10 +50,10 @@ pub fn run_requantized<T: Int8Element>(
     mut c: MatMut<'_, T>,
     output: &Requantize<'_>,
 ) -> Result<(), Error> {
-    gemm.check((c.rows(), c.cols()))?;
-    width::check(gemm)?;
+    let product = gemm.product(shape(&c))?;
+    accumulator::check_i64(&product)?;
     let output = output.for_output(c.rows(), c.cols(), T::TYPE)?;
-    each(gemm, |i, j, acc| {
+    each(&product, |i, j, acc| {
         let rounded = match output.scaling {
             Scaling::Float(scale) => {
                 let x = acc as f32 * scale.at(i, j);
@@ -54,11 +61,11 @@ pub fn run_requantized<T: Int8Element>(
                 // Wide enough for any f32: what is beyond i64 saturates far outside lo..=hi.
                 x.round_ties_even() as i64
             }
-            Scaling::Fixed(multipliers, rounding) => {
+            Scaling::FixedPoint(multipliers, rounding) => {
                 let acc = acc.clamp(i32::MIN.into(), i32::MAX.into()) as i32;
                 multipliers.at(j).apply(acc, rounding)
             }
-            Scaling::Real(factors) => (acc as f64 * factors.at(j)).round() as i64,
+            Scaling::F64(factors) => (acc as f64 * factors.at(j)).round() as i64,
         };
         let y = rounded.saturating_add(output.zero_point.into()).clamp(output.lo.into(), output.hi.into());
         let bits = output.table.map_or(y as u8, |table| table[usize::from(y as u8)]);
@@ -72,10 +79,10 @@ pub fn run_requantized<T: Int8Element>(
 /// # Errors
 /// As the method's.
 pub fn run_f32(gemm: &Gemm<'_>, mut c: MatMut<'_, f32>, output: &Dequantize<'_>) -> Result<(), Error> {
-    gemm.check((c.rows(), c.cols()))?;
-    width::check(gemm)?;
+    let product = gemm.product(shape(&c))?;
+    accumulator::check_i64(&product)?;
     output.check_shape(c.rows(), c.cols())?;
-    each(gemm, |i, j, acc| {
+    each(&product, |i, j, acc| {
         let product = acc as f32 * output.scale.at(i, j);
         let y = output.bias.map_or(product, |bias| product + bias[j]);
         let (lo, hi) = output.clamp;
@@ -99,11 +106,12 @@ pub fn run_dynamic_f32(
     c: MatMut<'_, f32>,
     output: &Dequantize<'_>,
 ) -> Result<(), Error> {
-    gemm.check((c.rows(), c.cols()), output)?;
+    gemm.check(shape(&c), output)?;
     let (m, k) = (gemm.a.rows(), gemm.a.cols());
-    let params: Vec<QuantParams> = match gemm.per_tensor {
-        true => vec![dynamic_params(gemm, 0..m)?; m],
-        false => (0..m).map(|i| dynamic_params(gemm, i..i + 1)).collect::<Result<_, _>>()?,
+    let params: Vec<QuantParams> = if gemm.per_tensor {
+        vec![dynamic_params(gemm, 0..m)?; m]
+    } else {
+        (0..m).map(|i| dynamic_params(gemm, i..i + 1)).collect::<Result<_, _>>()?
     };
     let (qmin, qmax) = if gemm.scheme == Scheme::Symmetric { (-127, 127) } else { (0, 255) };
     let quantized = (0..m).flat_map(|i| (0..k).map(move |l| (i, l))).map(|(i, l)| {
@@ -126,7 +134,7 @@ pub fn run_dynamic_f32(
     };
     scale.check()?;
     let a = Operand { bits: MatRef::row_major(&quantized, m, k)?, element: gemm.scheme.element() };
-    run_f32(&gemm.with(a, &zeros), c, &Dequantize { scale, ..*output })
+    run_f32(&gemm.quantized(a, &zeros), c, &Dequantize { scale, ..*output })
 }
 
 fn real(gemm: &DynamicGemm<'_>, i: usize, l: usize) -> f32 {
@@ -164,26 +172,23 @@ fn element<'m, T>(c: &'m mut MatMut<'_, T>, i: usize, j: usize) -> &'m mut T {
 
 /// Calls `store(i, j, acc + bias)` for every element. The sum is exact where 64 bits hold it, which
 /// the callers that need it have checked, and modulo 2^64 elsewhere.
-fn each(gemm: &Gemm<'_>, mut store: impl FnMut(usize, usize, i64)) {
-    let (m, n, k) = gemm.shape();
+fn each(product: &Product<'_>, mut store: impl FnMut(usize, usize, i64)) {
+    let Product { m, n, k, .. } = *product;
     if m == 0 {
         return;
     }
     let b = |l, j| {
-        let b = match gemm.b {
-            Rhs::Packed(b) => b.get(l, j),
-            Rhs::Unpacked(b) => b.get(l, j),
-        };
-        i64::from(b.expect("the shapes were checked")) - i64::from(gemm.b_zero.at(j))
+        let b = product.b.get(l, j).expect("the shapes were checked");
+        i64::from(b) - i64::from(product.b_zero.at(j))
     };
     for j in 0..n {
         // A column of B, so that packed elements are looked up once.
         let column: Vec<i64> = (0..k).map(|l| b(l, j)).collect();
-        let bias = gemm.bias.map_or(0, |bias| i64::from(bias[j]));
+        let bias = product.bias.map_or(0, |bias| i64::from(bias[j]));
         for i in 0..m {
-            let zero = gemm.a_zero.at(i);
+            let zero = product.a_zero.at(i);
             let sum = column.iter().enumerate().fold(bias, |sum, (l, b)| {
-                let a = gemm.a.get(i, l, zero).expect("the shapes were checked");
+                let a = product.a.get(i, l, zero).expect("the shapes were checked");
                 sum.wrapping_add((i64::from(a) - i64::from(zero)).wrapping_mul(*b))
             });
             store(i, j, sum);

@@ -1,0 +1,44 @@
+//! Vectors that grow by a typed error instead of an abort.
+
+use crate::error::Error;
+
+/// Makes a vector hold `len` copies of `value`. Allocates only beyond its capacity.
+///
+/// # Errors
+/// [`Error::Memory`], naming `purpose`, if there is not enough; the vector is then empty.
+pub(crate) fn refill<T: Copy>(
+    v: &mut Vec<T>,
+    len: usize,
+    value: T,
+    purpose: &'static str,
+) -> Result<(), Error> {
+    reserve(v, len, purpose)?;
+    v.resize(len, value);
+    Ok(())
+}
+
+/// Empties a vector and makes room for `len` values.
+///
+/// # Errors
+/// [`Error::Memory`], naming `purpose`, if there is not enough.
+pub(crate) fn reserve<T>(v: &mut Vec<T>, len: usize, purpose: &'static str) -> Result<(), Error> {
+    v.clear();
+    let bytes = len.saturating_mul(size_of::<T>());
+    v.try_reserve_exact(len).map_err(|_| Error::Memory { purpose, bytes })
+}
+
+/// Makes a vector `len` values long. The first ones keep their values, new ones have the default.
+///
+/// # Errors
+/// [`Error::Memory`], naming `purpose`, if there is not enough.
+pub(crate) fn resize<T: Copy + Default>(
+    v: &mut Vec<T>,
+    len: usize,
+    purpose: &'static str,
+) -> Result<(), Error> {
+    let bytes = len.saturating_mul(size_of::<T>());
+    let more = len.saturating_sub(v.len());
+    v.try_reserve_exact(more).map_err(|_| Error::Memory { purpose, bytes })?;
+    v.resize(len, T::default());
+    Ok(())
+}

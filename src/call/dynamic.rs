@@ -1,0 +1,321 @@
+//! Products of f32 activations, which the call quantizes.
+
+use crate::buffer::resize;
+use crate::call::gemm::{Gemm, shape};
+use crate::dispatch::select::Dispatch;
+use crate::engine::scratch;
+use crate::engine::threads::{Divide, GRAIN, Halves, divide, pool_size};
+use crate::error::Error;
+use crate::matrix::operand::Operand;
+use crate::matrix::view::{MatMut, MatRef};
+use crate::output::dequantize::Dequantize;
+use crate::output::scale::{Scale, greatest_of};
+use crate::product::operands::Rhs;
+use crate::product::{ZeroPoint, accumulator};
+use crate::quantize::params::QuantParams;
+use crate::quantize::rows::{RowsMut, quantize_rows, span_of_rows};
+use crate::quantize::scheme::Scheme;
+use crate::quantize::span::Span;
+use std::cell::Cell;
+use std::ops::Range;
+
+/// f32 in, f32 out: A is quantized, multiplied by an 8-bit B, and the exact sums are scaled, in one call.
+///
+/// ```text
+/// q[m,k] = saturate(round_half_even(A[m,k] / s[m]) + z[m])
+/// C[m,n] = f32(Σ_k (q[m,k] - z[m]) · (B[k,n] - zb[n])) · (s[m] · scale[n]) + bias[n]
+/// ```
+///
+/// Every division, product and sum rounds to nearest even, by itself. The scale s and the zero point z come
+/// from each row of A, or from all of it:
+///
+/// | | q | s | z |
+/// |---|---|---|---|
+/// | symmetric (default) | i8, -127..=127 | max\|a\| / 127 | 0 |
+/// | [`asymmetric`](Self::asymmetric) | u8 | (hi - lo) / 255 | saturate(round_half_even(-lo / s)) |
+///
+/// where [lo, hi] is the range of the values, widened to hold 0: ONNX DynamicQuantizeLinear. Where the
+/// quotient is 0, as for values that are all 0, s is 1.
+///
+/// ```
+/// use qgemm::{Dequantize, DynamicGemm, ElementType, MatMut, MatRef, PackedB};
+///
+/// let weights = [64i8, -127, 127, 1]; // 2 x 2
+/// let b = PackedB::pack(MatRef::row_major(&weights, 2, 2)?, ElementType::I8)?;
+/// let output = Dequantize::new(&[0.5, 0.25])?.bias(&[1.0, 0.0]); // steps of the columns of B
+///
+/// let a = [127.0f32, -64.0, 254.0, 2.0]; // 2 x 2, quantized to (127, -64) by 1 and (127, 1) by 2
+/// let mut c = [0f32; 4];
+/// DynamicGemm::new(MatRef::row_major(&a, 2, 2)?, &b).run_f32(MatMut::row_major(&mut c, 2, 2)?, &output)?;
+/// assert_eq!(c, [1.0, -16_193.0 * 0.25, 8255.0 + 1.0, -16_128.0 * 0.5]);
+/// # Ok::<(), qgemm::Error>(())
+/// ```
+///
+/// B is best packed for [`ElementType::I8`](crate::ElementType::I8) activations, and for
+/// [`U8`](crate::ElementType::U8) if they are asymmetric. The quantized A, M·K bytes and 8 per row, lies in
+/// memory that the calling thread keeps (see [`release_thread_memory`](crate::release_thread_memory)).
+#[derive(Clone, Copy, Debug)]
+pub struct DynamicGemm<'a> {
+    pub(crate) a: MatRef<'a, f32>,
+    pub(crate) b: Rhs<'a>,
+    pub(crate) b_zero: ZeroPoint<'a>,
+    pub(crate) scheme: Scheme,
+    pub(crate) per_tensor: bool,
+    dispatch: Option<&'a Dispatch>,
+}
+
+impl<'a> DynamicGemm<'a> {
+    /// The product of `a` (M×K) and `b` (K×N), each row of `a` quantized symmetrically.
+    pub fn new(a: MatRef<'a, f32>, b: impl Into<Rhs<'a>>) -> Self {
+        let b_zero = ZeroPoint::PerTensor(0);
+        Self { a, b: b.into(), b_zero, scheme: Scheme::Symmetric, per_tensor: false, dispatch: None }
+    }
+
+    /// Quantizes to u8, with a zero point.
+    #[must_use]
+    pub fn asymmetric(self) -> Self {
+        Self { scheme: Scheme::Asymmetric, ..self }
+    }
+
+    /// Quantizes all of A by one scale and zero point.
+    #[must_use]
+    pub fn per_tensor(self) -> Self {
+        Self { per_tensor: true, ..self }
+    }
+
+    /// The zero point of B: one, or one per column.
+    #[must_use]
+    pub fn b_zero(self, zero: impl Into<ZeroPoint<'a>>) -> Self {
+        Self { b_zero: zero.into(), ..self }
+    }
+
+    /// The kernels to choose from when B is not packed yet; a packed B brings its own.
+    #[must_use]
+    pub fn dispatch(self, dispatch: &'a Dispatch) -> Self {
+        Self { dispatch: Some(dispatch), ..self }
+    }
+
+    /// Stores f32 values, scaled from the exact sums. The scale of `output` is that of B alone, since those of A come
+    /// from its values; scales per row, if `output` has them, are multiplied with those of A first.
+    ///
+    /// # Errors
+    /// As [`Gemm::run_f32`], and [`Error::NotFinite`] if a value of A is infinite or not a number,
+    /// [`Error::QuantizationRange`] if the width of a range is infinite, [`Error::Scale`] or [`Error::ScaleProduct`]
+    /// if a product of scales is, and [`Error::Memory`] if there is not enough for the quantized A. `c` is
+    /// then left as it was.
+    pub fn run_f32(&self, c: MatMut<'_, f32>, output: &Dequantize<'_>) -> Result<(), Error> {
+        self.check(shape(&c), output)?;
+        scratch::borrow(&QUANTIZED, |slot| {
+            let quantized = slot.get_or_insert_default();
+            quantized.fill(self)?;
+            quantized.multiply_scales(output.scale);
+            let scale = quantized.scale(output.scale);
+            if !quantized.is_finite(scale) {
+                scale.check()?;
+            }
+            let gemm = self.quantized(quantized.operand(self)?, &quantized.zeros);
+            gemm.run_f32(c, &Dequantize { scale, ..*output })
+        })
+    }
+
+    /// Checks that all arguments fit each other and an output of shape `c`, whatever A holds.
+    ///
+    /// # Errors
+    /// As [`run_f32`](Self::run_f32), but those that depend on values of A.
+    pub(crate) fn check(&self, c: (usize, usize), output: &Dequantize<'_>) -> Result<(), Error> {
+        // All zero points within the type bound the sums alike.
+        let bits = MatRef::new(&[0], self.a.rows(), self.a.cols(), 0, 0)?;
+        let any_a = Operand { bits, element: self.scheme.element() };
+        let gemm = self.quantized(any_a, &[]).a_zero(0);
+        accumulator::check_i64(&gemm.product(c)?)?;
+        output.check_shape(c.0, c.1)
+    }
+
+    /// The product of a quantized A, whose rows have the given zero points.
+    pub(crate) fn quantized<'q>(&'q self, a: Operand<'q>, zeros: &'q [i32]) -> Gemm<'q> {
+        let mut gemm = Gemm::new(a, self.b).b_zero(self.b_zero);
+        gemm.arguments.dispatch = self.dispatch;
+        match self.scheme {
+            Scheme::Symmetric => gemm,
+            Scheme::Asymmetric if self.per_tensor => gemm.a_zero(zeros.first().copied().unwrap_or(0)),
+            Scheme::Asymmetric => gemm.a_zero(zeros),
+        }
+    }
+
+    /// The reason that row `i` cannot be quantized.
+    fn refusal(&self, i: usize) -> Error {
+        for column in 0..self.a.cols() {
+            match self.a.get(i, column) {
+                Some(&got) if !got.is_finite() => return Error::NotFinite { row: i, column, got },
+                _ => (),
+            }
+        }
+        self.too_wide(i..i + 1)
+    }
+
+    /// The error for rows whose range is too wide.
+    fn too_wide(&self, rows: Range<usize>) -> Error {
+        let span = span_of_rows(&self.a, rows, self.scheme);
+        Error::QuantizationRange { got: (span.lo().into(), span.hi().into()) }
+    }
+}
+
+thread_local! {
+    static QUANTIZED: Cell<Option<Box<QuantizedA>>> = const { Cell::new(None) };
+}
+
+/// Frees the memory that this thread quantizes into.
+pub(crate) fn release() {
+    scratch::release(&QUANTIZED);
+}
+
+/// A quantized A, in memory that a thread keeps.
+#[derive(Default)]
+struct QuantizedA {
+    bits: Vec<u8>,
+    /// One scale per row.
+    scales: Vec<f32>,
+    /// One zero point per row.
+    zeros: Vec<i32>,
+}
+
+impl QuantizedA {
+    /// Quantizes the A of a product.
+    fn fill(&mut self, gemm: &DynamicGemm<'_>) -> Result<(), Error> {
+        const PURPOSE: &str = "quantized a";
+        let (m, ld) = (gemm.a.rows(), row_stride(gemm.a.cols()));
+        resize(&mut self.bits, m.saturating_mul(ld), PURPOSE)?;
+        resize(&mut self.scales, m, PURPOSE)?;
+        resize(&mut self.zeros, m, PURPOSE)?;
+        let parts = parts(gemm);
+        let mut given = None;
+        if gemm.per_tensor {
+            let rows = SpanRows { gemm, rows: 0..m };
+            let span = divide(rows, parts, &|rows: SpanRows<'_>, _| rows.run(), &Span::join);
+            let params = gemm.scheme.params(span);
+            if !span.is_finite() {
+                let wrong = |i: &usize| !span_of_rows(&gemm.a, *i..i + 1, gemm.scheme).is_finite();
+                return Err(gemm.refusal((0..m).find(wrong).unwrap_or(0)));
+            }
+            if !params.scale.is_finite() {
+                return Err(gemm.too_wide(0..m));
+            }
+            given = Some(params);
+        }
+        let out = RowsMut { bits: &mut self.bits, ld, scales: &mut self.scales, zeros: &mut self.zeros };
+        let rows = QuantizeRows { gemm, first: 0, given, out };
+        let run = |rows: QuantizeRows<'_>, _| rows.run();
+        divide(rows, parts, &run, &Result::and).map_err(|row| gemm.refusal(row))
+    }
+
+    fn operand(&self, gemm: &DynamicGemm<'_>) -> Result<Operand<'_>, Error> {
+        let (m, k) = (gemm.a.rows(), gemm.a.cols());
+        let bits = MatRef::new(&self.bits, m, k, row_stride(k), 1)?;
+        Ok(Operand { bits, element: gemm.scheme.element() })
+    }
+
+    /// Multiplies the scales of rows by those that `b` has for all or each of them.
+    fn multiply_scales(&mut self, b: Scale<'_>) {
+        match b {
+            Scale::PerTensor(b) => self.scales.iter_mut().for_each(|scale| *scale *= b),
+            Scale::PerRow(rows) | Scale::RowsByColumns { rows, .. } => {
+                self.scales.iter_mut().zip(rows).for_each(|(scale, row)| *scale *= row);
+            }
+            Scale::PerColumn(_) => (),
+        }
+    }
+
+    /// Whether all scales and all their products are finite. The greatest decide.
+    fn is_finite(&self, scale: Scale<'_>) -> bool {
+        let column = match scale {
+            Scale::RowsByColumns { columns, .. } => greatest_of(columns),
+            _ => 1.0,
+        };
+        (greatest_of(&self.scales) * column).is_finite()
+    }
+
+    /// The scale of the sums, after the scales of rows were multiplied by those of `b`.
+    fn scale<'s>(&'s self, b: Scale<'s>) -> Scale<'s> {
+        match b {
+            Scale::PerTensor(_) | Scale::PerRow(_) => Scale::PerRow(&self.scales),
+            Scale::PerColumn(columns) | Scale::RowsByColumns { columns, .. } => {
+                Scale::RowsByColumns { rows: &self.scales, columns }
+            }
+        }
+    }
+}
+
+/// The distance of quantized rows, in bytes. It is no multiple of the distance at which cache lines share a place in the
+/// first-level cache, where the rows of a tile would evict each other: worth 3 % at K = 2048, nothing at 1024 (Zen 4,
+/// 2026-11-25).
+fn row_stride(k: usize) -> usize {
+    if k.is_multiple_of(2048) { k.saturating_add(64) } else { k }
+}
+
+/// The number of parts that rows are divided into.
+fn parts(gemm: &DynamicGemm<'_>) -> usize {
+    /// Values that are worth another thread: about 2 µs of work.
+    const VALUES: usize = 1 << 14;
+    /// Values that are worth it if the product is shared as well, so that the thread is woken anyway (15 % of
+    /// 128x128x128 on Zen 4).
+    const VALUES_BEFORE_SHARED_PRODUCT: usize = 1 << 12;
+    let (m, k) = (gemm.a.rows(), gemm.a.cols());
+    let product = m.saturating_mul(k).saturating_mul(gemm.b.shape().1);
+    let values = if product / GRAIN > 1 { VALUES_BEFORE_SHARED_PRODUCT } else { VALUES };
+    match m * k / values {
+        0 | 1 => 1,
+        worth => worth.min(m).min(pool_size()),
+    }
+}
+
+/// Rows of A whose span is wanted.
+struct SpanRows<'a> {
+    gemm: &'a DynamicGemm<'a>,
+    rows: Range<usize>,
+}
+
+impl SpanRows<'_> {
+    fn run(self) -> Span {
+        span_of_rows(&self.gemm.a, self.rows, self.gemm.scheme)
+    }
+}
+
+impl Divide for SpanRows<'_> {
+    fn halve(self, parts: usize) -> Result<Halves<Self>, Self> {
+        let (Self { gemm, rows }, here) = (self, parts / 2);
+        let middle = rows.start + rows.len() * here / parts;
+        let (top, bottom) = (rows.start..middle, middle..rows.end);
+        Ok(Halves {
+            first: (Self { gemm, rows: top }, here),
+            second: (Self { gemm, rows: bottom }, parts - here),
+        })
+    }
+}
+
+/// Rows of A to be quantized, from row `first` on.
+struct QuantizeRows<'a> {
+    gemm: &'a DynamicGemm<'a>,
+    first: usize,
+    given: Option<QuantParams>,
+    out: RowsMut<'a>,
+}
+
+impl QuantizeRows<'_> {
+    /// # Errors
+    /// The first row that cannot be quantized.
+    fn run(self) -> Result<(), usize> {
+        quantize_rows(&self.gemm.a, self.first, self.gemm.scheme, self.given, self.out)
+    }
+}
+
+impl Divide for QuantizeRows<'_> {
+    fn halve(self, parts: usize) -> Result<Halves<Self>, Self> {
+        let (Self { gemm, first, given, out }, here) = (self, parts / 2);
+        let at = out.scales.len() * here / parts;
+        let (top, bottom) = out.split(at);
+        Ok(Halves {
+            first: (Self { gemm, first, given, out: top }, here),
+            second: (Self { gemm, first: first + at, given, out: bottom }, parts - here),
+        })
+    }
+}

@@ -1,0 +1,141 @@
+//! Which kernels a product may use: the best this CPU has, or those that were asked for by name.
+
+use crate::dispatch::caches::caches;
+use crate::error::Error;
+use qgemm_kernels::{Caches, Features, Isa, Kernel, Ready, TABLE};
+use std::cmp::Reverse;
+use std::sync::OnceLock;
+
+/// The environment variable that names an instruction set or a kernel.
+const VARIABLE: &str = "QGEMM_ISA";
+
+/// A kernel, as its name tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KernelInfo {
+    /// Instruction set, MRxNR, KR after the `c`, k-groups summed in 16 bits (if any) after the `s`: `avx512vnni-6x64c4`.
+    pub name: &'static str,
+    /// The instruction set.
+    pub isa: Isa,
+    /// The most rows of a tile.
+    pub mr: usize,
+    /// The columns of a panel.
+    pub nr: usize,
+    /// The values of k that lie side by side in a panel.
+    pub kr: usize,
+    /// The k-groups that it sums in 16 bits, which is exact only for panels proven to allow it; 0 for a kernel that is
+    /// exact for every B.
+    pub i16_groups: usize,
+}
+
+impl KernelInfo {
+    pub(crate) fn of(kernel: &Kernel) -> Self {
+        let Kernel { name, isa, mr, nr, kr, i16_groups, .. } = *kernel;
+        Self { name, isa, mr, nr, kr, i16_groups }
+    }
+}
+
+/// The kernels to choose from when a matrix is packed: all of one instruction set, or a single one.
+#[derive(Clone, Debug)]
+pub struct Dispatch {
+    /// Those that are exact for every B; never empty; panels of ascending width.
+    kernels: Vec<Ready>,
+    /// Those that are exact for some panels, the most steps first.
+    proven: Vec<Ready>,
+    caches: Caches,
+}
+
+impl Dispatch {
+    /// The widest instruction set of this CPU, or what the environment variable `QGEMM_ISA` names.
+    /// Decided once per process.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`] if `QGEMM_ISA` names nothing that runs here, [`Error::Variable`] if `QGEMM_CACHES` is
+    /// no list of cache sizes.
+    pub fn auto() -> Result<&'static Self, Error> {
+        static AUTO: OnceLock<Result<Dispatch, Error>> = OnceLock::new();
+        let choose = || match std::env::var_os(VARIABLE) {
+            Some(name) => Self::find(VARIABLE, &name.to_string_lossy()),
+            None => {
+                let widest = Self::ready().last().expect("the scalar kernel runs everywhere").isa;
+                Self::of(|kernel| kernel.isa == widest)
+            }
+        };
+        AUTO.get_or_init(choose).as_ref().map_err(Clone::clone)
+    }
+
+    /// The kernels of an instruction set (`avx2`), or the one of that full name (`avx2-6x16c2`). One that
+    /// needs a proof for each panel (`avx2-6x16c4s2`) comes with the exact ones of its instruction set, for
+    /// the panels that have none.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`] if there is none of that name that runs on this CPU, [`Error::Variable`] if
+    /// `QGEMM_CACHES` is no list of cache sizes.
+    pub fn named(name: &str) -> Result<Self, Error> {
+        Self::find("kernel", name)
+    }
+
+    /// All kernels that run on this CPU, the narrowest instruction set first.
+    pub fn available() -> Vec<KernelInfo> {
+        Self::ready().map(|kernel| KernelInfo::of(&kernel)).collect()
+    }
+
+    /// The same kernels, for matrices whose products are to be cut into blocks for caches of other sizes. Those
+    /// of the CPU, or of `QGEMM_CACHES`, are the default. No result depends on them.
+    #[must_use]
+    pub fn with_caches(self, caches: Caches) -> Self {
+        Self { caches, ..self }
+    }
+
+    /// The caches that blocks are cut for.
+    pub fn caches(&self) -> Caches {
+        self.caches
+    }
+
+    /// The kernels to choose from.
+    pub fn kernels(&self) -> impl Iterator<Item = KernelInfo> {
+        self.kernels.iter().chain(&self.proven).map(|kernel| KernelInfo::of(kernel))
+    }
+
+    fn ready() -> impl Iterator<Item = Ready> {
+        let features = Features::detect();
+        TABLE.iter().filter_map(move |kernel| kernel.ready(&features))
+    }
+
+    fn of(wanted: impl Fn(&Kernel) -> bool) -> Result<Self, Error> {
+        let (mut kernels, mut proven): (Vec<_>, Vec<_>) =
+            Self::ready().filter(|kernel| wanted(kernel)).partition(|kernel| kernel.i16_groups == 0);
+        kernels.sort_by_key(|kernel| kernel.nr);
+        proven.sort_by_key(|kernel| Reverse(kernel.i16_groups));
+        Ok(Self { kernels, proven, caches: caches()? })
+    }
+
+    fn find(argument: &'static str, name: &str) -> Result<Self, Error> {
+        let mut found = Self::of(|kernel| kernel.isa.name() == name || kernel.name == name)?;
+        if let (true, Some(kernel)) = (found.kernels.is_empty(), found.proven.first()) {
+            found.kernels = Self::of(|other| other.isa == kernel.isa)?.kernels;
+        }
+        if !found.kernels.is_empty() {
+            return Ok(found);
+        }
+        let known =
+            Isa::ALL.iter().any(|isa| isa.name() == name) || TABLE.iter().any(|kernel| kernel.name == name);
+        let here = Self::available();
+        let mut available: Vec<_> = here.iter().map(|kernel| kernel.isa.name()).collect();
+        available.dedup();
+        available.extend(here.iter().map(|kernel| kernel.name));
+        Err(Error::Kernel { argument, got: name.to_string(), known, available })
+    }
+
+    /// The kernel for a B of `n` columns: the narrowest panel that holds them all, else the widest.
+    pub(crate) fn choose(&self, n: usize) -> Ready {
+        let fits = self.kernels.iter().find(|kernel| kernel.nr >= n);
+        *fits.or(self.kernels.last()).expect("a dispatch is never empty")
+    }
+
+    /// The kernels with steps whose tiles are those of `exact`, the most steps first.
+    pub(crate) fn proven_beside(&self, exact: &Kernel) -> impl Iterator<Item = Ready> + Clone + '_ {
+        let tile = (exact.mr, exact.nr);
+        self.proven.iter().copied().filter(move |kernel| (kernel.mr, kernel.nr) == tile)
+    }
+}

@@ -1,0 +1,126 @@
+//! Rows of A as a kernel reads them: in place, or copied (flipped, widened, gathered) into a buffer that a thread keeps.
+
+use crate::engine::operation::{Operation, StoredPair};
+use crate::product::operands::Lhs;
+use qgemm_kernels::{Convert, Line, Stored, flip_signs, widen};
+use std::ops::Range;
+
+/// Some values of k of some rows of A, in the type that a kernel reads.
+#[derive(Clone, Copy)]
+pub(crate) struct ARows<'a> {
+    pub(crate) bytes: &'a [u8],
+    /// Bytes from one row to the next.
+    pub(crate) lda: usize,
+    /// Values of k.
+    pub(crate) k: usize,
+}
+
+/// The most values of a row that are copied at a time.
+const MAX_PIECE: usize = 1024;
+
+/// `ks` in the pieces in which rows of A are copied that are not contiguous: of a column-major A, the columns that share
+/// a cache line; of a gathered A, pieces that hold several of the source's rows.
+pub(crate) fn pieces(a: &Lhs<'_>, ks: Range<usize>) -> impl Iterator<Item = Range<usize>> + use<> {
+    let len = match a {
+        Lhs::Matrix(_) => 64,
+        Lhs::Gathered(_) => MAX_PIECE,
+    };
+    ks.clone().step_by(len).map(move |start| start..ks.end.min(start + len))
+}
+
+/// A buffer for a piece.
+pub(crate) const PIECE: [u8; MAX_PIECE] = [0; MAX_PIECE];
+
+impl<'a> ARows<'a> {
+    /// Values `ks` of `rows`: A itself, or converted copies in `lines`.
+    #[inline]
+    pub(crate) fn new(
+        operation: &'a Operation<'_>,
+        pair: &StoredPair,
+        rows: Range<usize>,
+        ks: Range<usize>,
+        lines: &'a mut Vec<Line>,
+    ) -> Self {
+        if let (Some(bits), Convert::Copy) = (operation.product.a.in_place(), pair.convert) {
+            let bytes = bits.data_from_row(rows.start).get(ks.start..).unwrap_or(&[]);
+            return Self { bytes, lda: bits.row_stride(), k: ks.len() };
+        }
+        Self::copied(operation, pair, rows, ks, lines)
+    }
+
+    fn copied(
+        operation: &'a Operation<'_>,
+        pair: &StoredPair,
+        rows: Range<usize>,
+        ks: Range<usize>,
+        lines: &'a mut Vec<Line>,
+    ) -> Self {
+        let k = ks.len();
+        let lda = (k * pair.a.size()).next_multiple_of(64).max(64);
+        // The ends of rows keep what an earlier copy left there: kernels do not read it.
+        let need = lda / 64 * rows.len();
+        if lines.len() < need {
+            lines.resize(need, Line([0; 64]));
+        }
+        let copy: &mut [u8] = bytemuck::cast_slice_mut(&mut lines[..need]);
+        match pair.a {
+            Stored::I16 => widen_rows(operation, pair.convert, rows, ks, (copy, lda)),
+            Stored::U8 | Stored::I8 => copy_rows(operation, pair.convert, rows, ks, (copy, lda)),
+        }
+        Self { bytes: copy, lda, k }
+    }
+}
+
+/// Widens values `ks` of `rows` to i16, in rows `lda` bytes apart.
+fn widen_rows(
+    operation: &Operation<'_>,
+    convert: Convert,
+    rows: Range<usize>,
+    ks: Range<usize>,
+    (out, lda): (&mut [u8], usize),
+) {
+    let (a, k) = (&operation.product.a, ks.len());
+    if let Some(bits) = a.in_place() {
+        for (i, out) in rows.zip(out.chunks_exact_mut(lda)) {
+            let row = bits.row(i).expect("the rows are slices");
+            widen(&row[ks.clone()], convert, &mut bytemuck::cast_slice_mut(out)[..k]);
+        }
+        return;
+    }
+    let mut copied = PIECE;
+    for piece in pieces(a, ks.clone()) {
+        let at = piece.start - ks.start..piece.end - ks.start;
+        for (i, out) in rows.clone().zip(out.chunks_exact_mut(lda)) {
+            let copied = &mut copied[..piece.len()];
+            a.copy_row(i, piece.clone(), operation.product.a_zero.at(i), copied);
+            widen(copied, convert, &mut bytemuck::cast_slice_mut(out)[at.clone()]);
+        }
+    }
+}
+
+/// Copies values `ks` of `rows`, with sign bits inverted if `convert` asks for it, to rows `lda` bytes apart.
+fn copy_rows(
+    operation: &Operation<'_>,
+    convert: Convert,
+    rows: Range<usize>,
+    ks: Range<usize>,
+    (out, lda): (&mut [u8], usize),
+) {
+    let (a, k) = (&operation.product.a, ks.len());
+    if let Some(bits) = a.in_place() {
+        for (i, out) in rows.zip(out.chunks_exact_mut(lda)) {
+            let row = bits.row(i).expect("the rows are slices");
+            flip_signs(&row[ks.clone()], &mut out[..k]);
+        }
+        return;
+    }
+    for piece in pieces(a, ks.clone()) {
+        for (i, out) in rows.clone().zip(out.chunks_exact_mut(lda)) {
+            let out = &mut out[piece.start - ks.start..piece.end - ks.start];
+            a.copy_row(i, piece.clone(), operation.product.a_zero.at(i), out);
+            if convert == Convert::Flip {
+                out.iter_mut().for_each(|byte| *byte ^= 0x80);
+            }
+        }
+    }
+}

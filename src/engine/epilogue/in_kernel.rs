@@ -1,0 +1,97 @@
+//! The output stage in a kernel, which makes the output while sums are in registers.
+
+use crate::engine::epilogue::column_stage::{ColumnStage, FixedPointColumns, RequantColumns};
+use crate::output::destination::Destination;
+use crate::output::region::Region;
+use crate::output::requant::Scaling;
+use qgemm_kernels::{
+    BlockMut, F64Terms, MAX_ZERO_POINT, Output, TileDequantize, TileFixedPoint, TileRequantize, look_up,
+};
+
+/// Whether a kernel stores to this destination, whatever the number of panels in the call. `fused` tells whether it
+/// makes 8-bit and f32 outputs at all.
+#[inline]
+pub(crate) fn stored_by_kernel(destination: &Destination<'_, '_>, fused: bool) -> bool {
+    match destination {
+        Destination::I32 { c, .. } => c.rows_are_slices(),
+        Destination::Bytes { c, requant } => {
+            fused
+                && c.rows_are_slices()
+                && matches!(requant.scaling, Scaling::Float(_))
+                && requant.zero_point.abs() <= MAX_ZERO_POINT
+                && requant.residual.is_none_or(|residual| residual.matrix.bits.rows_are_slices())
+        }
+        Destination::F32 { c, .. } => fused && c.rows_are_slices(),
+    }
+}
+
+/// Whether a kernel stores the columns of one panel to this destination: also fixed-point outputs, whose multipliers are
+/// prepared panel by panel, unless sums are shifted left first or have terms in f64.
+#[inline]
+pub(crate) fn panel_stored_by_kernel(
+    destination: &Destination<'_, '_>,
+    stage: &ColumnStage<'_>,
+    fused: bool,
+    f64_terms: bool,
+) -> bool {
+    match (destination, stage) {
+        (Destination::Bytes { c, .. }, ColumnStage::FixedPoint(stage)) => {
+            fused
+                && c.rows_are_slices()
+                && stage.zero_point.abs() <= MAX_ZERO_POINT
+                && !stage.any_left
+                && !f64_terms
+        }
+        _ => stored_by_kernel(destination, fused),
+    }
+}
+
+/// Calls `run` with the kernel's form of a region of `destination`, and looks the results up in its table.
+///
+/// # Panics
+/// If no kernel stores to this destination: see [`panel_stored_by_kernel`].
+#[inline(always)]
+pub(crate) fn with_output(
+    destination: &mut Destination<'_, '_>,
+    stage: &ColumnStage<'_>,
+    region: &Region,
+    f64_terms: Option<F64Terms<'_>>,
+    run: impl FnOnce(Output<'_, '_>),
+) {
+    match (destination, stage) {
+        (Destination::I32 { c, accumulate }, _) => {
+            run(Output::Sums { c: &mut region.of(c), accumulate: *accumulate });
+        }
+        (Destination::Bytes { c, requant }, ColumnStage::Requant(columns)) => {
+            let RequantColumns { scale, zero_point, range, at_most_half, .. } = *columns;
+            let row_scale = requant.row_scale(region);
+            let residual = requant.residual.map(|residual| residual.of_region(region));
+            let real = f64_terms;
+            let stage = TileRequantize { real, residual, scale, row_scale, at_most_half, zero_point, range };
+            let mut c = region.of(c);
+            run(Output::Bytes { c: &mut c, stage });
+            look_up_if(requant.table, &mut c);
+        }
+        (Destination::Bytes { c, requant }, ColumnStage::FixedPoint(columns)) => {
+            let FixedPointColumns { m, nudge, negative, before, one, away, zero_point, range, .. } = columns;
+            let (away, zero_point, range) = (*away, *zero_point, *range);
+            let stage = TileFixedPoint { m, nudge, negative, before, one, away, zero_point, range };
+            let mut c = region.of(c);
+            run(Output::FixedBytes { c: &mut c, stage });
+            look_up_if(requant.table, &mut c);
+        }
+        (Destination::F32 { c, dequant }, ColumnStage::Dequant { scale, bias, clamp }) => {
+            let row_scale = dequant.scale.rows(region.rows.clone());
+            let stage = TileDequantize { real: f64_terms, scale, row_scale, bias: *bias, range: *clamp };
+            run(Output::Floats { c: &mut region.of(c), stage });
+        }
+        _ => unreachable!("the caller asked whether a kernel stores this"),
+    }
+}
+
+/// Replaces bytes by a table's values, if there is one.
+pub(crate) fn look_up_if(table: Option<&[u8; 256]>, c: &mut BlockMut<'_, u8>) {
+    if let Some(table) = table {
+        look_up(c, table);
+    }
+}

@@ -1,0 +1,17 @@
+//! From a checked product to its output. Every file is private to the library.
+
+mod a_rows;
+pub(crate) mod buffers;
+mod epilogue;
+mod few_rows;
+mod loops;
+mod operation;
+mod packed;
+mod plan;
+pub(crate) mod run;
+pub(crate) mod scratch;
+mod small;
+pub(crate) mod threads;
+pub(crate) mod unpacked;
+mod wide_terms;
+mod zero_points;

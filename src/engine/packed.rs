@@ -1,0 +1,104 @@
+//! Products with packed columns of B: chooses between one kernel call and the loop nest, and shares the loop nest's work
+//! among threads.
+
+use crate::engine::buffers;
+use crate::engine::loops;
+use crate::engine::operation::{Operation, StoredPair};
+use crate::engine::small::Small;
+use crate::engine::threads::{Divide, GRAIN, Halves, divide, threads_for};
+use crate::output::destination::{Axis, Destination};
+use crate::product::Product;
+use crate::weights::packed_columns::PackedColumns;
+use std::ops::Range;
+
+/// Computes the columns of a product that `b` holds, on at most `max_threads` threads. The product is not empty.
+pub(crate) fn run(
+    product: &Product<'_>,
+    b: &PackedColumns,
+    destination: &mut Destination<'_, '_>,
+    max_threads: usize,
+) {
+    let first = StoredPair::new(product, b, b.panels()[0].variant);
+    let other = b.panels().iter().find(|panel| !first.serves(panel));
+    if other.is_none()
+        && let Some(small) = Small::new(product, b, &first, destination)
+    {
+        return small.run(destination);
+    }
+    let other = other.map(|panel| StoredPair::new(product, b, panel.variant));
+    run_blocked(product, b, [Some(first), other], destination, max_threads);
+}
+
+/// Computes the columns by the loop nest. Not inlined: its stack frame would slow small products.
+#[inline(never)]
+fn run_blocked(
+    product: &Product<'_>,
+    b: &PackedColumns,
+    pairs: [Option<StoredPair>; 2],
+    destination: &mut Destination<'_, '_>,
+    max_threads: usize,
+) {
+    let i32_output = matches!(destination, Destination::I32 { .. });
+    let operation = &Operation::new(product, b, pairs, i32_output);
+    let (rows, panels) = (0..product.m, 0..b.panels().len());
+    let work = product.m.saturating_mul(b.n()).saturating_mul(product.k);
+    let threads = threads_for(work, max_threads);
+    if threads == 1 {
+        return buffers::with(|scratch| loops::run(operation, rows, panels, destination, scratch));
+    }
+    let destination = destination.reborrow();
+    let block = Block { operation, rows, panels, destination };
+    divide(block, threads, &|block: Block<'_, '_, '_>, _| block.run(), &|(), ()| ());
+}
+
+/// Some rows and panels of an operation, with their part of the output.
+struct Block<'a, 'c, 'o> {
+    operation: &'a Operation<'a>,
+    rows: Range<usize>,
+    panels: Range<usize>,
+    destination: Destination<'c, 'o>,
+}
+
+impl Block<'_, '_, '_> {
+    fn run(self) {
+        let Self { operation, rows, panels, mut destination } = self;
+        buffers::with(|scratch| loops::run(operation, rows, panels, &mut destination, scratch));
+    }
+}
+
+impl Divide for Block<'_, '_, '_> {
+    /// Cuts between rows while there are several tiles of them, so that each thread widens and sums its own rows only;
+    /// else between panels.
+    fn halve(self, parts: usize) -> Result<Halves<Self>, Self> {
+        let Self { operation, rows, panels, destination } = self;
+        let (mr, nr) = (operation.mr, operation.nr);
+        let tiles = rows.len().div_ceil(mr);
+        if tiles <= 1 && panels.len() <= 1 {
+            return Err(Self { operation, rows, panels, destination });
+        }
+        let here = parts / 2;
+        let (first, second) = if tiles >= 4 * parts || tiles > panels.len() {
+            // The same number of rows for each thread: 64 rows are tiles of 6 and 5, which takes less time than to wait
+            // for 66 (2 % of 128x768x768). In a small product this thread has a head start, and whole tiles are better.
+            let work = rows.len().saturating_mul(operation.b.n()).saturating_mul(operation.k);
+            let small = work / parts < 8 * GRAIN;
+            let at = if small { tiles * here / parts * mr } else { rows.len() * here / parts };
+            let at = at.max(1);
+            let middle = rows.start + at;
+            let (top, bottom) = destination.split(Axis::Rows, at);
+            (
+                Self { operation, rows: rows.start..middle, panels: panels.clone(), destination: top },
+                Self { operation, rows: middle..rows.end, panels, destination: bottom },
+            )
+        } else {
+            let at = (panels.len() * here / parts).max(1);
+            let middle = panels.start + at;
+            let (left, right) = destination.split(Axis::Columns, at * nr);
+            (
+                Self { operation, rows: rows.clone(), panels: panels.start..middle, destination: left },
+                Self { operation, rows, panels: middle..panels.end, destination: right },
+            )
+        };
+        Ok(Halves { first: (first, here), second: (second, parts - here) })
+    }
+}

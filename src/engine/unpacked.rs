@@ -1,0 +1,204 @@
+//! Products with a B that is not packed: it is packed part by part into memory that a thread keeps, and multiplied while
+//! it is in cache; or, if A has few rows, not packed at all.
+
+use crate::dispatch::select::Dispatch;
+use crate::engine::few_rows::Sweep;
+use crate::engine::packed;
+use crate::engine::plan::columns_at_once;
+use crate::engine::scratch;
+use crate::engine::threads::{Divide, Halves, divide, threads_for};
+use crate::error::Error;
+use crate::matrix::operand::Operand;
+use crate::output::destination::{Axis, Destination};
+use crate::product::accumulator;
+use crate::product::{Product, ZeroPoint};
+use crate::weights::pack::{PackSource, StatsNeeded};
+use crate::weights::packed_columns::PackedColumns;
+use std::cell::Cell;
+use std::ops::Range;
+
+thread_local! {
+    static PACKED: Cell<Option<Box<PackedColumns>>> = const { Cell::new(None) };
+}
+
+/// Frees the memory that this thread packs into.
+pub(crate) fn release() {
+    scratch::release(&PACKED);
+}
+
+/// Calls `f` with this thread's packed columns.
+fn with_packed<R>(source: &PackSource<'_>, f: impl FnOnce(&mut PackedColumns) -> R) -> R {
+    scratch::borrow(&PACKED, |slot| f(slot.get_or_insert_with(|| Box::new(PackedColumns::empty(source)))))
+}
+
+/// The B of a product, to be packed for its A.
+fn source<'a>(product: &Product<'a>, b: Operand<'a>) -> Result<PackSource<'a>, Error> {
+    let dispatch = match product.dispatch {
+        Some(dispatch) => dispatch,
+        None => Dispatch::auto()?,
+    };
+    Ok(PackSource { b, activations: product.a.element_type(), dispatch })
+}
+
+/// Reserves the memory that this thread needs to pack `columns` columns of B.
+///
+/// # Errors
+/// [`Error::Memory`] if there is not enough, [`Error::Kernel`] or [`Error::Variable`] if the environment is wrong.
+pub(crate) fn reserve(product: &Product<'_>, b: Operand<'_>, columns: usize) -> Result<(), Error> {
+    let source = source(product, b)?;
+    with_packed(&source, |packed| packed.reserve(&source, columns))
+}
+
+/// Computes a product on at most `max_threads` threads. The product is not empty.
+///
+/// # Errors
+/// [`Error::Memory`] if there is not enough to pack B, [`Error::Kernel`] or [`Error::Variable`] if the environment is
+/// wrong.
+pub(crate) fn run(
+    product: &Product<'_>,
+    b: Operand<'_>,
+    destination: &mut Destination<'_, '_>,
+    max_threads: usize,
+) -> Result<(), Error> {
+    let source = source(product, b)?;
+    let Product { m, n, k, .. } = *product;
+    let kernel = source.dispatch.choose(n);
+    let i32_output = matches!(destination, Destination::I32 { .. });
+    let i32_sums = i32_output || accumulator::fits_i32_for_any_b(product, b.element);
+    let needed = if i32_sums {
+        let a_zero = if let ZeroPoint::PerTensor(zero) = product.a_zero { Some(zero) } else { None };
+        StatsNeeded::Sums { a_zero }
+    } else {
+        StatsNeeded::All
+    };
+    let threads = threads_for(m.saturating_mul(n).saturating_mul(k), max_threads);
+    let sweep = if i32_sums { Sweep::new(product, b, source.dispatch) } else { None };
+    let step = columns_at_once(&kernel, source.panel_bytes(), source.dispatch.caches());
+    let all = UnpackedProduct { product, source, nr: kernel.nr, step, needed, sweep };
+    if sweep.is_some() {
+        return all.run(threads, destination);
+    }
+    let panels = n.div_ceil(kernel.nr);
+    let even = panels.is_multiple_of(threads) || panels >= 4 * threads;
+    if threads == 1 || even {
+        // Reserved on this thread first: it can then compute the part of another thread that has no memory.
+        if n > step || threads > 1 {
+            reserve(product, b, n.min(step))?;
+        }
+        return all.run(threads, destination);
+    }
+    // All of B is packed here, and the threads share rows: one fork and join instead of one for each part.
+    reserve(product, b, n)?;
+    let destination = destination.reborrow();
+    let columns = UnpackedColumns { all: &all, columns: 0..n, destination, reserve_first: false };
+    Ok(columns.run_in_steps(n, threads)?)
+}
+
+/// A product whose B is packed by the call, if at all.
+struct UnpackedProduct<'a> {
+    product: &'a Product<'a>,
+    source: PackSource<'a>,
+    /// Columns of a panel.
+    nr: usize,
+    /// Columns that a thread packs at a time.
+    step: usize,
+    needed: StatsNeeded,
+    /// The product without packing, if a kernel computes it so.
+    sweep: Option<Sweep<'a>>,
+}
+
+impl UnpackedProduct<'_> {
+    /// Computes the product on so many threads, each of which packs its own columns.
+    fn run(&self, threads: usize, destination: &mut Destination<'_, '_>) -> Result<(), Error> {
+        let columns = 0..self.product.n;
+        let destination = destination.reborrow();
+        let columns = UnpackedColumns { all: self, columns, destination, reserve_first: false };
+        Ok(divide(columns, threads, &UnpackedColumns::run_part, &|one, other| {
+            // Columns that another thread had no memory for are computed on this one.
+            one.or_else(Unfinished::run_again)?;
+            other.or_else(Unfinished::run_again)
+        })?)
+    }
+}
+
+/// Some columns of an unpacked B, with their part of the output.
+struct UnpackedColumns<'a, 'c, 'o> {
+    all: &'a UnpackedProduct<'a>,
+    columns: Range<usize>,
+    destination: Destination<'c, 'o>,
+    /// Whether another thread may run this, which has to reserve memory before it writes anything.
+    reserve_first: bool,
+}
+
+/// Columns that were not computed for want of memory. Nothing of them was written.
+struct Unfinished<'a, 'c, 'o> {
+    columns: UnpackedColumns<'a, 'c, 'o>,
+    error: Error,
+}
+
+impl<'a, 'c, 'o> Unfinished<'a, 'c, 'o> {
+    fn run_again(self) -> Result<(), Self> {
+        self.columns.run()
+    }
+}
+
+impl From<Unfinished<'_, '_, '_>> for Error {
+    fn from(unfinished: Unfinished<'_, '_, '_>) -> Self {
+        unfinished.error
+    }
+}
+
+impl<'a, 'c, 'o> UnpackedColumns<'a, 'c, 'o> {
+    /// Computes the columns on this thread.
+    fn run(mut self) -> Result<(), Unfinished<'a, 'c, 'o>> {
+        let UnpackedProduct { ref source, step, sweep, .. } = *self.all;
+        if let Some(sweep) = sweep {
+            sweep.run(self.columns, &mut self.destination);
+            return Ok(());
+        }
+        if self.reserve_first {
+            let columns = step.min(self.columns.len());
+            if let Err(error) = with_packed(source, |packed| packed.reserve(source, columns)) {
+                return Err(Unfinished { columns: self, error });
+            }
+        }
+        self.run_in_steps(step, 1)
+    }
+
+    /// [`run`](Self::run), as a part of divided work.
+    fn run_part(self, _: usize) -> Result<(), Unfinished<'a, 'c, 'o>> {
+        self.run()
+    }
+
+    /// Packs and multiplies `step` columns at a time, each time on so many threads.
+    fn run_in_steps(mut self, step: usize, threads: usize) -> Result<(), Unfinished<'a, 'c, 'o>> {
+        let UnpackedProduct { product, ref source, needed, .. } = *self.all;
+        with_packed(source, |packed| {
+            while !self.columns.is_empty() {
+                let len = step.min(self.columns.len());
+                let some = self.columns.start..self.columns.start + len;
+                if let Err(error) = packed.pack(source, some, needed) {
+                    return Err(Unfinished { columns: self, error });
+                }
+                packed::run(product, packed, &mut self.destination.columns(0..len), threads);
+                (_, self.destination) = self.destination.split(Axis::Columns, len);
+                self.columns.start += len;
+            }
+            Ok(())
+        })
+    }
+}
+
+impl Divide for UnpackedColumns<'_, '_, '_> {
+    /// Cuts between panels.
+    fn halve(self, parts: usize) -> Result<Halves<Self>, Self> {
+        let Self { all, columns, destination, reserve_first } = self;
+        let here = parts / 2;
+        let at = columns.len().div_ceil(all.nr) * here / parts * all.nr;
+        let middle = columns.start + at;
+        let (left, right) = destination.split(Axis::Columns, at);
+        let first = Self { all, columns: columns.start..middle, destination: left, reserve_first };
+        let second = Self { all, columns: middle..columns.end, destination: right, reserve_first: true };
+        Ok(Halves { first: (first, here), second: (second, parts - here) })
+    }
+}

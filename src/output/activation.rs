@@ -1,0 +1,165 @@
+//! Activations as tables: any function of a quantized value has 256 results.
+
+use crate::element::Int8Element;
+use crate::error::Error;
+use crate::quantize::functions::{dequantize, quantize};
+use crate::quantize::params::QuantParams;
+use std::marker::PhantomData;
+
+/// A function from `T` to `T`, `i8` or `u8`, as its 256 values: exact, and as fast for one function as for
+/// another.
+///
+/// ```
+/// use qgemm::{Activation, QuantParams, Table};
+///
+/// let input = QuantParams { scale: 0.05, zero_point: 0 };
+/// let output = QuantParams { scale: 0.025, zero_point: -100 };
+/// let gelu = Table::<i8>::activation(Activation::Gelu, input, output)?;
+/// assert_eq!(gelu.get(20), -66); // 0.05 · 20 = 1.0, gelu(1.0) = 0.841, 0.841 / 0.025 - 100 = -66.3
+/// # Ok::<(), qgemm::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Table<T> {
+    /// By the bits of the argument, the bits of the value.
+    bytes: [u8; 256],
+    element: PhantomData<T>,
+}
+
+impl<T: Int8Element> Table<T> {
+    /// Of any function of the quantized values themselves.
+    pub fn from_fn(f: impl Fn(T) -> T) -> Self {
+        Self {
+            bytes: std::array::from_fn(|bits| f(T::from_bits(bits as u8)).to_bits()),
+            element: PhantomData,
+        }
+    }
+
+    /// Of a function of real numbers: [`quantize`] with `output` of `f` of [`dequantize`] with `input`, bit
+    /// for bit.
+    ///
+    /// # Errors
+    /// [`Error::Scale`] if a scale is not finite and positive.
+    pub fn new(input: QuantParams, output: QuantParams, f: impl Fn(f32) -> f32) -> Result<Self, Error> {
+        let arguments: [T; 256] = std::array::from_fn(|bits| T::from_bits(bits as u8));
+        let (mut reals, mut values) = ([0.0; 256], arguments);
+        dequantize(&arguments, input, &mut reals)?;
+        quantize(&reals.map(f), output, &mut values)?;
+        Ok(Self { bytes: values.map(T::to_bits), element: PhantomData })
+    }
+
+    /// Of an activation, between the quantizations of its argument and of its value.
+    ///
+    /// # Errors
+    /// As [`Table::new`].
+    pub fn activation(
+        activation: Activation,
+        input: QuantParams,
+        output: QuantParams,
+    ) -> Result<Self, Error> {
+        Self::new(input, output, |x| activation.apply(x))
+    }
+
+    /// The value for `x`.
+    pub fn get(&self, x: T) -> T {
+        T::from_bits(self.bytes[usize::from(x.to_bits())])
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8; 256] {
+        &self.bytes
+    }
+}
+
+/// The usual activations that a clamp does not express.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Activation {
+    /// `x/2 · (1 + erf(x/√2))`
+    Gelu,
+    /// Its approximation `x/2 · (1 + tanh(√(2/π) · (x + 0.044715·x³)))`
+    GeluTanh,
+    /// `x / (1 + e^-x)`, also called swish
+    Silu,
+    /// `1 / (1 + e^-x)`
+    Sigmoid,
+    /// `tanh(x)`
+    Tanh,
+    /// `x · min(max(x + 3, 0), 6) / 6`
+    HardSwish,
+}
+
+impl Activation {
+    /// The function, computed in f64 by the same code on every platform, rounded to f32.
+    pub fn apply(self, x: f32) -> f32 {
+        use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, SQRT_2};
+        let x = f64::from(x);
+        (match self {
+            // 1 + erf would lose all digits far below 0.
+            Activation::Gelu => x / 2.0 * libm::erfc(-x * FRAC_1_SQRT_2),
+            Activation::GeluTanh => {
+                let inner = FRAC_2_SQRT_PI / SQRT_2 * (x + 0.044_715 * x * x * x);
+                x / 2.0 * (1.0 + libm::tanh(inner))
+            }
+            Activation::Silu => x / (1.0 + libm::exp(-x)),
+            Activation::Sigmoid => 1.0 / (1.0 + libm::exp(-x)),
+            Activation::Tanh => libm::tanh(x),
+            Activation::HardSwish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
+        }) as f32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn activations_have_their_known_values() {
+        // To the last digit of f32 or so, from tables.
+        let known = [
+            (Activation::Gelu, 1.0, 0.841_344_8),
+            (Activation::Gelu, -1.0, -0.158_655_25),
+            (Activation::Gelu, -5.0, -1.433_257e-6),
+            (Activation::GeluTanh, 1.0, 0.841_192),
+            (Activation::GeluTanh, -1.0, -0.158_808),
+            (Activation::Silu, 1.0, 0.731_058_6),
+            (Activation::Silu, -2.0, -0.238_405_84),
+            (Activation::Sigmoid, 0.0, 0.5),
+            (Activation::Sigmoid, 2.0, 0.880_797_1),
+            (Activation::Tanh, 0.5, 0.462_117_16),
+            (Activation::HardSwish, 1.0, 2.0 / 3.0),
+            (Activation::HardSwish, -3.0, 0.0),
+            (Activation::HardSwish, 4.0, 4.0),
+        ];
+        for (activation, x, want) in known {
+            let got = activation.apply(x);
+            assert!(
+                (got - want).abs() <= 2e-7 * want.abs().max(1e-3),
+                "{activation:?}({x}) = {got}, not {want}"
+            );
+        }
+    }
+
+    #[test]
+    fn tables_saturate_and_take_nan_for_zero() {
+        let params = |scale, zero_point| QuantParams { scale, zero_point };
+        let table = Table::<i8>::new(params(1.0, 0), params(0.5, 10), |x| x).unwrap();
+        assert_eq!(
+            [-128, -70, -69, 0, 1, 58, 59, 127].map(|x| table.get(x)),
+            [-128, -128, -128, 10, 12, 126, 127, 127]
+        );
+        let table = Table::<u8>::new(params(1.0, 100), params(1.0, 7), |x| x.sqrt()).unwrap();
+        assert_eq!([0, 99, 100, 101, 104, 125].map(|x| table.get(x)), [7, 7, 7, 8, 9, 12]);
+        let infinite = params(f32::MAX, 1);
+        let silu = Table::<i8>::activation(Activation::Silu, infinite, params(1.0, -3)).unwrap();
+        assert_eq!([-128, 0, 1, 2, 127].map(|x| silu.get(x)), [-3, -3, -3, 127, 127]);
+        assert!(matches!(Table::<u8>::new(params(0.0, 0), params(1.0, 0), |x| x), Err(Error::Scale { .. })));
+        assert!(matches!(
+            Table::<u8>::new(params(1.0, 0), params(f32::NAN, 0), |x| x),
+            Err(Error::Scale { .. })
+        ));
+    }
+
+    #[test]
+    fn any_function_of_integers() {
+        let table = Table::<i8>::from_fn(|x| x.saturating_neg());
+        assert!((i8::MIN..=i8::MAX).all(|x| table.get(x) == x.saturating_neg()));
+    }
+}

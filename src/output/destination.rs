@@ -1,0 +1,70 @@
+//! The destination of a product: an output block with the stage that makes its values.
+
+use crate::output::dequantize::Dequantize;
+use crate::output::requant::Requant;
+use qgemm_kernels::BlockMut;
+use std::ops::Range;
+
+/// An output block with its stage. Scales and biases are those of the whole output, not of the block.
+pub(crate) enum Destination<'c, 'o> {
+    /// The sums modulo 2^32, stored or added to the block.
+    I32 { c: BlockMut<'c, i32>, accumulate: bool },
+    /// The bits of 8-bit values.
+    Bytes { c: BlockMut<'c, u8>, requant: Requant<'o> },
+    /// f32 values.
+    F32 { c: BlockMut<'c, f32>, dequant: Dequantize<'o> },
+}
+
+/// The direction in which a block is split.
+#[derive(Clone, Copy)]
+pub(crate) enum Axis {
+    Rows,
+    Columns,
+}
+
+impl Axis {
+    fn split<T>(self, block: BlockMut<'_, T>, at: usize) -> (BlockMut<'_, T>, BlockMut<'_, T>) {
+        match self {
+            Axis::Rows => block.split_rows(at),
+            Axis::Columns => block.split_cols(at),
+        }
+    }
+}
+
+impl<'c, 'o> Destination<'c, 'o> {
+    /// The same destination for a shorter time.
+    pub(crate) fn reborrow(&mut self) -> Destination<'_, 'o> {
+        match self {
+            Destination::I32 { c, accumulate } => {
+                Destination::I32 { c: c.reborrow(), accumulate: *accumulate }
+            }
+            Destination::Bytes { c, requant } => Destination::Bytes { c: c.reborrow(), requant: *requant },
+            Destination::F32 { c, dequant } => Destination::F32 { c: c.reborrow(), dequant: *dequant },
+        }
+    }
+
+    /// The rows (or columns) before `at`, and those from it on.
+    pub(crate) fn split(self, axis: Axis, at: usize) -> (Self, Self) {
+        match self {
+            Destination::I32 { c, accumulate } => {
+                let (c, rest) = axis.split(c, at);
+                (Destination::I32 { c, accumulate }, Destination::I32 { c: rest, accumulate })
+            }
+            Destination::Bytes { c, requant } => {
+                let (c, rest) = axis.split(c, at);
+                (Destination::Bytes { c, requant }, Destination::Bytes { c: rest, requant })
+            }
+            Destination::F32 { c, dequant } => {
+                let (c, rest) = axis.split(c, at);
+                (Destination::F32 { c, dequant }, Destination::F32 { c: rest, dequant })
+            }
+        }
+    }
+
+    /// Some of the block's columns, for a shorter time.
+    pub(crate) fn columns(&mut self, range: Range<usize>) -> Destination<'_, 'o> {
+        let (columns, _) = self.reborrow().split(Axis::Columns, range.end);
+        let (_, columns) = columns.split(Axis::Columns, range.start);
+        columns
+    }
+}

@@ -1,0 +1,150 @@
+//! The two factors of a product, in every form in which callers may give them.
+
+use crate::element::ElementType;
+use crate::error::Error;
+use crate::matrix::gather::Gather;
+use crate::matrix::operand::Operand;
+use crate::matrix::view::MatRef;
+use crate::weights::packed::PackedB;
+use std::ops::Range;
+
+/// The left-hand matrix A (M×K): a matrix view, or rows gathered from one.
+///
+/// Made by `into()` from a [`MatRef`] of `i8` or `u8`, or from a [`Gather`].
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Lhs<'a> {
+    /// A matrix; read in place where its rows are contiguous.
+    Matrix(Operand<'a>),
+    /// Rows put together from rows of another matrix.
+    Gathered(Gather<'a>),
+}
+
+impl<'a, T> From<T> for Lhs<'a>
+where
+    Operand<'a>: From<T>,
+{
+    fn from(a: T) -> Self {
+        Lhs::Matrix(a.into())
+    }
+}
+
+impl<'a> From<Gather<'a>> for Lhs<'a> {
+    fn from(a: Gather<'a>) -> Self {
+        Lhs::Gathered(a)
+    }
+}
+
+impl<'a> Lhs<'a> {
+    /// The type of the elements.
+    pub fn element_type(&self) -> ElementType {
+        match self {
+            Lhs::Matrix(a) => a.element,
+            Lhs::Gathered(a) => a.element_type(),
+        }
+    }
+
+    /// Number of rows: M.
+    pub fn rows(&self) -> usize {
+        match self {
+            Lhs::Matrix(a) => a.rows(),
+            Lhs::Gathered(a) => a.rows(),
+        }
+    }
+
+    /// Number of columns: K.
+    pub fn cols(&self) -> usize {
+        match self {
+            Lhs::Matrix(a) => a.cols(),
+            Lhs::Gathered(a) => a.cols(),
+        }
+    }
+
+    /// The value of element (i, k), where `zero` is the zero point of row i; `None` if there is no such element.
+    pub(crate) fn get(&self, i: usize, k: usize, zero: i32) -> Option<i32> {
+        match self {
+            Lhs::Matrix(a) => a.get(i, k),
+            Lhs::Gathered(a) => a.get(i, k, zero),
+        }
+    }
+
+    /// The bits of the elements, if rows are contiguous and so can be read in place.
+    pub(crate) fn in_place(&self) -> Option<MatRef<'a, u8>> {
+        match self {
+            Lhs::Matrix(a) if a.bits.rows_are_slices() => Some(a.bits),
+            _ => None,
+        }
+    }
+
+    /// Copies the bits of elements `ks` of row `i`, whose zero point is `zero`.
+    pub(crate) fn copy_row(&self, i: usize, ks: Range<usize>, zero: i32, out: &mut [u8]) {
+        match self {
+            Lhs::Matrix(a) => a.bits.copy_row(i, ks.start, out),
+            Lhs::Gathered(a) => a.copy_row(i, ks, zero, out),
+        }
+    }
+
+    /// Checks that the zero points of all rows are values of the element type, if padding takes them.
+    ///
+    /// # Errors
+    /// [`Error::Range`] if `least` or `greatest`, the least and the greatest zero point, is not.
+    pub(crate) fn check_zero(&self, least: i32, greatest: i32) -> Result<(), Error> {
+        match self {
+            Lhs::Matrix(_) => Ok(()),
+            Lhs::Gathered(a) => a.check_zero(least, greatest),
+        }
+    }
+}
+
+/// The right-hand matrix B (K×N): packed ahead, or as it is.
+///
+/// Made by `into()` from a [`&PackedB`](PackedB), or from a [`MatRef`] of `i8` or `u8`.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Rhs<'a> {
+    /// Packed ahead, for many products.
+    Packed(&'a PackedB),
+    /// As it is, for one product. The call packs it, unless A has so few rows that it multiplies without packing.
+    Unpacked(Operand<'a>),
+}
+
+impl<'a> From<&'a PackedB> for Rhs<'a> {
+    fn from(b: &'a PackedB) -> Self {
+        Rhs::Packed(b)
+    }
+}
+
+impl<'a, T> From<T> for Rhs<'a>
+where
+    Operand<'a>: From<T>,
+{
+    fn from(b: T) -> Self {
+        Rhs::Unpacked(b.into())
+    }
+}
+
+impl Rhs<'_> {
+    /// K and N.
+    pub(crate) fn shape(&self) -> (usize, usize) {
+        match self {
+            Rhs::Packed(b) => (b.k(), b.n()),
+            Rhs::Unpacked(b) => (b.rows(), b.cols()),
+        }
+    }
+
+    /// The type of the elements.
+    pub(crate) fn element_type(&self) -> ElementType {
+        match self {
+            Rhs::Packed(b) => b.element_type(),
+            Rhs::Unpacked(b) => b.element,
+        }
+    }
+
+    /// The value of element (k, j); `None` if there is none.
+    pub(crate) fn get(&self, k: usize, j: usize) -> Option<i32> {
+        match self {
+            Rhs::Packed(b) => b.get(k, j),
+            Rhs::Unpacked(b) => b.get(k, j),
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Quantizing, dequantizing and the scales and biases around a product, on slices.
+
+use crate::element::Int8Element;
+use crate::error::Error;
+use crate::quantize::params::QuantParams;
+use crate::quantize::round;
+use crate::quantize::scheme::Scheme;
+use crate::quantize::span::{Span, finite_span};
+
+/// Quantizes f32 values: `out = saturate(round_half_even(x / scale) + zero_point)`, with a division in f32 that rounds
+/// to nearest even. Infinities saturate, NaN becomes the zero point (saturated).
+///
+/// # Errors
+/// [`Error::Length`] if the lengths differ, [`Error::Scale`] if the scale is not finite and positive.
+pub fn quantize<T: Int8Element>(x: &[f32], params: QuantParams, out: &mut [T]) -> Result<(), Error> {
+    params.check()?;
+    same_length(x.len(), out.len())?;
+    round::quantize(x, params, T::TYPE.range(), bytemuck::cast_slice_mut(out));
+    Ok(())
+}
+
+/// Turns quantized values back into f32: `out = f32(q - zero_point) * scale`. The difference is exact; its conversion
+/// and the product each round to nearest even.
+///
+/// # Errors
+/// [`Error::Length`] if the lengths differ, [`Error::Scale`] if the scale is not finite and positive.
+pub fn dequantize<T: Int8Element>(q: &[T], params: QuantParams, out: &mut [f32]) -> Result<(), Error> {
+    params.check()?;
+    same_length(q.len(), out.len())?;
+    // A table of the 256 results, since the difference may take 64 bits.
+    let real = |q: i32| (i64::from(q) - i64::from(params.zero_point)) as f32 * params.scale;
+    let table: [f32; 256] = std::array::from_fn(|byte| real(T::from_bits(byte as u8).to_i32()));
+    for (&q, out) in q.iter().zip(out) {
+        *out = table[usize::from(q.to_bits())];
+    }
+    Ok(())
+}
+
+/// Rescales a quantized bias to the scale of the sums, for [`Gemm::bias`](crate::Gemm::bias):
+/// `out = round_half_even(bias.scale · (q - bias.zero_point) / (a_scale · b_scale))`, in f64.
+///
+/// # Errors
+/// [`Error::Length`] if the lengths differ, [`Error::Scale`] if a scale is not finite and positive,
+/// [`Error::Bias`] if a result does not fit i32; `out` is then left as it was.
+pub fn fold_bias<T: Int8Element>(
+    q: &[T],
+    bias: QuantParams,
+    a_scale: f32,
+    b_scale: f32,
+    out: &mut [i32],
+) -> Result<(), Error> {
+    bias.check()?;
+    QuantParams { scale: a_scale, zero_point: 0 }.check()?;
+    QuantParams { scale: b_scale, zero_point: 0 }.check()?;
+    same_length(q.len(), out.len())?;
+    let unit = f64::from(a_scale) * f64::from(b_scale);
+    let folded = |q: T| {
+        let steps = i64::from(q.to_i32()) - i64::from(bias.zero_point);
+        (f64::from(bias.scale) * steps as f64 / unit).round_ties_even()
+    };
+    let limits = f64::from(i32::MIN)..=f64::from(i32::MAX);
+    for (index, &q) in q.iter().enumerate() {
+        let got = folded(q);
+        if !limits.contains(&got) {
+            return Err(Error::Bias { index, got });
+        }
+    }
+    for (&q, out) in q.iter().zip(out) {
+        *out = folded(q) as i32;
+    }
+    Ok(())
+}
+
+/// The scale for [`Requantize`](crate::Requantize) from the scales of A, B and the output:
+/// `f32(f32(a_scale · b_scale) / y_scale)`, with the roundings of ONNX Runtime and XNNPACK.
+///
+/// Another order of the three operands, or f64, gives another f32 for some scales, and so other outputs.
+///
+/// ```
+/// let (a, b, y) = (0.1, 0.7, 0.3);
+/// assert_eq!(qgemm::requantize_scale(a, b, y), 0.233_333_32);
+/// assert_eq!(a * (b / y), 0.233_333_33);
+/// ```
+pub fn requantize_scale(a_scale: f32, b_scale: f32, y_scale: f32) -> f32 {
+    a_scale * b_scale / y_scale
+}
+
+/// Quantizes `x` to u8 over its own range, widened to hold 0, and returns the parameters: ONNX DynamicQuantizeLinear.
+/// In f32: `scale = (max - min) / 255`, `zero_point = saturate(round_half_even(-min / scale))`. If all values are 0, or
+/// there are none, the scale is 1 and the zero point 0.
+///
+/// # Errors
+/// [`Error::Length`] if the lengths differ, [`Error::QuantizationRange`] if a value or the width of the range
+/// is not finite.
+pub fn dynamic_quantize_linear(x: &[f32], out: &mut [u8]) -> Result<QuantParams, Error> {
+    same_length(x.len(), out.len())?;
+    let span = finite_span(x)?.join(Span::ZERO);
+    let params = Scheme::Asymmetric.params(span);
+    if !params.scale.is_finite() {
+        return Err(Error::QuantizationRange { got: (span.lo().into(), span.hi().into()) });
+    }
+    quantize(x, params, out)?;
+    Ok(params)
+}
+
+fn same_length(input: usize, output: usize) -> Result<(), Error> {
+    if input == output {
+        return Ok(());
+    }
+    Err(Error::Length { argument: "out", got: output, need: input })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The definition, a value at a time.
+    fn spec<T: Int8Element>(x: f32, p: QuantParams) -> i32 {
+        let (lo, hi) = T::TYPE.range();
+        let steps = f64::from(x / p.scale).round_ties_even();
+        let steps = if steps.is_nan() { 0.0 } else { steps };
+        (steps + f64::from(p.zero_point)).clamp(f64::from(lo), f64::from(hi)) as i32
+    }
+
+    #[test]
+    fn quantize_is_its_definition() {
+        let specials = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0, -0.0, f32::MAX, f32::MIN_POSITIVE];
+        let mut x: Vec<f32> = specials.to_vec();
+        x.extend((-2000..2000).map(|i| i as f32 * 0.25));
+        // Also about the bound up to which f32 serves, from either side.
+        let (max, min) = (1 << 22, -(1 << 22));
+        let bounds = [max - 128, max - 127, max, max + 1, min + 127, min + 255, min + 256, min - 1];
+        for zero_point in [0, 5, -190, 127, -128, 300, i32::MIN, i32::MAX, 1 << 25].into_iter().chain(bounds)
+        {
+            for scale in [0.5, 1.0, 0.157_480_32, f32::MIN_POSITIVE, 1e30] {
+                let p = QuantParams { scale, zero_point };
+                let (mut i, mut u) = (vec![0i8; x.len()], vec![0u8; x.len()]);
+                quantize(&x, p, &mut i).unwrap();
+                quantize(&x, p, &mut u).unwrap();
+                for (j, &x) in x.iter().enumerate() {
+                    assert_eq!(i32::from(i[j]), spec::<i8>(x, p), "{x} {p:?}");
+                    assert_eq!(i32::from(u[j]), spec::<u8>(x, p), "{x} {p:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn dequantize_is_exact_beyond_i32() {
+        let p = QuantParams { scale: 1.0, zero_point: i32::MIN };
+        let mut out = [0.0; 2];
+        dequantize(&[255u8, 0], p, &mut out).unwrap();
+        assert_eq!(out, [2_147_483_903_i64 as f32, 2_147_483_648.0]);
+    }
+
+    #[test]
+    fn fold_bias_refuses_what_does_not_fit() {
+        let bias = QuantParams { scale: 1.0, zero_point: -254 };
+        let mut out = [7; 2];
+        assert_eq!(fold_bias(&[0i8, 1], bias, 0.5, 0.5, &mut out), Ok(()));
+        assert_eq!(out, [1016, 1020]);
+        let e = fold_bias(&[0i8, 1], bias, 1e-5, 1e-5, &mut out);
+        assert!(matches!(e, Err(Error::Bias { index: 0, .. })), "{e:?}");
+        assert_eq!(out, [1016, 1020]);
+    }
+
+    #[test]
+    fn dynamic_quantize_linear_holds_zero() {
+        let mut out = [0u8; 3];
+        let p = dynamic_quantize_linear(&[1.0, 2.0, 5.1], &mut out).unwrap();
+        assert_eq!((p.zero_point, out), (0, [50, 100, 255]));
+        let p = dynamic_quantize_linear(&[-1.0, -2.0, -5.1], &mut out).unwrap();
+        assert_eq!((p.zero_point, out), (255, [205, 155, 0]));
+        assert!(dynamic_quantize_linear(&[f32::MAX, f32::MIN, 0.0], &mut out).is_err());
+    }
+}

@@ -1,0 +1,147 @@
+//! Quantizing the rows of an f32 matrix, each with parameters of its own or all with the same.
+
+use crate::matrix::view::MatRef;
+use crate::quantize::params::QuantParams;
+use crate::quantize::scheme::Scheme;
+use crate::quantize::span::Span;
+use multiversion::multiversion;
+use qgemm_kernels::{F32Rows, QuantizedRows, RowExtremes, RowParams};
+use std::ops::Range;
+
+/// The destination of quantized rows, and of their parameters.
+pub(crate) struct RowsMut<'a> {
+    /// Rows of 8-bit values, `ld` bytes from one to the next.
+    pub(crate) bits: &'a mut [u8],
+    /// Not 0.
+    pub(crate) ld: usize,
+    /// One scale per row.
+    pub(crate) scales: &'a mut [f32],
+    /// One zero point per row.
+    pub(crate) zeros: &'a mut [i32],
+}
+
+impl<'a> RowsMut<'a> {
+    /// The rows before `at`, and those from it on.
+    pub(crate) fn split(self, at: usize) -> (Self, Self) {
+        let RowsMut { bits, ld, scales, zeros } = self;
+        let (bits, bits_below) = bits.split_at_mut(at * ld);
+        let (scales, scales_below) = scales.split_at_mut(at);
+        let (zeros, zeros_below) = zeros.split_at_mut(at);
+        let below = RowsMut { bits: bits_below, ld, scales: scales_below, zeros: zeros_below };
+        (RowsMut { bits, ld, scales, zeros }, below)
+    }
+}
+
+/// Calls `f(k, values)` with the values of row `i` from column `k` on: all at once if the row is contiguous, else as
+/// copies in pieces of a small buffer.
+#[inline(always)]
+fn for_each_piece(x: &MatRef<'_, f32>, i: usize, mut f: impl FnMut(usize, &[f32])) {
+    const BUFFER: usize = 256;
+    if let Some(row) = x.row(i) {
+        return f(0, row);
+    }
+    let mut copied = [0.0; BUFFER];
+    for start in (0..x.cols()).step_by(BUFFER) {
+        let copied = &mut copied[..BUFFER.min(x.cols() - start)];
+        for (k, value) in (start..).zip(copied.iter_mut()) {
+            *value = x.get(i, k).copied().unwrap_or(0.0);
+        }
+        f(start, copied);
+    }
+}
+
+/// The span of 0 and some rows, as `scheme` needs it.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
+pub(crate) fn span_of_rows(x: &MatRef<'_, f32>, rows: Range<usize>, scheme: Scheme) -> Span {
+    let mut span = Span::ZERO;
+    for i in rows {
+        for_each_piece(x, i, |_, piece| span = scheme.extend(span, piece));
+    }
+    span
+}
+
+/// Quantizes rows of `x` from row `first` on, as many as `out` has, with the parameters `given`, or each with its own.
+///
+/// # Errors
+/// The first row that has a value, or a range, that is not finite. Rows of `out` then have any value.
+pub(crate) fn quantize_rows(
+    x: &MatRef<'_, f32>,
+    first: usize,
+    scheme: Scheme,
+    given: Option<QuantParams>,
+    out: RowsMut<'_>,
+) -> Result<(), usize> {
+    let rows = F32Rows::new(x.data_from_row(first), x.row_stride(), x.cols());
+    let (Some(rows), true) = (rows, x.rows_are_slices()) else {
+        return quantize_by_division(x, first, scheme, given, out);
+    };
+    let RowsMut { bits, ld, scales, zeros } = out;
+    let out = QuantizedRows { bits, stride: ld, unsigned: scheme == Scheme::Asymmetric };
+    let quantized = rows.quantize(
+        scales.len(),
+        given.is_none(),
+        #[inline(always)]
+        |i, extremes: RowExtremes| {
+            let params = match given {
+                Some(params) => params,
+                None => scheme.params_of_row(extremes)?,
+            };
+            (scales[i], zeros[i]) = (params.scale, params.zero_point);
+            Some(RowParams { scale: params.scale, zero: params.zero_point })
+        },
+        out,
+    );
+    quantized.map_err(|row| first + row)
+}
+
+/// Rows whose parameters are found before any of them is quantized, so that the division of one row does not wait for
+/// the maximum of another.
+const ROWS_TOGETHER: usize = 64;
+/// The values of such rows are at most this many, so that they stay in the first-level cache (16 KiB).
+const VALUES_TOGETHER: usize = 4096;
+
+/// [`quantize_rows`] for CPUs and layouts without code in the kernels.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
+fn quantize_by_division(
+    x: &MatRef<'_, f32>,
+    first: usize,
+    scheme: Scheme,
+    given: Option<QuantParams>,
+    out: RowsMut<'_>,
+) -> Result<(), usize> {
+    let RowsMut { bits, ld, scales, zeros } = out;
+    let together = (VALUES_TOGETHER / x.cols().max(1)).clamp(1, ROWS_TOGETHER);
+    let mut spans = [Span::ZERO; ROWS_TOGETHER];
+    let parameters = scales.chunks_mut(together).zip(zeros.chunks_mut(together));
+    for (block, (bits, (scales, zeros))) in bits.chunks_mut(ld * together).zip(parameters).enumerate() {
+        let at = first + block * together;
+        let rows = at..at + scales.len();
+        if let Some(params) = given {
+            scales.fill(params.scale);
+            zeros.fill(params.zero_point);
+        } else {
+            for (i, span) in rows.clone().zip(&mut spans) {
+                *span = Span::ZERO;
+                for_each_piece(x, i, |_, piece| *span = scheme.extend(*span, piece));
+            }
+            let mut finite = true;
+            for ((span, scale), zero) in spans.iter().zip(scales.iter_mut()).zip(zeros.iter_mut()) {
+                let params = scheme.params(*span);
+                (*scale, *zero) = (params.scale, params.zero_point);
+                finite &= span.is_finite() && params.scale.is_finite();
+            }
+            if !finite {
+                let wrong = |i: &usize| !(spans[*i].is_finite() && scales[*i].is_finite());
+                return Err(at + (0..scales.len()).find(wrong).unwrap_or(0));
+            }
+        }
+        let params =
+            scales.iter().zip(&*zeros).map(|(&scale, &zero_point)| QuantParams { scale, zero_point });
+        for ((i, params), bits) in rows.zip(params).zip(bits.chunks_mut(ld)) {
+            for_each_piece(x, i, |start, piece| {
+                scheme.quantize(piece, params, &mut bits[start..start + piece.len()]);
+            });
+        }
+    }
+    Ok(())
+}

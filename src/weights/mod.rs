@@ -1,0 +1,6 @@
+//! B in panels, with the statistics of its columns.
+
+pub(crate) mod column_stats;
+pub(crate) mod pack;
+pub(crate) mod packed;
+pub(crate) mod packed_columns;
