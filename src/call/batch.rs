@@ -10,13 +10,13 @@ use crate::output::dequantize::Dequantize;
 use crate::output::destination::Destination;
 use crate::output::requantize::Requantize;
 use crate::product::operands::Rhs;
-use crate::product::{Arguments, Product};
+use crate::product::Product;
 
 /// A checked product with its output: [`run`](Self::run) alone, or in a batch with [`run_batch`]. It may run any number
 /// of times; the values of its operands are read when it runs.
 pub struct Task<'a, 'c> {
-    /// They fit the destination: every constructor checks that.
-    arguments: Arguments<'a>,
+    /// It fits the destination: every constructor checks that.
+    gemm: Gemm<'a>,
     destination: Destination<'c, 'a>,
     /// Whether it has yet to run in the present batch.
     pending: bool,
@@ -24,7 +24,7 @@ pub struct Task<'a, 'c> {
 
 impl std::fmt::Debug for Task<'_, '_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Task").field("arguments", &self.arguments).finish_non_exhaustive()
+        f.debug_struct("Task").field("gemm", &self.gemm).finish_non_exhaustive()
     }
 }
 
@@ -70,7 +70,7 @@ impl<'a, 'c> Task<'a, 'c> {
     }
 
     fn new(gemm: Gemm<'a>, destination: Destination<'c, 'a>) -> Self {
-        Self { arguments: gemm.arguments, destination, pending: true }
+        Self { gemm, destination, pending: true }
     }
 
     /// Runs this product alone.
@@ -83,12 +83,12 @@ impl<'a, 'c> Task<'a, 'c> {
     }
 
     fn product(&self) -> Product<'_> {
-        Product::checked_before(&self.arguments)
+        Product::checked_before(&self.gemm.arguments)
     }
 
     /// Runs on at most `max_threads` threads.
     fn run_on(&mut self, max_threads: usize) -> Result<(), Error> {
-        let product = Product::checked_before(&self.arguments);
+        let product = Product::checked_before(&self.gemm.arguments);
         let result = engine::run::run(&product, &mut self.destination, max_threads);
         self.pending = result.is_err();
         result
@@ -98,7 +98,7 @@ impl<'a, 'c> Task<'a, 'c> {
     fn work(&self) -> usize {
         const PACKING: usize = 16;
         let Product { m, n, k, .. } = self.product();
-        let packing = if let Rhs::Unpacked(_) = self.arguments.b { PACKING } else { 0 };
+        let packing = if let Rhs::Unpacked(_) = self.gemm.arguments.b { PACKING } else { 0 };
         m.saturating_add(packing).saturating_mul(n).saturating_mul(k.max(1))
     }
 }
