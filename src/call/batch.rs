@@ -9,8 +9,8 @@ use crate::matrix::view::MatMut;
 use crate::output::dequantize::Dequantize;
 use crate::output::destination::Destination;
 use crate::output::requantize::Requantize;
-use crate::product::operands::Rhs;
 use crate::product::Product;
+use crate::product::operands::Rhs;
 
 /// A checked product with its output: [`run`](Self::run) alone, or in a batch with [`run_batch`]. It may run any number
 /// of times; the values of its operands are read when it runs.

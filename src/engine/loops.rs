@@ -41,9 +41,9 @@ pub(crate) fn run(
     let mut ic = rows.start;
     while ic < rows.end {
         let block = ic..rows.end.min(ic + operation.plan.mc);
-        for pair in operation.pairs.iter().flatten() {
+        for pair in operation.pairs {
             let some = &operation.b.panels()[panels.clone()];
-            if operation.pairs[1].is_some() && !some.iter().any(|panel| pair.serves(panel)) {
+            if operation.pairs.len() > 1 && !some.iter().any(|panel| pair.serves(panel)) {
                 continue;
             }
             scratch.row_terms.fill(operation, pair, block.clone());
@@ -164,6 +164,8 @@ impl RowBlock<'_> {
     }
 
     /// K in several blocks. The sums of some panels wait meanwhile: in C itself, if it can hold them, else in scratch.
+    // Not inlined, like `split_k_i64`: with it `run` would save more registers, 100 instructions a call.
+    #[inline(never)]
     fn split_k(&self, panels: Range<usize>, destination: &mut Destination<'_, '_>, buffers: &mut Buffers) {
         let operation = self.operation;
         let Buffers { a_rows, widened, column_terms, columns: room, sums, .. } = buffers;
@@ -203,6 +205,7 @@ impl RowBlock<'_> {
     }
 
     /// K in several blocks whose own sums fit 32 bits, added up in 64 bits.
+    #[inline(never)]
     fn split_k_i64(
         &self,
         panels: Range<usize>,

@@ -17,7 +17,7 @@ pub(crate) struct Operation<'a> {
     pub(crate) nr: usize,
     /// The pairs of types that the panels' kernels multiply: one, or two if some panels are proven to allow another
     /// kernel. Each pair has its own way to read A.
-    pub(crate) pairs: [Option<StoredPair>; 2],
+    pub(crate) pairs: &'a [StoredPair],
     pub(crate) plan: Plan,
     pub(crate) accumulator: Accumulator,
     pub(crate) k: usize,
@@ -65,12 +65,12 @@ impl<'a> Operation<'a> {
     pub(crate) fn new(
         product: &'a Product<'a>,
         b: &'a PackedColumns,
-        pairs: [Option<StoredPair>; 2],
+        pairs: &'a [StoredPair],
         i32_output: bool,
     ) -> Self {
         let (kernel, k) = (b.kernel(), product.k);
         let mut sizes = ElementSizes { a: 1, b: 1 };
-        for pair in pairs.iter().flatten() {
+        for pair in pairs {
             let b_stored = pair.widened.map_or(pair.b, |variant| variant.b);
             sizes.a = sizes.a.max(pair.a.size());
             sizes.b = sizes.b.max(b_stored.size());
@@ -79,7 +79,7 @@ impl<'a> Operation<'a> {
         let accumulator = if i32_output {
             Accumulator::I32
         } else {
-            accumulator::choose(product, b, pairs.iter().flatten().map(|pair| pair.shift))
+            accumulator::choose(product, b, pairs.iter().map(|pair| pair.shift))
         };
         Self { product, b, mr: kernel.mr, nr: kernel.nr, pairs, plan, accumulator, k }
     }

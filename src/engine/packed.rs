@@ -19,14 +19,14 @@ pub(crate) fn run(
     max_threads: usize,
 ) {
     let first = StoredPair::new(product, b, b.panels()[0].variant);
-    let other = b.panels().iter().find(|panel| !first.serves(panel));
-    if other.is_none()
-        && let Some(small) = Small::new(product, b, &first, destination)
-    {
-        return small.run(destination);
-    }
-    let other = other.map(|panel| StoredPair::new(product, b, panel.variant));
-    run_blocked(product, b, [Some(first), other], destination, max_threads);
+    let Some(other) = b.panels().iter().find(|panel| !first.serves(panel)) else {
+        return match Small::new(product, b, &first, destination) {
+            Some(small) => small.run(destination),
+            None => run_blocked(product, b, &[first], destination, max_threads),
+        };
+    };
+    let other = StoredPair::new(product, b, other.variant);
+    run_blocked(product, b, &[first, other], destination, max_threads);
 }
 
 /// Computes the columns by the loop nest. Not inlined: its stack frame would slow small products.
@@ -34,7 +34,7 @@ pub(crate) fn run(
 fn run_blocked(
     product: &Product<'_>,
     b: &PackedColumns,
-    pairs: [Option<StoredPair>; 2],
+    pairs: &[StoredPair],
     destination: &mut Destination<'_, '_>,
     max_threads: usize,
 ) {
