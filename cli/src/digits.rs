@@ -17,9 +17,9 @@ pub struct Args {
 
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     let file = args.out.as_deref().map(|path| OutFile::new("--out", path)).transpose()?;
-    let (logits, wrong) = report(out)?;
-    if let Some(wrong) = wrong {
-        return Err(WrongResult(wrong.into()).into());
+    let (logits, error) = report(out)?;
+    if let Some(error) = error {
+        return Err(WrongResult(error.into()).into());
     }
     match file {
         Some(file) => file.write(SHAPE, &logits),
