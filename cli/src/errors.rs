@@ -1,4 +1,4 @@
-//! Errors as the command reports them: the argument, its value, and what it must be.
+//! Errors as the command reports them: the argument, its value, and the condition on it.
 
 use anyhow::Error;
 use std::fmt;

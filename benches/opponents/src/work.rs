@@ -9,7 +9,7 @@ pub struct Work {
     pub shape: Shape,
     /// A over the whole range of u8. If there are several rows, the first is 255.
     pub a: Vec<u8>,
-    /// The same bytes as i8. If there are several rows, the first is -128.
+    /// The bytes of `a` as i8. If there are several rows, the first is -128.
     pub a_signed: Vec<i8>,
     /// B over the whole range. Columns 0 and 1 are 127 and -128.
     pub b: Vec<i8>,

@@ -59,12 +59,12 @@ impl<T: Copy> Values<T> {
     }
 }
 
-/// The rows or columns that a vector has one value for.
+/// The rows or columns for each of which a vector has a value.
 #[derive(Clone, Copy)]
 pub enum Axis {
-    /// So many rows of A.
+    /// The rows of A, and their number.
     RowsOfA(usize),
-    /// So many columns of B.
+    /// The columns of B, and their number.
     ColumnsOfB(usize),
 }
 
@@ -98,14 +98,20 @@ impl Axis {
         self.check(array, "")
     }
 
-    /// Refuses an array that does not have one value for each row or column. `or` starts the description of
-    /// what is allowed.
-    fn check(self, array: &Array, or: &str) -> Result<()> {
+    /// Refuses an array that does not have one value for each row or column. In the error, `alternative` stands
+    /// before the description of such an array.
+    fn check(self, array: &Array, alternative: &str) -> Result<()> {
         let (Axis::RowsOfA(need) | Axis::ColumnsOfB(need)) = self;
         match self.vector_length(array.shape()) {
             Some(len) if len == need => Ok(()),
-            Some(len) => Err(array.refuse(format_args!("{len} values, not {or}{}", self.describe()))),
-            None => Err(array.refuse(format_args!("shape {:?}, not {or}{}", array.shape(), self.describe()))),
+            Some(len) => {
+                Err(array.refuse(format_args!("{len} values, not {alternative}{}", self.describe())))
+            }
+            None => Err(array.refuse(format_args!(
+                "shape {:?}, not {alternative}{}",
+                array.shape(),
+                self.describe()
+            ))),
         }
     }
 }

@@ -44,8 +44,8 @@ pub fn peak(isa: Isa, quick: bool) -> Option<Limit> {
 }
 
 /// The bandwidths of reading L2, L3 and memory. Each thread reads its own part of a buffer again and again. For L2
-/// a part is half of it; for L3 the parts together are half of it, and more than all L2; for memory they are at
-/// least four times L3 and 256 MiB.
+/// a part is half of it. For L3 the parts together are half of it, or twice all L2 if that is more. For memory they
+/// are four times L3, or 256 MiB if that is more.
 pub fn bandwidths(quick: bool) -> Result<Vec<Limit>> {
     let caches = Caches::detect();
     let threads = rayon::current_num_threads();
@@ -66,7 +66,7 @@ fn bandwidth(name: &'static str, bytes: usize, quick: bool) -> Result<Limit> {
     let mut data: Vec<u64> = zeros("read_bw", name, part * rayon::current_num_threads())?;
     // Linux maps all pages of fresh zeros to one physical page until they are written.
     data.iter_mut().enumerate().for_each(|(i, x)| *x = i as u64);
-    // A short buffer is read several times, 256 MiB in all.
+    // Each thread reads at least 256 MiB, a short part several times.
     let passes = if quick { 1 } else { (256usize << 20).div_ceil(part * size_of::<u64>()) };
     let seconds = least_seconds(quick, || {
         let sums = rayon::broadcast(|thread| {

@@ -12,7 +12,7 @@ pub struct Operands {
     pub shape: Shape,
     /// A over the whole range of u8. The first row (half of it if there is no other) is 255.
     pub a_u8: Vec<u8>,
-    /// The same bytes as i8. The first row (half of it if there is no other) is -128.
+    /// The bytes of `a_u8` as i8. The first row (half of it if there is no other) is -128.
     pub a_i8: Vec<i8>,
     /// A as floats for dynamic quantization; empty if no variant needs it.
     pub a_f32: Vec<f32>,

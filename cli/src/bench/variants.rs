@@ -7,15 +7,15 @@ use qgemm::ElementType::{self, I8, U8};
 pub enum Work {
     /// 8-bit operands, B packed ahead, i32 output.
     Sums,
-    /// As `Sums`, with B not packed ahead: packing is timed.
+    /// `Sums` with B not packed ahead: packing is timed.
     SumsOfUnpackedB,
-    /// As `Sums`, with a zero point of B, which needs the sums of the rows of A.
+    /// `Sums` with a zero point of B, which needs the sums of the rows of A.
     SumsWithBZero,
     /// 8-bit output by f32 scales per column, with zero points of A and of the output.
     Requantize,
-    /// As `Requantize`, by integer multipliers per column with gemmlowp's rounding.
+    /// `Requantize` by integer multipliers per column with gemmlowp's rounding.
     RequantizeFixedPoint,
-    /// As `Requantize`, with a zero point of A so large that exact sums exceed 32 bits.
+    /// `Requantize` with a zero point of A so large that exact sums exceed 32 bits.
     RequantizeFarZero,
     /// Packing of B alone.
     Pack,

@@ -1,4 +1,4 @@
-//! The options of `qgemm matmul` that say how sums become what is written.
+//! The options of `qgemm matmul` for its output: type, scale, rounding, clamp, residual, activation.
 
 use crate::arguments::numbers::{integer, pair};
 use crate::arguments::values::{self, Axis, Values};
@@ -12,7 +12,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// How sums become what is written.
+/// The options of the output.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Output")]
 pub struct OutputOptions {
