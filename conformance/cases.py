@@ -1,4 +1,4 @@
-"""What is compared (`Check`, `Case`), and random operands for it."""
+"""Checks and their cases (`Check`, `Case`), and random operands for them."""
 
 from dataclasses import dataclass, field
 from typing import Callable
@@ -12,24 +12,26 @@ CHECKS = []
 
 @dataclass
 class Case:
-    """A call of qgemm and what the other software gave for it."""
+    """A call of qgemm, and the outputs that the other software computed for it."""
 
     call: Call
     expected: dict
-    # Where an output is compared (all of it, unless named here), and why not elsewhere.
+    # Masks of the elements that are compared, by output; an output without a mask is compared in full.
     compared: dict = field(default_factory=dict)
-    # Calls with a neighbouring setting (or other expectations), which must not always agree: they show that
-    # the check can tell.
+    # Calls with a similar but wrong setting, or outputs by a similar but wrong rule. They must differ in some case,
+    # which shows that the check distinguishes them.
     controls: dict = field(default_factory=dict)
 
 
 @dataclass
 class Check:
+    """A function that draws cases of one operator, and the row of README.md's table that it fills."""
+
     framework: str
     name: str
     setting: str
     case: Callable
-    # Relative number of cases.
+    # Multiplies the number of cases.
     weight: float
 
     @property
@@ -38,7 +40,7 @@ class Check:
 
 
 def check(framework, name, setting, weight=1.0):
-    """Registers a function from a random generator to a Case."""
+    """Registers a function that draws a Case from a random generator."""
 
     def register(case):
         CHECKS.append(Check(framework, name, setting, case, weight))
@@ -51,7 +53,7 @@ EDGES = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 48, 49, 63, 64, 65,
 
 
 def shape(rng):
-    """M, N, K: most in 1..300, some with one large dimension, a few large altogether."""
+    """M, N and K: mostly 1 to 300, sometimes with one dimension up to 5,000, rarely all up to 700."""
     kind = rng.random()
     if kind < 0.55:
         return tuple(int(d) for d in rng.integers(1, 301, 3))
@@ -67,7 +69,7 @@ def shape(rng):
 
 
 def matrix(rng, dtype, rows, cols, limit=None):
-    """Uniform, extreme, narrow or constant values of an 8-bit type, of magnitude up to `limit`."""
+    """Values of an 8-bit type: uniform, least and greatest, near the middle, or constant; within ±`limit`."""
     lo, hi = bounds(dtype, limit)
     kind = rng.random()
     if kind < 0.6:
@@ -82,12 +84,13 @@ def matrix(rng, dtype, rows, cols, limit=None):
 
 
 def bounds(dtype, limit=None):
+    """The least and the greatest value of an 8-bit type, within ±`limit`."""
     info = np.iinfo(dtype)
     return (info.min, info.max) if limit is None else (max(info.min, -limit), min(info.max, limit))
 
 
 def zeros(rng, dtype, count=None):
-    """A zero point, or `count` of them, of an 8-bit type."""
+    """A zero point within an 8-bit type, or `count` of them."""
     lo, hi = bounds(dtype)
     drawn = rng.integers(lo, hi + 1, count)
     ends = rng.random(count) < 0.15
@@ -95,17 +98,17 @@ def zeros(rng, dtype, count=None):
 
 
 def product(a, a_zero, b, b_zero, bias=0):
-    """The exact sums as f64 (they stay far below 2^53); zero points broadcast as column and row."""
+    """The exact sums in f64, below 2^53. Zero points of A are one or one per row, of B one or one per column."""
     a = a.astype(np.float64) - np.reshape(np.asarray(a_zero, np.float64), (-1, 1))
     b = b.astype(np.float64) - np.reshape(np.asarray(b_zero, np.float64), (1, -1))
     return a @ b + bias
 
 
 def scales(rng, sums, count):
-    """Scales of A, B (`count` of them, or one) and Y for which `sums` come out around the 8-bit range.
+    """Scales of A, B (`count` of them, or one) and Y that bring `sums` to about the 8-bit range.
 
-    A third are powers of two, so that many products are ties; a third have scales of Y with small odd
-    factors, so that ties appear or vanish with the order in which the scales are combined.
+    In a third of the cases all are powers of two, so that many scaled sums are ties. In another third the scales
+    of A and Y have small odd factors besides, so that ties depend on the order in which scales are multiplied.
     """
     spread = np.sqrt(np.mean(np.square(sums))) + 1
     ratio = 50 / spread * 2.0 ** rng.uniform(-3, 2)
@@ -125,7 +128,7 @@ def scales(rng, sums, count):
 
 
 def as_call(op, a, b, a_zero=None, b_zero=None, tensors=(), **parameters):
-    """A product, with zero points as i32 where given."""
+    """A call of a product. Zero points are passed as i32, or left out if they are None."""
     given = {"a": a, "b": b, **dict(tensors)}
     for name, zero in (("a_zero", a_zero), ("b_zero", b_zero)):
         if zero is not None:

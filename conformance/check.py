@@ -17,12 +17,12 @@ MODULES = ["onnxruntime_checks", "onnx_reference_checks", "litert_checks", "gemm
 
 README = Path(__file__).with_name("README.md")
 COLUMNS = ("software", "operator", "qgemm", "cases", "values", "differ", "left out")
-# Cases after which a control must have differed once.
-ENOUGH = 100
+# A control must have differed at least once after this many cases.
+MIN_CONTROL_CASES = 100
 
 
 def differences(expected, got, compared):
-    """How many elements differ, or None if not even the shapes agree."""
+    """The number of elements that differ in any bit, or None if types or shapes differ."""
     if expected.dtype != got.dtype or expected.shape != got.shape:
         return None
     width = np.dtype(f"u{expected.dtype.itemsize}")
@@ -31,14 +31,19 @@ def differences(expected, got, compared):
 
 
 class Tally:
-    """The counts of one check."""
+    """The results of one check."""
 
     def __init__(self, check):
-        self.check, self.cases, self.wrong, self.partial, self.values, self.excluded = check, 0, 0, 0, 0, 0
+        self.check = check
+        # Cases: all, those that differ, those of which some elements are left out.
+        self.cases, self.wrong, self.partial = 0, 0, 0
+        # Elements: compared, and left out.
+        self.values, self.excluded = 0, 0
+        # By control: how often it was tried, and how often it differed.
         self.controls = {}
 
     def add(self, qgemm, case, keep):
-        """Compares one case; hands a case that differs to `keep`."""
+        """Compares one case. If it differs, calls `keep(difference in words, case)`."""
         got, bad = qgemm.run(case.call), []
         assert got.keys() == case.expected.keys(), (got.keys(), case.expected.keys())
         for name, expected in case.expected.items():
@@ -55,31 +60,35 @@ class Tally:
             self.wrong += 1
             keep("; ".join(bad), case)
         for name, control in case.controls.items():
-            result, expected = (qgemm.run(control), case.expected) if isinstance(control, Call) else (got, control)
+            if isinstance(control, Call):
+                result, expected = qgemm.run(control), case.expected
+            else:
+                result, expected = got, control
             tried, differ = self.controls.get(name, (0, 0))
-            other = any(
+            differs = any(
                 differences(e, result[n], np.broadcast_to(case.compared.get(n, True), e.shape)) != 0
                 for n, e in expected.items()
             )
-            self.controls[name] = (tried + 1, differ + other)
+            self.controls[name] = (tried + 1, differ + differs)
 
     def failures(self):
+        """Why the check failed, in words; nothing if it passed."""
         if not self.cases:
             yield "did not run"
         if self.wrong:
             yield f"{self.wrong} of {self.cases} cases differ"
         for control, (tried, differ) in self.controls.items():
-            if not differ and tried >= ENOUGH:
+            if not differ and tried >= MIN_CONTROL_CASES:
                 yield f"the control '{control}' never differed in {tried} cases: the check cannot tell"
 
     def line(self):
+        """The results as a line of the output."""
         parts = [f"{self.check.id:44} = {self.check.setting:34} cases {self.cases:5}  values {self.values:11,}"]
         parts.append(f"differ {self.wrong}")
         if self.excluded:
             parts.append(f"values left out {self.excluded:,}")
         parts += [f"control '{c}' differs in {d} of {n}" for c, (n, d) in self.controls.items()]
         return "  ".join(parts)
-
 
     def row(self):
         """A row of the table in README.md."""
@@ -102,7 +111,7 @@ def arguments():
 
 
 def planned(only):
-    """The checks of README.md's table: those and no others must exist."""
+    """The checks whose name contains `only`. Exits if the checks are not those of README.md's table."""
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in README.read_text().splitlines()]
     listed = {f"{cells[0]}/{cells[1]}" for cells in rows if len(cells) == len(COLUMNS)}
     exist = {c.id for c in cases.CHECKS}

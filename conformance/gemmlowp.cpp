@@ -1,6 +1,6 @@
 // A GEMM of gemmlowp with one of its output pipelines, for Python's ctypes.
 //
-// Compiled twice: as plain C++, where ShiftLeft saturates, and with SSE4.1, where it wraps around.
+// Compiled twice: as plain C++, in which gemmlowp's ShiftLeft saturates, and with SSE4.1, in which it wraps around.
 #include <cstdint>
 #include <tuple>
 
@@ -34,8 +34,8 @@ void run(const Product& p, Y* y, const Stage& stage, const Cast& cast) {
       &context, a, b, &result, -p.a_zero, -p.b_zero, pipeline);
 }
 
-// The stage that the parameters call for, the one that only divides where it can. False where gemmlowp has none:
-// with SSE4.1 there is neither one per column nor a cast to i8.
+// Chooses the output stage: per column; per tensor with a right shift; per tensor with a left shift. Returns false if
+// gemmlowp has none: with SSE4.1 it has neither multipliers per column nor a cast to i8.
 template <typename Y, typename Cast>
 bool with_stage(const Product& p, Y* y, const Cast& cast) {
   if (p.per_column) {

@@ -1,23 +1,25 @@
 """gemmlowp's GEMM with its fixed-point output pipelines, compiled from its headers (gemmlowp.cpp).
 
-`products` are random matrices of u8; `sums` are accumulators given through the bias: on ties, next to them, anywhere,
-and up to ±2^31.
+Checks of `products` multiply random u8 matrices. Checks of `sums` multiply zeros, so that the bias is the sum: ties,
+values next to ties, any value, and up to ±2^31.
 """
 
 import ctypes
 import functools
 import os
+from dataclasses import dataclass
 
 import numpy as np
 
 from cases import Case, as_call, check, matrix, product, shape, zeros
 
 NAME = "gemmlowp"
-COLUMNS = 4096  # of the checks of sums: 300 cases are more than a million
+# Columns of a case of `sums`: 300 cases are more than a million values.
+COLUMNS = 4096
 
 
 class Product(ctypes.Structure):
-    """As in gemmlowp.cpp."""
+    """The struct of this name in gemmlowp.cpp."""
 
     _fields_ = [
         *((name, ctypes.c_int) for name in ("m", "n", "k")),
@@ -30,7 +32,7 @@ class Product(ctypes.Structure):
 
 @functools.cache
 def library(build):
-    """The build of gemmlowp.cpp that run.sh made: `plain` or `sse4`."""
+    """The library that run.sh built from gemmlowp.cpp: `plain` or `sse4`."""
     made = ctypes.CDLL(os.path.join(os.environ["QGEMM_GEMMLOWP"], f"gemmlowp-{build}.so"))
     for name in ("gemm_u8", "gemm_i8", "has_sse4"):
         getattr(made, name).restype = ctypes.c_bool
@@ -44,15 +46,40 @@ def report():
     print(f"{NAME}: plain and with SSE4.1")
 
 
-def gemm(build, a, b, a_zero, b_zero, bias, multiplier, exponent, y_zero, clamp, y_type):
-    y = np.zeros((a.shape[0], b.shape[1]), y_type)
-    arrays = [np.ascontiguousarray(x) for x in (a, b, bias, multiplier, exponent)]
-    a_at, b_at, bias_at, multiplier_at, exponent_at = (x.ctypes.data for x in arrays)
+@dataclass
+class Operands:
+    a: np.ndarray
+    b: np.ndarray
+    a_zero: int
+    b_zero: int
+    bias: np.ndarray
+    # A factor that brings the sums to about the 8-bit range.
+    factor: float
+
+
+@dataclass
+class Output:
+    """Multipliers (one, or one per column) with their exponents, and the 8-bit output."""
+
+    multiplier: np.ndarray
+    exponent: np.ndarray
+    zero: int
+    clamp: tuple
+    dtype: np.dtype
+
+
+def gemm(build, operands, output):
+    """The product by gemmlowp."""
+    a, b, per_column = operands.a, operands.b, len(output.multiplier) > 1
+    y = np.zeros((a.shape[0], b.shape[1]), output.dtype)
+    # The arrays must stay referenced until the call is made.
+    arrays = [np.ascontiguousarray(x) for x in (a, b, operands.bias, output.multiplier, output.exponent)]
+    a_at, b_at, *vectors_at = (x.ctypes.data for x in arrays)
     task = Product(
-        *(a.shape[0], b.shape[1], a.shape[1], a_at, b_at, a_zero, b_zero, bias_at, multiplier_at, exponent_at),
-        *(len(multiplier) > 1, y_zero, *clamp),
+        *(a.shape[0], b.shape[1], a.shape[1], a_at, b_at, operands.a_zero, operands.b_zero),
+        *(*vectors_at, per_column, output.zero, *output.clamp),
     )
-    call = library(build).gemm_u8 if y_type == np.uint8 else library(build).gemm_i8
+    call = library(build).gemm_u8 if output.dtype == np.uint8 else library(build).gemm_i8
     if not call(ctypes.byref(task), ctypes.c_void_p(y.ctypes.data)):
         raise RuntimeError(f"gemmlowp has no such pipeline in the build {build}")
     return y
@@ -64,25 +91,25 @@ def random_products(rng):
     a_zero, b_zero = int(zeros(rng, np.uint8)), int(zeros(rng, np.uint8))
     spread = np.abs(product(a, a_zero, b, b_zero)).max() + 1
     bias = np.rint(rng.uniform(-1, 1, n) * spread).astype(np.int32)
-    return a, b, a_zero, b_zero, bias, 100 / spread * 2.0 ** rng.uniform(-2, 3)
+    return Operands(a, b, a_zero, b_zero, bias, 100 / spread * 2.0 ** rng.uniform(-2, 3))
 
 
 def random_sums(rng):
     a, b = np.zeros((1, 1), np.uint8), np.zeros((1, COLUMNS), np.uint8)
-    real = 2.0 ** rng.uniform(-31, 10)
+    factor = 2.0 ** rng.uniform(-31, 10)
     target = rng.integers(-300, 301, COLUMNS) + rng.choice([0.5, 0.5, 0.5, 0, 0.25], COLUMNS)
-    sums = target / real + rng.choice([0, 0, 0, -1, 1, 2], COLUMNS)
+    sums = target / factor + rng.choice([0, 0, 0, -1, 1, 2], COLUMNS)
     kind = rng.random(COLUMNS)
     ends = [-(2**31), 1 - 2**31, -(2**30), -(2**24) - 1, -1, 0, 1, 2**24 + 1, 2**30, 2**31 - 1]
     sums = np.where(kind < 0.1, rng.choice(ends, COLUMNS), sums)
     sums = np.where(kind > 0.9, rng.integers(-(2**31), 2**31, COLUMNS), sums)
-    return a, b, 0, 0, np.clip(np.rint(sums), -(2**31), 2**31 - 1).astype(np.int32), real
+    return Operands(a, b, 0, 0, np.clip(np.rint(sums), -(2**31), 2**31 - 1).astype(np.int32), factor)
 
 
-def multipliers(rng, real, count):
-    """Random multipliers around `real`, in powers of two for half of the cases, and their exponents."""
-    reals = real * np.exp2(rng.uniform(-1, 1, count) * (count > 1))
-    mantissa, exponent = np.frexp(reals)
+def multipliers(rng, factor, count):
+    """`count` random multipliers around `factor`, often powers of two, and their exponents."""
+    factors = factor * np.exp2(rng.uniform(-1, 1, count) * (count > 1))
+    mantissa, exponent = np.frexp(factors)
     multiplier = np.minimum(np.rint(mantissa * 2**31), 2**31 - 1)
     kind = rng.random()
     if kind < 0.4:
@@ -94,19 +121,21 @@ def multipliers(rng, real, count):
 
 def output_pipeline(build, draw, per_column):
     def case(rng):
-        a, b, a_zero, b_zero, bias, real = draw(rng)
-        multiplier, exponent = multipliers(rng, real, b.shape[1] if per_column and b.shape[1] > 1 else 1)
+        operands = draw(rng)
+        a, b, bias, a_zero, b_zero = operands.a, operands.b, operands.bias, operands.a_zero, operands.b_zero
+        multiplier, exponent = multipliers(rng, operands.factor, b.shape[1] if per_column else 1)
         y_type = np.dtype(np.uint8 if build == "sse4" or rng.random() < 0.5 else np.int8)
         info = np.iinfo(y_type)
         y_zero, clamp = int(zeros(rng, y_type)), (info.min, info.max)
         if rng.random() < 0.3:
             clamp = tuple(int(c) for c in np.sort(rng.integers(info.min, info.max + 1, 2)))
-        stage = (bias, multiplier, exponent, y_zero, clamp, y_type.type)
+        output = Output(multiplier, exponent, y_zero, clamp, y_type)
         call = as_call(
             "fixed_point", a, b, a_zero, b_zero, {"bias": bias, "multiplier": multiplier, "shift": exponent},
             rounding="gemmlowp", zero_point=y_zero, clamp=clamp, output="u8" if y_type == np.uint8 else "i8",
         )  # fmt: skip
-        # With SSE4.1 what is shifted left wraps around, and the offset is added in i32, which wraps around too.
+        # Sums that are shifted left wrap around with SSE4.1. The zero point is added in i32, which wraps around in
+        # both builds.
         shifted = product(a, a_zero, b, b_zero, bias) * np.exp2(np.maximum(exponent, 0))
         limited = np.clip(shifted, -(2**31), 2**31 - 1)
         scaled = limited * multiplier * np.exp2(np.minimum(exponent, 0) - 31.0)
@@ -115,7 +144,7 @@ def output_pipeline(build, draw, per_column):
             fits &= shifted == limited
         return Case(
             call,
-            {"y": gemm(build, a, b, a_zero, b_zero, *stage)},
+            {"y": gemm(build, operands, output)},
             {} if fits.all() else {"y": fits},
             {rounding: call.but(rounding=rounding) for rounding in ("ruy", "single", "reference")},
         )
@@ -131,8 +160,8 @@ for build, draw, per_column in (
     ("sse4", random_products, False),
     ("sse4", random_sums, False),
 ):
-    of = "products" if draw == random_products else "sums"
-    name = f"{build}, {'per column' if per_column else 'per tensor'}, {of}"
-    check(NAME, name, "fixed_point, Gemmlowp", 0.5 if build == "sse4" or of == "products" else 1)(
+    drawn = draw.__name__.removeprefix("random_")
+    name = f"{build}, {'per column' if per_column else 'per tensor'}, {drawn}"
+    check(NAME, name, "fixed_point, Gemmlowp", 0.5 if build == "sse4" or drawn == "products" else 1)(
         output_pipeline(build, draw, per_column)
     )

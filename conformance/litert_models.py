@@ -1,4 +1,4 @@
-"""TFLite models of one quantized FULLY_CONNECTED, and LiteRT's three ways to run them."""
+"""TFLite models of one quantized FULLY_CONNECTED, run on one of LiteRT's three sets of kernels."""
 
 import flatbuffers
 import numpy as np
@@ -18,7 +18,10 @@ ACTIVATIONS = {
 
 
 def fully_connected(m, weights, bias, x_q, w_scale, y_q, activation=None):
-    """i8 activations m×K, i8 weights N×K with one scale or N, i32 bias; x_q and y_q are (scale, zero point)."""
+    """A model with m×K activations in i8, N×K weights in i8 with one scale or N, and an i32 bias.
+
+    `x_q` and `y_q` are scale and zero point of input and output.
+    """
     n, k = weights.shape
     w_scale = np.atleast_1d(np.asarray(w_scale, np.float32))
     none = np.zeros(len(w_scale), np.int64)
@@ -63,12 +66,12 @@ def _buffer(values=None):
 
 
 def run(model, x, kernels):
-    """The output of a model for x, by the kernels asked for (a key of RESOLVERS) and no others."""
+    """The output of a model for x. Raises an error if other kernels than `kernels`, a key of RESOLVERS, ran."""
     interpreter = Interpreter(
         model_content=model, num_threads=1, experimental_op_resolver_type=RESOLVERS[kernels]
     )
     interpreter.allocate_tensors()
-    # Operators that a delegate took over are followed by the delegate itself.
+    # A delegate that took over operators stands at the end of the list of operators.
     delegated = interpreter._get_ops_details()[-1]["op_name"] == "DELEGATE"
     if delegated != (kernels == "xnnpack"):
         raise RuntimeError(f"{kernels}: ran {[o['op_name'] for o in interpreter._get_ops_details()]}")

@@ -14,9 +14,11 @@ ONNX = {
 
 
 def model(op, inputs, outputs, constants=(), domain="", **attributes):
-    """`inputs` (name -> array, in the node's order; None where absent), `outputs` (name -> dtype).
+    """A model of one node.
 
-    The names in `constants` become weights of the model, the others its inputs, of any size.
+    `inputs` has an array per name, in the node's order, or None for an optional input that is left out; `outputs`
+    has a dtype per name. The names in `constants` become weights of the model; the others become its inputs, whose
+    dimensions are free.
     """
     names = [name if value is not None else "" for name, value in inputs.items()]
     given = {name: np.asarray(value) for name, value in inputs.items() if value is not None}

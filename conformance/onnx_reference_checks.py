@@ -1,9 +1,10 @@
 """The ONNX reference evaluator (numpy).
 
-Its MatMulInteger and DynamicQuantizeLinear are exact integers and f32, as ours. Its QLinearMatMul multiplies
-sums and scale in f64 and adds the zero point before it rounds half to even; ONNX Runtime multiplies in f32 and
-rounds before it adds. So results differ on ties if the zero point is odd, and where the f32 product is
-a tie that the f64 product is only close to. Both are checked: equal everywhere else, and there as computed.
+Its MatMulInteger and DynamicQuantizeLinear compute as qgemm does, in exact integers and in f32. Its QLinearMatMul
+multiplies the sum by the scale in f64, adds the zero point, and then rounds half to even. ONNX Runtime and qgemm
+multiply in f32, round, and then add. So results differ on ties if the zero point is odd, and where the f32 product is
+a tie that the f64 product is only close to. The checks with powers of two as scales expect the other neighbour on ties;
+the check with any scale leaves out values close to ties. All other values must be equal.
 """
 
 import itertools
@@ -37,7 +38,7 @@ def matmul_integer(a_type, b_type):
         a, b = matrix(rng, a_type, m, k), matrix(rng, b_type, k, n)
         a_zero = zeros(rng, a_type, m if rng.random() < 0.5 else None)
         b_zero = zeros(rng, b_type, n if rng.random() < 0.5 else None)
-        # It subtracts what it is given: a zero point per row has to come as a column.
+        # The evaluator subtracts by numpy's broadcasting, so zero points per row must be a column.
         inputs = {"A": a, "B": b, "az": a_zero[:, None] if a_zero.ndim else a_zero, "bz": b_zero}
         return Case(as_call("i32", a, b, a_zero, b_zero), run("MatMulInteger", inputs, {"y": np.int32}))
 
@@ -45,7 +46,7 @@ def matmul_integer(a_type, b_type):
 
 
 def qlinear_matmul(kind):
-    """`even`: scales a power of two, zero point even; `odd`: the same with an odd one; `any`: anything."""
+    """`even` and `odd`: scales are powers of two, and the output's zero point is even or odd; `any`: no limits."""
 
     def case(rng):
         a_type, b_type, y_type = rng.choice(TYPES), rng.choice(TYPES), rng.choice(TYPES)
@@ -68,13 +69,13 @@ def qlinear_matmul(kind):
         call = requantized(a, b, a_zero, b_zero, (a_scale, b_scale, y_scale), y_zero)
         exact = sums * np.float64(scale)
         if kind == "any":
-            # f32 rounds the sum and the product; only a value that close to a tie may come out otherwise.
+            # In f32 the sum and the product are rounded. That moves a value across a tie only if it is this close.
             distance = np.abs(np.abs(exact - np.rint(exact)) - 0.5)
             return Case(call, expected, compared={"y": distance > np.abs(exact) * 2.0**-23})
         compared = {"y": np.abs(sums) <= 2**24}
         if kind == "even":
             return Case(call, expected, compared)
-        # On a tie, rounding before adding an odd number goes to the other side: expect that.
+        # On a tie, rounding before an odd number is added goes to the other neighbour than rounding after it.
         info = np.iinfo(y_type)
         ours = np.clip(np.rint(exact) + y_zero, info.min, info.max).astype(y_type)
         ties = exact - np.floor(exact) == 0.5
@@ -86,7 +87,7 @@ def qlinear_matmul(kind):
 def dynamic_quantize_linear(rng):
     x = reals(rng)
     if not x.any():
-        x[0] = 1  # of zeros alone it makes the scale 1/255, ONNX Runtime and we 1
+        x[0] = 1  # for zeros alone its scale is 1/255, that of ONNX Runtime and qgemm is 1
     results = run("DynamicQuantizeLinear", {"x": x}, {"y": np.uint8, "scale": np.float32, "zero": np.uint8})
     expected = {
         "y": results["y"],

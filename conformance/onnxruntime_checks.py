@@ -1,9 +1,9 @@
 """ONNX Runtime's CPU kernels.
 
-Its 8-bit kernels for AVX2 and AVX-512 without VNNI saturate 16-bit sums for some types of operands. What this
-CPU does is found out by a probe, per pair of types: `full` range as it comes, full range with the session
-option that ONNX Runtime has for this (`session.x64quantprecision`), or weights limited to ±64, where no
-16-bit sum can saturate. The full range is compared with the ONNX reference evaluator in any case.
+Its 8-bit kernels for AVX2 and AVX-512 without VNNI saturate 16-bit sums for some types of operands. A probe finds, for
+each pair of types, a setting that is exact on this CPU: the default; the session option that ONNX Runtime has for this
+(`session.x64quantprecision`); or weights within ±64, with which no 16-bit sum saturates. Whatever the CPU, the whole
+range is compared with the ONNX reference evaluator as well.
 """
 
 import functools
@@ -33,7 +33,7 @@ _sessions = {}
 
 
 def run(op, inputs, outputs, precise=False, constants=(), domain="", **attributes):
-    """The outputs of one node, by name. Sessions without constants are kept."""
+    """The outputs of one node, by name. Sessions of models without constants are reused."""
     given = {name: np.asarray(v) for name, v in inputs.items() if v is not None}
     key = (op, precise, tuple(attributes.items()), tuple(outputs.items()))
     key += tuple((n, v.dtype.str, v.ndim) for n, v in given.items())
@@ -48,15 +48,16 @@ def run(op, inputs, outputs, precise=False, constants=(), domain="", **attribute
 
 
 @functools.cache
-def way(a_type, b_type):
-    """(session option needed, limit of the weights) for exact sums on this CPU."""
+def exact_setting(a_type, b_type):
+    """A setting with exact sums on this CPU: whether PRECISE is set, and the limit of the weights or None."""
     for precise, limit in ((False, None), (True, None), (False, 64), (True, 64)):
-        if all(_exact(a_type, b_type, precise, limit, *case) for case in itertools.product((0, 1), (0, 1), (1, 8))):
+        if all(_is_exact(a_type, b_type, precise, limit, *case) for case in itertools.product((0, 1), (0, 1), (1, 8))):
             return precise, limit
     raise RuntimeError(f"{NAME}: no setting gives exact sums for {dtype_name(a_type)} x {dtype_name(b_type)}")
 
 
-def _exact(a_type, b_type, precise, limit, a_end, b_end, rows):
+def _is_exact(a_type, b_type, precise, limit, a_end, b_end, rows):
+    """Tries constant matrices of the least (end 0) or the greatest (end 1) value."""
     a = np.full((rows, 64), bounds(a_type)[a_end], a_type)
     b = np.full((64, 32), bounds(b_type, limit)[b_end], b_type)
     for constants in ((), ("B",)):
@@ -68,15 +69,15 @@ def _exact(a_type, b_type, precise, limit, a_end, b_end, rows):
 
 def report():
     for types in itertools.product((np.uint8, np.int8), repeat=2):
-        precise, limit = way(*types)
+        precise, limit = exact_setting(*types)
         how = "the full range" if limit is None else f"weights up to ±{limit}"
         how += f", with {PRECISE}" if precise else ", as it comes"
         print(f"{NAME} {ort.__version__}: {dtype_name(types[0])} x {dtype_name(types[1])} is exact on this CPU for {how}")
 
 
 def operands(rng, a_type, b_type):
-    """Random A and B, how to run them, and whether B is a constant of the model (then it is prepacked)."""
-    precise, limit = way(a_type, b_type)
+    """Random A and B, whether to set PRECISE, and whether B is a constant of the model, which is prepacked then."""
+    precise, limit = exact_setting(a_type, b_type)
     m, n, k = shape(rng)
     a, b = matrix(rng, a_type, m, k), matrix(rng, b_type, k, n, limit)
     return a, b, precise, bool(rng.random() < 0.3)
@@ -92,13 +93,13 @@ def matmul_integer(a_type, b_type):
         inputs = {"A": a, "B": b, "a_zero_point": a_zero, "b_zero_point": b_zero}
         constants = [n for n in ("B", "b_zero_point") if constant and inputs[n] is not None]
         expected = run("MatMulInteger", inputs, {"y": np.int32}, precise, constants)
-        return Case(as_call("i32", a, b, a_zero, b_zero, b_plain=not constant), expected)
+        return Case(as_call("i32", a, b, a_zero, b_zero, b_unpacked=not constant), expected)
 
     return case
 
 
-def quantized(rng, a, b, y_type, zero_rows=0):
-    """Zero points and scales as QLinearMatMul and QGemm take them."""
+def quantized(rng, a, b, y_type):
+    """Zero points of A, B and Y, the exact sums, and scales of A, B and Y. Those of B may be per column."""
     columns = b.shape[1] if rng.random() < 0.5 else None
     a_zero, b_zero = zeros(rng, a.dtype), zeros(rng, b.dtype, columns)
     sums = product(a, a_zero, b, b_zero)
@@ -116,7 +117,7 @@ def qlinear_matmul(a_type, b_type, y_type):
         }  # fmt: skip
         constants = [n for n in inputs if n != "A"] if constant else ()
         expected = run("QLinearMatMul", inputs, {"y": y_type}, precise, constants)
-        call = requantized(a, b, a_zero, b_zero, (a_scale, b_scale, y_scale), y_zero, b_plain=not constant)
+        call = requantized(a, b, a_zero, b_zero, (a_scale, b_scale, y_scale), y_zero, b_unpacked=not constant)
         other = a_scale * (b_scale / y_scale)
         return Case(call, expected, controls={"a·(b/y)": call.but({"scale": np.atleast_1d(other)})})
 
@@ -124,7 +125,7 @@ def qlinear_matmul(a_type, b_type, y_type):
 
 
 def requantized(a, b, a_zero, b_zero, scales, y_zero, tensors=(), **parameters):
-    """`scales` of A, B and Y."""
+    """A call with 8-bit output. `scales` are those of A, B and Y."""
     names = ("a_scale", "b_scale", "y_scale")
     tensors = {**{n: np.atleast_1d(s) for n, s in zip(names, scales, strict=True)}, **dict(tensors)}
     parameters |= {"zero_point": int(y_zero), "output": dtype_name(y_zero.dtype)}
@@ -132,7 +133,7 @@ def requantized(a, b, a_zero, b_zero, scales, y_zero, tensors=(), **parameters):
 
 
 def qgemm(a_type, b_type, y_type):
-    """8-bit (y_type) or f32 output (None); i32 bias, alpha, transposed weights."""
+    """QGemm with an i32 bias, alpha and transposed weights. The output is of `y_type`, or f32 if that is None."""
 
     def case(rng):
         a, b, precise, constant = operands(rng, a_type, b_type)
@@ -153,7 +154,7 @@ def qgemm(a_type, b_type, y_type):
         outputs = {"y": y_type or np.float32}
         expected = run("QGemm", inputs, outputs, precise, constants, "com.microsoft", **attributes)
         a_scale = np.float32(alpha) * a_scale
-        common = {"b_plain": not constant, "b_transposed": trans}
+        common = {"b_unpacked": not constant, "b_transposed": trans}
         if y_type:
             by = (a_scale, b_scale, y_scale)
             call = requantized(a, inputs["B"], a_zero, b_zero, by, y_zero, {"bias": bias}, **common)
@@ -178,7 +179,7 @@ def matmul_integer_to_float(a_type, b_type):
         constants = [n for n in inputs if n not in ("A", "a_scale", "a_zero")] if constant else ()
         expected = run("MatMulIntegerToFloat", inputs, {"y": np.float32}, precise, constants, "com.microsoft")
         tensors = {"scale": np.atleast_1d(a_scale * b_scale), "bias_f32": bias}
-        return Case(as_call("f32", a, b, a_zero, b_zero, tensors, b_plain=not constant), expected)
+        return Case(as_call("f32", a, b, a_zero, b_zero, tensors, b_unpacked=not constant), expected)
 
     return case
 
@@ -198,20 +199,20 @@ def dynamic_quantize_matmul(b_type):
         constants = [name for name in inputs if name != "A"] if constant else ()
         expected = run("DynamicQuantizeMatMul", inputs, {"y": np.float32}, precise, constants, "com.microsoft")
         tensors = {"scale": np.atleast_1d(b_scale), "bias_f32": bias}
-        return Case(as_call("dynamic_gemm", a, b, None, b_zero, tensors, b_plain=not constant), expected)
+        return Case(as_call("dynamic_gemm", a, b, None, b_zero, tensors, b_unpacked=not constant), expected)
 
     return case
 
 
 def reals(rng):
-    """Vectors for dynamic quantization: many ranges, one sign or two, constant, all zero, on ties."""
+    """A vector for dynamic quantization: of any range, of one sign or two, constant, zero, or on ties."""
     count = int(np.exp(rng.uniform(0, np.log(20000))))
     spread = 2.0 ** rng.uniform(-20, 20)
     kind = rng.integers(6)
     if kind == 0:
         x = np.full(count, rng.choice([0.0, -0.0, spread, -spread]))
     elif kind == 1:
-        x = np.rint(rng.uniform(0, 510, count)) / 2  # scale 1 and ties, once 0 and 255 are among them
+        x = np.rint(rng.uniform(0, 510, count)) / 2  # with 0 and 255 among them the scale is 1, and halves are ties
         x = np.concatenate([x, [0, 255]]) - rng.choice([0, 0.5, 127.5, 128, 255])
     elif kind == 2:
         x = np.abs(rng.normal(0, spread, count)) * rng.choice([-1, 1])
@@ -235,7 +236,7 @@ def dynamic_quantize_linear(rng):
 for a_type, b_type in itertools.product((np.uint8, np.int8), repeat=2):
     types = f"{dtype_name(a_type)} x {dtype_name(b_type)}"
     check(NAME, f"MatMulInteger {types}", "run_i32")(matmul_integer(a_type, b_type))
-# The types that it has kernels for: unsigned activations give unsigned outputs, signed ones need signed weights.
+# ONNX Runtime has kernels for these types: outputs are of the type of A, and a signed A needs a signed B.
 for a_type, b_type in ((np.uint8, np.uint8), (np.uint8, np.int8), (np.int8, np.int8)):
     types = f"{dtype_name(a_type)} x {dtype_name(b_type)}"
     to = f"{types} -> {dtype_name(a_type)}"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Compares qgemm byte for byte with ONNX Runtime, the ONNX reference evaluator, LiteRT and gemmlowp, then
-# checks that one wrong bit would be noticed. Options are those of check.py (--cases N, --only NAME, --seed S, ...).
-# Python packages go into target/conformance/venv, or the folder that QGEMM_CONFORMANCE_VENV names.
+# Compares qgemm byte for byte with ONNX Runtime, the ONNX reference evaluator, LiteRT and gemmlowp, then checks that
+# one wrong bit is noticed. Options are passed to check.py (--cases N, --only NAME, --seed S, ...).
+# Python packages are installed in target/conformance/venv, or in the folder QGEMM_CONFORMANCE_VENV.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 work=target/conformance
@@ -22,11 +22,11 @@ if ! [[ -r /usr/include/gemmlowp/public/gemmlowp.h ]]; then
 fi
 export QGEMM_GEMMLOWP=$PWD/$work
 for build in plain:-mno-sse4.1 sse4:-msse4.1; do
-  # Warnings are of its headers.
+  # -w, because gemmlowp's headers have warnings.
   g++ -std=c++14 -O2 -w -fPIC -shared "${build#*:}" -o "$work/gemmlowp-${build%:*}.so" conformance/gemmlowp.cpp
 done
 
-# With the packages of `cargo run --release`: what that compiled serves again.
+# These packages together get the same features as in `cargo run --release`, so that its builds are reused.
 cargo build --release -p qgemm -p qgemm-cli -p qgemm-conformance
 check() {
   PYTHONDONTWRITEBYTECODE=1 "$venv/bin/python" conformance/check.py \

@@ -1,18 +1,19 @@
-//! Instructions that a call takes, counted by callgrind: the same on a busy machine as on a quiet one.
+//! Instructions per call, counted by callgrind: the counts are equal on a busy and on a quiet machine.
 //!
 //! ```sh
-//! cargo bench --bench instructions                # counts, next to those committed
-//! cargo bench --bench instructions -- --check     # fails where more than committed
-//! cargo bench --bench instructions -- --save      # commits to the new counts
-//! cargo bench --bench instructions -- --test      # whether results are right, without valgrind
+//! cargo bench --bench instructions                # counts, beside those in baseline.txt
+//! cargo bench --bench instructions -- --check     # fails if a count is more than 10 % above baseline.txt
+//! cargo bench --bench instructions -- --save      # writes the counts to baseline.txt
+//! cargo bench --bench instructions -- --test      # checks results, without valgrind
 //! ```
 //!
-//! For each call: the instructions of all, those of the micro-kernel, and what is left, which is the
-//! overhead. Warm: the call was made before. Profiles stay in `target/callgrind`, for `callgrind_annotate`.
+//! For each call it prints the instructions of the whole call, those of the micro-kernel, and the rest, which is the
+//! overhead. The call was made once before, so that scratch memory exists. Profiles stay in `target/callgrind`, for
+//! `callgrind_annotate`.
 //!
-//! Counts depend on the compiler (which is pinned) and, through `memset` and `malloc`, on the C library; not
-//! on the CPU, since valgrind presents one and the same AVX2 CPU to the program, and the kernels are
-//! forced to AVX2. They tell nothing of cycles: for those there is `suite`.
+//! Counts depend on the compiler (which is pinned) and, through `memset` and `malloc`, on the C library. They do not
+//! depend on the CPU: valgrind presents the same AVX2 CPU everywhere, and the kernels are forced to AVX2. Instructions
+//! are not cycles: `suite` measures time.
 
 mod cases;
 mod profile;
@@ -23,14 +24,15 @@ use profile::Counts;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-/// The counts that were committed, a line per case.
+/// The file of committed counts, a line per case.
 const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions/baseline.txt");
 
-/// What another C library, or a change that is worth it, may add.
+/// The share by which a count may exceed the committed one: another C library, or a change that is worth its
+/// instructions.
 const TOLERANCE: f64 = 0.1;
 
-/// Set for the run under valgrind, to the index of its case.
-const CASE: &str = "QGEMM_COUNTED_CASE";
+/// The environment variable that holds the index of a case in the run under valgrind.
+const CASE_VARIABLE: &str = "QGEMM_COUNTED_CASE";
 
 fn main() -> ExitCode {
     match run() {
@@ -43,7 +45,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
-    if let Ok(case) = std::env::var(CASE) {
+    if let Ok(case) = std::env::var(CASE_VARIABLE) {
         let case = case.parse().ok().and_then(|case: usize| CASES.get(case)).context("no such case")?;
         return Ok(case.run(counted)?);
     }
@@ -65,7 +67,7 @@ fn run() -> Result<()> {
     Ok(())
 }
 
-/// What callgrind counts: its own function, so that it can be told to begin and to end with it.
+/// Makes a call that callgrind counts: `--toggle-collect` starts and stops at a function by its name.
 #[inline(never)]
 fn counted(call: &mut dyn FnMut()) {
     call();
@@ -81,10 +83,10 @@ fn count(index: usize) -> Result<Counts> {
         .args(["--compress-strings=no", "--compress-pos=no"])
         .arg(format!("--callgrind-out-file={}", profile.display()))
         .arg(std::env::current_exe()?)
-        // What lies on the stack moves buffers, which costs or saves `memcpy` a few instructions.
+        // The environment lies on the stack. Its size moves buffers, which changes the instructions of `memcpy`.
         .env_clear()
         .envs(std::env::vars_os().filter(|(name, _)| name == "PATH"))
-        .env(CASE, index.to_string())
+        .env(CASE_VARIABLE, index.to_string())
         .output()
         .context("valgrind: is it installed?")?;
     if !output.status.success() {
@@ -93,7 +95,7 @@ fn count(index: usize) -> Result<Counts> {
     Counts::read(&profile)
 }
 
-/// Prints the counts, and returns how many are worse than the baseline.
+/// Prints the counts beside those of the baseline, and returns how many exceed it by more than the tolerance.
 fn table(counts: &[Counts], baseline: &str) -> usize {
     let committed = |case: &Case| {
         let line = baseline.lines().find_map(|line| line.strip_prefix(&format!("{case} ")));

@@ -1,16 +1,17 @@
-//! Reads what callgrind wrote.
+//! Reading of callgrind's profiles.
 
 use anyhow::{Context, Result};
 use std::path::Path;
 
-/// Instructions.
+/// Numbers of instructions.
 pub struct Counts {
+    /// All that were counted.
     pub all: u64,
-    /// Of micro-kernels, with what they call.
+    /// Those of micro-kernels and of the functions that they call.
     pub kernel: u64,
 }
 
-/// Where the micro-kernels of this CPU are, and little else.
+/// The start of the names of micro-kernels; few other functions have it.
 const KERNELS: &str = "qgemm_kernels::x86::";
 
 impl Counts {
@@ -19,8 +20,8 @@ impl Counts {
         Self::parse(&text).with_context(|| format!("{}: not as callgrind writes it", profile.display()))
     }
 
-    /// `fn=` names a function whose own costs follow. After `cfn=` and `calls=`, one line has what these
-    /// calls cost, all included.
+    /// `fn=` names a function, and lines with its own costs follow. `cfn=` names a function that it calls, and the
+    /// line after `calls=` ends in the cost of these calls, with all that they call.
     fn parse(text: &str) -> Option<Self> {
         let (mut caller, mut callee, mut kernel) = ("", "", 0);
         let mut lines = text.lines();

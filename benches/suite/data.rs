@@ -1,9 +1,9 @@
-//! Operands, and the check of a product's result.
+//! Random operands, and the check of a result.
 
 use qgemm::{ElementType, Error, MatMut, MatRef, PackedB};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-/// M, K, N.
+/// M, K and N of a product.
 pub type Shape = [usize; 3];
 
 pub fn name([m, k, n]: Shape) -> String {
@@ -15,13 +15,14 @@ pub fn macs([m, k, n]: Shape) -> u64 {
     (m * k * n) as u64
 }
 
-/// Matrices over the full range of their types.
+/// Row-major matrices over the full range of their types.
 pub struct Operands {
     pub shape: Shape,
     pub a: Vec<u8>,
+    /// The bytes of `a` as i8.
     pub a_signed: Vec<i8>,
     pub b: Vec<i8>,
-    /// One per column, such that 8-bit outputs neither vanish nor all saturate.
+    /// One per column, chosen so that 8-bit outputs are neither all 0 nor all saturated.
     pub scales: Vec<f32>,
 }
 
@@ -30,6 +31,8 @@ impl Operands {
         let [m, k, n] = shape;
         let mut rng = StdRng::seed_from_u64(7);
         let a: Vec<u8> = (0..m * k).map(|_| rng.random()).collect();
+        // Random bytes have a standard deviation of about 74, sums of K products one of 74·74·sqrt(K), and outputs
+        // then one of about 35.
         let usual = 35.0 / (74.0 * 74.0 * (k as f32).sqrt());
         Self {
             shape,
@@ -57,19 +60,19 @@ impl Operands {
     }
 }
 
-/// As a matrix of a shape's outputs.
+/// A row-major view of `c` as the M×N output of a shape.
 pub fn output<T>(c: &mut [T], [m, _, n]: Shape) -> MatMut<'_, T> {
     MatMut::row_major(c, m, n).expect("the output has this shape")
 }
 
-/// More multiply-adds than these are not checked in full.
-const CHECKED: u64 = 100_000_000;
+/// A product of more multiply-adds is checked in some rows only.
+const MAX_CHECKED_MACS: u64 = 100_000_000;
 
-/// Compares `c` with what the reference makes of `a`: all of it, or of a large product some rows, the first
-/// and the last among them.
+/// Compares `c` with the result of `reference`, which is called with all rows of `a`, or for a large product with 9
+/// rows at equal distances, the first and the last among them.
 ///
 /// # Panics
-/// If it differs.
+/// If a row differs.
 pub fn check<A, C: Copy + Default + PartialEq>(
     case: &str,
     shape @ [m, k, n]: Shape,
@@ -77,11 +80,11 @@ pub fn check<A, C: Copy + Default + PartialEq>(
     c: &[C],
     reference: impl FnOnce(MatRef<'_, A>, MatMut<'_, C>) -> Result<(), Error>,
 ) {
-    let rows = if macs(shape) <= CHECKED { m } else { m.min(9) };
+    let rows = if macs(shape) <= MAX_CHECKED_MACS { m } else { m.min(9) };
     let step = (m - 1) / (rows - 1).max(1);
-    let apart = MatRef::new(a, rows, k, step * k, 1).expect("the rows lie within A");
+    let checked_rows = MatRef::new(a, rows, k, step * k, 1).expect("the rows lie within A");
     let mut want = vec![C::default(); rows * n];
-    reference(apart, output(&mut want, [rows, k, n])).expect("the arguments fit");
+    reference(checked_rows, output(&mut want, [rows, k, n])).expect("the arguments fit");
     let wrong = want.chunks(n).zip(c.chunks(step.max(1) * n)).position(|(want, got)| *want != got[..n]);
-    assert_eq!(wrong, None, "{case}: a wrong result in the row of that number times {step}");
+    assert_eq!(wrong.map(|row| row * step), None, "{case}: a wrong result in the row of that number");
 }

@@ -1,4 +1,4 @@
-//! Products of many rows, to i32: what the kernels and the loops around them reach.
+//! Products of many rows with i32 output: the speed of the kernels and of the loops around them.
 
 use crate::data::{self, Operands, Shape};
 use criterion::{BenchmarkId, Criterion, Throughput};
@@ -21,7 +21,7 @@ pub fn benches(c: &mut Criterion) {
         let packed = operands.packed(U8);
         let products = [
             ("u8s8s32", Gemm::new(operands.a(), &packed)),
-            // B as it comes: packing is timed.
+            // B is not packed ahead, so packing is timed.
             ("u8s8s32_dynb", Gemm::new(operands.a(), operands.b())),
         ];
         for (variant, product) in products {

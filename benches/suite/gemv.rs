@@ -1,5 +1,5 @@
-//! One row and a few rows against large weights: bound by reading B, from L2, L3 and memory; and against a B that is not
-//! packed, as attention has it for each token.
+//! Products of 1 to 8 rows: by large packed weights, where reading B from L2, L3 or memory takes most of the time; and
+//! by a B that is not packed, as in attention, where B changes with each token.
 
 use crate::data::{self, Operands, Shape};
 use criterion::{BenchmarkId, Criterion, Throughput};
@@ -7,11 +7,12 @@ use qgemm::ElementType::U8;
 use qgemm::{Gemm, MatRef, reference};
 use std::hint::black_box;
 
-/// With B of 0.4 MB, of 16 MB, of 45 MB; then with more rows.
+/// M, K, N: one row with a B of 0.4 MB, 16 MB and 45 MB, then more rows.
 const SHAPES: [Shape; 6] =
     [[1, 640, 640], [1, 4096, 4096], [1, 4096, 11008], [2, 4096, 4096], [4, 4096, 4096], [8, 4096, 4096]];
 
-/// Attention of a token over 2,048 others, scores and then values, for one head and for four that share keys; and larger.
+/// M, K, N of attention of one token over 2,048 others (the scores, then the values, for one head and for four heads
+/// that share keys), then larger ones.
 const UNPACKED: [Shape; 6] =
     [[1, 128, 2048], [1, 2048, 128], [4, 128, 2048], [4, 2048, 128], [1, 1024, 1024], [1, 4096, 4096]];
 

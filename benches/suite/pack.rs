@@ -1,4 +1,4 @@
-//! Packing of B, as it lies (K×N) and transposed (N×K), next to copying it.
+//! Packing of B, row-major (K×N) and given as its transpose (N×K), beside copying it.
 
 use crate::data::Operands;
 use criterion::{BenchmarkId, Criterion, Throughput};
@@ -6,7 +6,7 @@ use qgemm::ElementType::{I8, U8};
 use qgemm::{ElementType, MatRef, PackedB};
 use std::hint::black_box;
 
-/// K, N.
+/// K and N.
 const SHAPES: [[usize; 2]; 4] = [[64, 64], [768, 768], [1024, 1000], [4096, 4096]];
 
 pub fn benches(c: &mut Criterion) {
@@ -18,9 +18,9 @@ pub fn benches(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("copy", &name), |bench| {
             bench.iter(|| black_box(&operands.b).clone());
         });
-        let (as_it_lies, transposed) = (operands.b(), MatRef::col_major(&operands.b, k, n).unwrap());
+        let (row_major, transposed) = (operands.b(), MatRef::col_major(&operands.b, k, n).unwrap());
         let cases: [(&str, MatRef<'_, i8>, ElementType); 3] =
-            [("KxN", as_it_lies, U8), ("KxN_for_i8", as_it_lies, I8), ("NxK", transposed, U8)];
+            [("KxN", row_major, U8), ("KxN_for_i8", row_major, I8), ("NxK", transposed, U8)];
         for (case, view, activations) in cases {
             check(&PackedB::pack(view, activations).unwrap(), view);
             group.bench_function(BenchmarkId::new(case, &name), |bench| {
@@ -31,8 +31,10 @@ pub fn benches(c: &mut Criterion) {
     group.finish();
 }
 
+/// Compares the packed elements of the last row, of the last column and of the diagonal with those of `view`.
+///
 /// # Panics
-/// If an element of the last row, of the last column or of the diagonal is not what was packed.
+/// If one differs.
 fn check(packed: &PackedB, view: MatRef<'_, i8>) {
     let (k, n) = (view.rows(), view.cols());
     let edges = (0..n).map(|j| (k - 1, j)).chain((0..k).map(|i| (i, n - 1)));

@@ -1,11 +1,11 @@
-//! From f32 to 8 bits and back.
+//! Quantization from f32 to 8 bits, and back.
 
 use criterion::{Criterion, Throughput};
 use qgemm::{QuantParams, dequantize, dynamic_quantize_linear, quantize};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::hint::black_box;
 
-/// A tensor of 128 tokens by 768.
+/// Elements of a tensor of 128 tokens by 768 values.
 const LEN: usize = 128 * 768;
 
 pub fn benches(c: &mut Criterion) {
@@ -13,7 +13,7 @@ pub fn benches(c: &mut Criterion) {
     group.throughput(Throughput::Elements(LEN as u64));
     let mut rng = StdRng::seed_from_u64(7);
     let x: Vec<f32> = (0..LEN).map(|_| rng.random_range(-3.0..5.0)).collect();
-    // Narrower than the data, so that some of it saturates.
+    // A range narrower than that of the data, so that some values saturate.
     let params = QuantParams::from_range(-2.5, 4.5, -128, 127).unwrap();
     let QuantParams { scale, zero_point } = params;
 

@@ -1,10 +1,9 @@
-//! Small products: the whole call, its kernel alone, and the difference.
+//! Small products: the whole call, its micro-kernel alone, and the difference.
 //!
-//! The kernel alone is `Ready::run` on a panel and terms made ahead: what the call does in the end, with
-//! that function's checks of its arguments, without reading what a 16-bit kernel needs widened from
-//! bytes. `overhead` times batches of calls and of kernels in turns and
-//! takes one off the other, so that both see the same frequency and the same neighbours. Where B is more than
-//! one panel there is neither.
+//! `kernel` times `Ready::run`, including the checks of its arguments, on a panel that was packed ahead, with A
+//! widened ahead if the kernel reads 16 bits. `overhead` times batches of calls and batches of kernel runs in
+//! turns, so that both see the same clock frequency and load, and subtracts one time from the other. Both exist
+//! only for shapes where B is one panel.
 
 use crate::data::{self, Operands, Shape};
 use criterion::{BenchmarkId, Criterion, Throughput};
@@ -29,9 +28,10 @@ pub fn benches(c: &mut Criterion) {
         let mut sums = vec![0i32; shape[0] * shape[2]];
         group.throughput(Throughput::Elements(data::macs(shape)));
 
-        let want = |a: MatRef<'_, u8>, c: MatMut<'_, i32>| reference::run_i32(&Gemm::new(a, operands.b()), c);
+        let expected =
+            |a: MatRef<'_, u8>, c: MatMut<'_, i32>| reference::run_i32(&Gemm::new(a, operands.b()), c);
         product.run_i32(data::output(&mut sums, shape)).unwrap();
-        data::check(&name, shape, &operands.a, &sums, want);
+        data::check(&name, shape, &operands.a, &sums, expected);
         group.bench_function(BenchmarkId::new("u8s8s32", &name), |bench| {
             bench.iter(|| call(&product, &mut sums, shape));
         });
@@ -49,13 +49,13 @@ pub fn benches(c: &mut Criterion) {
             });
         });
 
-        let Some(alone) = Alone::new(&operands, &packed) else { continue };
+        let Some(kernel) = OnePanel::new(&operands, &packed) else { continue };
         let product = Gemm::new(operands.a(), &packed);
         sums.fill(0);
-        alone.run(&mut sums);
-        data::check(&name, shape, &operands.a, &sums, want);
+        kernel.run(&mut sums);
+        data::check(&name, shape, &operands.a, &sums, expected);
         group.bench_function(BenchmarkId::new("kernel", &name), |bench| {
-            bench.iter(|| alone.run(&mut sums));
+            bench.iter(|| kernel.run(&mut sums));
         });
         group.bench_function(BenchmarkId::new("overhead", &name), |bench| {
             bench.iter_custom(|calls| {
@@ -63,9 +63,9 @@ pub fn benches(c: &mut Criterion) {
                 for start in (0..calls).step_by(BATCH as usize) {
                     let batch = BATCH.min(calls - start);
                     spent += timed(batch, || call(&product, &mut sums, shape));
-                    kernels += timed(batch, || alone.run(&mut sums));
+                    kernels += timed(batch, || kernel.run(&mut sums));
                 }
-                // Criterion wants some time to have passed.
+                // Criterion does not accept a time of 0.
                 spent.saturating_sub(kernels).max(Duration::from_nanos(1))
             });
         });
@@ -73,7 +73,7 @@ pub fn benches(c: &mut Criterion) {
     group.finish();
 }
 
-/// Calls between two looks at the clock.
+/// Calls per reading of the clock.
 const BATCH: u64 = 1000;
 
 fn timed(calls: u64, mut run: impl FnMut()) -> Duration {
@@ -88,25 +88,25 @@ fn call(product: &Gemm<'_>, c: &mut [i32], shape: Shape) {
     product.run_i32(data::output(black_box(c), shape)).unwrap();
 }
 
-/// The kernel of a B that is one panel, without the driver.
-struct Alone {
+/// A micro-kernel and its operands, for a B of one panel.
+struct OnePanel {
     shape: Shape,
-    /// As the kernel reads it.
+    /// The bytes of A as the kernel reads it, 8-bit or widened to 16 bits.
     a: Vec<u8>,
     kernel: Ready,
     variant: &'static Variant,
     panel: Vec<Line>,
-    /// Zeros, one per row.
+    /// The correction of each row, which is 0 without zero points.
     row: Vec<i32>,
 }
 
-impl Alone {
-    /// `None` where B is more than one panel.
+impl OnePanel {
+    /// `None` if B is more than one panel.
     fn new(operands: &Operands, packed: &PackedB) -> Option<Self> {
         let [m, k, n] = operands.shape;
-        let row = TABLE.iter().find(|kernel| kernel.name == packed.kernel().name)?;
-        let kernel = row.ready(&Features::detect())?;
-        let variant = row.variants.iter().find(|v| v.a != Stored::I8 && v.b != Stored::U8)?;
+        let table_row = TABLE.iter().find(|kernel| kernel.name == packed.kernel().name)?;
+        let kernel = table_row.ready(&Features::detect())?;
+        let variant = table_row.variants.iter().find(|v| v.a != Stored::I8 && v.b != Stored::U8)?;
         if n > kernel.nr {
             return None;
         }

@@ -1,7 +1,7 @@
-//! `qgemm digits`: a trained network in int8, which the example `digits` shows from the inside.
+//! `qgemm digits`: the trained int8 network of the example `digits`.
 
-use crate::Failed;
-use crate::outfile::OutFile;
+use crate::errors::WrongResult;
+use crate::files::outfile::OutFile;
 use crate::report::{SHAPE, report};
 use anyhow::Result;
 use std::io::Write;
@@ -17,9 +17,9 @@ pub struct Args {
 
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     let file = args.out.as_deref().map(|path| OutFile::new("--out", path)).transpose()?;
-    let (logits, wrong) = report(out)?;
-    if let Some(wrong) = wrong {
-        return Err(Failed(wrong.into()).into());
+    let (logits, error) = report(out)?;
+    if let Some(error) = error {
+        return Err(WrongResult(error.into()).into());
     }
     match file {
         Some(file) => file.write(SHAPE, &logits),

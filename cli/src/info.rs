@@ -18,25 +18,20 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     let info = collect()?;
     if args.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&info)?)?;
-        return Ok(());
+        Ok(())
+    } else {
+        print(&info, out)
     }
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_string);
-    let list = |value: &Value| {
-        value.as_array().map_or(String::new(), |all| all.iter().map(text).collect::<Vec<_>>().join(" "))
-    };
+}
+
+fn print(info: &Value, out: &mut dyn Write) -> Result<()> {
+    let cpu = &info["cpu"];
     writeln!(out, "qgemm     {}", text(&info["version"]))?;
-    writeln!(
-        out,
-        "cpu       {} ({}, {})",
-        text(&info["cpu"]["brand"]),
-        text(&info["cpu"]["vendor"]),
-        text(&info["arch"])
-    )?;
+    writeln!(out, "cpu       {} ({}, {})", text(&cpu["brand"]), text(&cpu["vendor"]), text(&info["arch"]))?;
     writeln!(out, "cores     {}", info["cores"])?;
-    writeln!(out, "features  {}", list(&info["cpu"]["features"]))?;
+    writeln!(out, "features  {}", list(&cpu["features"]))?;
     writeln!(out, "isas      {}", list(&info["isas"]))?;
-    let caches = &info["caches"];
-    let kib = |name: &str| caches[name].as_u64().unwrap_or(0) >> 10;
+    let kib = |level: &str| info["caches"][level].as_u64().unwrap_or(0) >> 10;
     writeln!(out, "caches    L1d {} KiB, L2 {} KiB, L3 {} KiB", kib("l1d"), kib("l2"), kib("l3"))?;
     writeln!(out, "\n{:<22} {:<12} {:>3} {:>3} {:>3}", "kernel", "isa", "mr", "nr", "kr")?;
     for kernel in info["kernels"].as_array().into_iter().flatten() {
@@ -48,6 +43,17 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     Ok(())
 }
 
+/// A JSON value as text, a string without its quotes.
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_string)
+}
+
+/// The elements of a JSON array with spaces between them.
+fn list(value: &Value) -> String {
+    value.as_array().map_or(String::new(), |all| all.iter().map(text).collect::<Vec<_>>().join(" "))
+}
+
+/// All that `--json` prints, and the text is made from.
 fn collect() -> Result<Value> {
     let dispatch = Dispatch::auto()?;
     let chosen: Vec<_> = dispatch.kernels().map(|kernel| kernel.name).collect();
@@ -55,7 +61,12 @@ fn collect() -> Result<Value> {
         .into_iter()
         .map(|kernel| {
             json!({
-                "name": kernel.name, "isa": kernel.isa.name(), "mr": kernel.mr, "nr": kernel.nr, "kr": kernel.kr, "steps": kernel.i16_groups,
+                "name": kernel.name,
+                "isa": kernel.isa.name(),
+                "mr": kernel.mr,
+                "nr": kernel.nr,
+                "kr": kernel.kr,
+                "steps": kernel.i16_groups,
                 "chosen": chosen.contains(&kernel.name),
             })
         })
@@ -76,7 +87,7 @@ fn collect() -> Result<Value> {
     }))
 }
 
-/// Vendor and brand.
+/// Vendor and brand of the CPU.
 #[cfg(target_arch = "x86_64")]
 fn cpu() -> (String, String) {
     let cpuid = raw_cpuid::CpuId::new();
@@ -85,7 +96,7 @@ fn cpu() -> (String, String) {
     (vendor.unwrap_or("unknown".into()), brand.unwrap_or("unknown".into()))
 }
 
-/// Vendor and brand, as far as Linux tells.
+/// Vendor and brand of the CPU as Linux reports them, by number; `unknown` on other systems.
 #[cfg(not(target_arch = "x86_64"))]
 fn cpu() -> (String, String) {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -96,18 +107,19 @@ fn cpu() -> (String, String) {
     (field("CPU implementer"), field("CPU part"))
 }
 
-/// The CPU features that bear on integer products.
+/// The features of this CPU among those that matter for integer products.
 fn features() -> Vec<&'static str> {
-    let mut found = Vec::new();
-    macro_rules! look {
-        ($detected:ident: $($name:tt)*) => { $(if std::arch::$detected!($name) { found.push($name); })* };
+    // The standard library's macros take string literals only.
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    macro_rules! looked_up {
+        ($is_detected:ident: $($name:tt)*) => { [$(($name, std::arch::$is_detected!($name))),*] };
     }
     #[cfg(target_arch = "x86_64")]
-    look!(is_x86_feature_detected: "sse2" "ssse3" "sse4.1" "avx" "avx2" "fma" "avxvnni" "avxvnniint8"
-        "avx512f" "avx512bw" "avx512vl" "avx512dq" "avx512vbmi" "avx512vnni");
+    let features = looked_up!(is_x86_feature_detected: "sse2" "ssse3" "sse4.1" "avx" "avx2" "fma" "avxvnni"
+        "avxvnniint8" "avx512f" "avx512bw" "avx512vl" "avx512dq" "avx512vbmi" "avx512vnni");
     #[cfg(target_arch = "aarch64")]
-    look!(is_aarch64_feature_detected: "neon" "dotprod" "i8mm" "sve" "sve2");
-    // Of other targets none is looked up.
-    found.shrink_to_fit();
-    found
+    let features = looked_up!(is_aarch64_feature_detected: "neon" "dotprod" "i8mm" "sve" "sve2");
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let features: [(&'static str, bool); 0] = [];
+    features.into_iter().filter(|(_, detected)| *detected).map(|(name, _)| name).collect()
 }

@@ -3,30 +3,27 @@
 //! Exit codes: 0 if all is well, 1 if a result was wrong, 2 if the input was.
 #![forbid(unsafe_code)]
 
+mod arguments;
 mod bench;
-mod cases;
-mod describe;
 mod digits;
+mod errors;
+mod files;
 mod forward;
 mod info;
-mod input;
-mod limits;
 mod matmul;
-#[path = "../../examples/digits/network.rs"]
-mod network;
-mod npy;
-mod outfile;
-mod output;
-#[path = "../../examples/digits/report.rs"]
-mod report;
-mod shapes;
-mod stage;
+mod memory;
+mod owned_output;
+mod shape;
 mod text;
-mod timing;
-mod values;
-mod variants;
 mod verify;
 
+// The example `digits`, whose parts find each other at the root of whatever crate they are compiled into.
+#[path = "../../examples/digits/network.rs"]
+mod network;
+#[path = "../../examples/digits/report.rs"]
+mod report;
+
+use crate::errors::WrongResult;
 use anyhow::{Error, Result};
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
@@ -54,36 +51,25 @@ enum Command {
     Digits(digits::Args),
 }
 
-/// A result that is not what it has to be. The command then exits with 1.
-#[derive(Debug)]
-struct Failed(String);
-
-impl std::fmt::Display for Failed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Failed {}
-
 fn main() -> ExitCode {
     let cli = Cli::parse_from(with_negative_values(std::env::args_os()));
-    // Line-buffered, so that rows appear as they are measured.
+    // Standard output is buffered by lines, so each row appears when it is measured.
     let mut out = io::stdout();
     let done = run(cli.command, &mut out).and_then(|()| Ok(out.flush()?));
     let Err(error) = done else { return ExitCode::SUCCESS };
-    // `qgemm bench | head -1`: whoever reads has seen enough.
+    // The reader closed the pipe, as in `qgemm bench | head -1`. That is no failure.
     if is_broken_pipe(&error) {
         return ExitCode::SUCCESS;
     }
     let place = if error.is::<io::Error>() { "stdout: " } else { "" };
-    // If stderr is gone there is nobody to tell.
+    // An error in writing to standard error cannot be reported anywhere.
     let _ = writeln!(io::stderr(), "error: {place}{error:#}");
-    if error.is::<Failed>() { ExitCode::from(1) } else { ExitCode::from(2) }
+    if error.is::<WrongResult>() { ExitCode::from(1) } else { ExitCode::from(2) }
 }
 
-/// Joins a value such as `-3` or `-20,-10` to its option, as in `--clamp=-20,-10`: clap takes one that stands
-/// alone for an option of its own, or else takes options for values where a value is forgotten.
+/// Joins values such as `-3` or `-20,-10` to the options before them, as in `--clamp=-20,-10`. By itself, clap takes
+/// such a value for an option; if it is told to allow values with a hyphen, it takes the next option for a value
+/// that was forgotten.
 fn with_negative_values(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut joined: Vec<OsString> = Vec::new();
     for word in words {
@@ -99,7 +85,7 @@ fn with_negative_values(words: impl Iterator<Item = OsString>) -> Vec<OsString> 
     joined
 }
 
-/// Whether a word names an option without its value.
+/// True for a long option without a value, such as `--clamp`.
 fn is_option(word: &OsString) -> bool {
     let bytes = word.as_encoded_bytes();
     bytes.len() > 2 && bytes.starts_with(b"--") && !bytes.contains(&b'=')

@@ -1,19 +1,20 @@
-//! Matrices as text.
+//! Matrices and times as text.
 
 use std::fmt::Display;
 use std::io::{self, Write};
 
-/// The most rows and columns that are printed.
-const CORNER: usize = 8;
+/// The largest number of rows and of columns that is printed.
+const MAX_PRINTED: usize = 8;
 
-/// Prints a matrix under its name, rows as lines, columns aligned; of a large one the first corner.
+/// Prints the name of a matrix and its elements, a line per row, columns aligned. Of a large matrix only the first
+/// rows and columns are printed.
 pub fn matrix<T: Display>(
     out: &mut dyn Write,
     name: &str,
     (rows, cols): (usize, usize),
     data: &[T],
 ) -> io::Result<()> {
-    let (m, n) = (rows.min(CORNER), cols.min(CORNER));
+    let (m, n) = (rows.min(MAX_PRINTED), cols.min(MAX_PRINTED));
     let part = if (m, n) == (rows, cols) { String::new() } else { format!(", first {m} x {n}") };
     writeln!(out, "{name} ({rows} x {cols}{part})")?;
     let cells: Vec<Vec<String>> =
@@ -27,7 +28,7 @@ pub fn matrix<T: Display>(
     Ok(())
 }
 
-/// Seconds with a unit that suits them.
+/// A time in the largest of s, ms and us in which it is at least 1, else in ns.
 pub fn duration(seconds: f64) -> String {
     match seconds {
         s if s < 1e-6 => format!("{:.1} ns", s * 1e9),

@@ -1,4 +1,4 @@
-//! The command as a user meets it: arguments and files in, text, files and exit codes out.
+//! Tests of the command from outside: arguments and files in; text, files and exit codes out.
 
 #[path = "cli/forward.rs"]
 mod forward;

@@ -1,30 +1,30 @@
-//! A small trained network, quantized to int8: how a framework would use the library.
+//! A small trained network, quantized to int8, as a framework would do it with the library.
 //!
 //! ```text
 //! images u8 -> [W1 + b1, ReLU] -> u8 -> [W2 + b2, ReLU] -> u8 -> [W3 + b3] -> logits i8
 //! ```
 //!
-//! Weights are i8, symmetric, with a scale per output. Activations are u8 with one scale, found by
-//! running the float network on the training images. Each layer is one call: the sums, the bias, the
-//! requantization and the ReLU (a clamp) are fused.
+//! Weights are i8, symmetric, with a scale per column. Activations are u8 with one scale per layer, from the range
+//! that the float network has on the training images. Each layer is one call: product, bias, requantization and ReLU
+//! (a clamp) are fused.
 //!
-//! Used by the example `digits` and by the command `qgemm digits`.
+//! The example `digits` and the command `qgemm digits` compile this file.
 
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 use qgemm::{Dispatch, ElementType, Error, Gemm, MatMut, MatRef, PackedB, QuantParams, Requantize};
 use std::io;
 
-/// The first images are for training and calibration, the others are held out.
+/// The number of images for training and calibration, which come first. The others are held out.
 const TRAINING: usize = 898;
-/// What a pixel counts for: they are 0..=16.
+/// The scale of pixels: the integers 0 to 16 stand for 0 to 1.
 const PIXEL_SCALE: f32 = 1.0 / 16.0;
 
 /// The float network and the images.
 pub struct Digits {
-    /// One row of 64 pixels per image.
+    /// A row of 64 pixels per image.
     images: Array2<u8>,
     labels: Array1<u8>,
-    /// Weights (inputs x outputs) and biases.
+    /// Weights (K×N, inputs by outputs) and biases (N) of each layer.
     layers: [(Array2<f32>, Array1<f32>); 3],
 }
 
@@ -34,11 +34,11 @@ macro_rules! load {
     };
 }
 
-fn floats(pixels: ArrayView2<'_, u8>) -> Array2<f32> {
+fn dequantize_pixels(pixels: ArrayView2<'_, u8>) -> Array2<f32> {
     pixels.mapv(|pixel| f32::from(pixel) * PIXEL_SCALE)
 }
 
-/// A vector is a matrix of one row.
+/// Reads a `.npy` file; a vector becomes a matrix of one row.
 fn array<T: npyz::Deserialize>(file: &[u8]) -> io::Result<Array2<T>> {
     let file = npyz::NpyFile::new(file)?;
     let shape = match *file.shape() {
@@ -50,7 +50,7 @@ fn array<T: npyz::Deserialize>(file: &[u8]) -> io::Result<Array2<T>> {
 }
 
 impl Digits {
-    /// Loads what is compiled in.
+    /// Loads the files that are compiled into the program.
     pub fn load() -> io::Result<Self> {
         let vector = |file: io::Result<Array2<f32>>| Ok::<_, io::Error>(file?.remove_axis(Axis(0)));
         Ok(Self {
@@ -74,12 +74,12 @@ impl Digits {
         self.halves().1.iter().copied().collect()
     }
 
-    /// The same as floats.
+    /// The pixels of the held-out images as floats, a row per image.
     pub fn held_out_floats(&self) -> Array2<f32> {
-        floats(self.halves().1)
+        dequantize_pixels(self.halves().1)
     }
 
-    /// How many of the held-out images have their greatest logit at their label.
+    /// The number of held-out images whose greatest logit is that of their label. `logits` has a row per image.
     pub fn correct<T: Copy + PartialOrd>(&self, logits: &[T]) -> usize {
         let classes = self.layers[2].1.len();
         let best = |row: &[T]| (1..classes).fold(0, |best, j| if row[j] > row[best] { j } else { best });
@@ -103,8 +103,8 @@ impl Digits {
 
     /// Quantizes the network for the kernels of `dispatch`.
     pub fn quantize(&self, dispatch: &Dispatch) -> Result<Network, Error> {
-        // Calibration: what range does each layer's output have on the training images?
-        let [h1, h2, logits] = self.forward(&floats(self.halves().0));
+        // Calibration: the ranges of the layers' outputs on the training images.
+        let [h1, h2, logits] = self.forward(&dequantize_pixels(self.halves().0));
         let range = |x: &Array2<f32>| {
             let least = x.iter().copied().fold(f32::INFINITY, f32::min);
             let greatest = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -127,12 +127,12 @@ impl Digits {
     }
 }
 
-/// A layer y = x·W + b in integers.
+/// A layer y = x·W + b in int8.
 struct Layer {
     weights: PackedB,
-    /// In the scale of the sums, which is that of the inputs times that of the column.
+    /// Integers in the scale of the sums, the scale of the inputs times that of the column of W.
     bias: Vec<i32>,
-    /// From the sums to the output, per column.
+    /// Factors from the sums to the output, one per column.
     scales: Vec<f32>,
     input_zero: i32,
     output_zero: i32,
@@ -146,37 +146,38 @@ impl Layer {
         output: QuantParams,
     ) -> Result<Self, Error> {
         let (k, n) = w.dim();
-        // The greatest magnitude of a column becomes 127; a column of zeros may have any scale.
+        // The greatest magnitude of a column becomes 127. A column of zeros gets scale 1; any would do.
         let greatest = w.map_axis(Axis(0), |column| column.iter().fold(0.0f32, |m, x| m.max(x.abs())));
-        let scale_of = greatest.mapv(|m| if m > 0.0 { m / 127.0 } else { 1.0 });
+        let column_scales = greatest.mapv(|m| if m > 0.0 { m / 127.0 } else { 1.0 });
         let quantized: Vec<i8> =
-            w.indexed_iter().map(|((_, j), x)| (x / scale_of[j]).round_ties_even() as i8).collect();
+            w.indexed_iter().map(|((_, j), x)| (x / column_scales[j]).round_ties_even() as i8).collect();
         let weights = PackedB::pack_with(dispatch, MatRef::row_major(&quantized, k, n)?, ElementType::U8)?;
-        let in_sums = |(b, scale): (&f32, &f32)| {
+        let quantize_bias = |(b, scale): (&f32, &f32)| {
             let unit = f64::from(input.scale) * f64::from(*scale);
             (f64::from(*b) / unit).round_ties_even() as i32
         };
         Ok(Self {
             weights,
-            bias: b.iter().zip(&scale_of).map(in_sums).collect(),
-            scales: scale_of.iter().map(|scale| input.scale * scale / output.scale).collect(),
+            bias: b.iter().zip(&column_scales).map(quantize_bias).collect(),
+            scales: column_scales.iter().map(|scale| input.scale * scale / output.scale).collect(),
             input_zero: input.zero_point,
             output_zero: output.zero_point,
         })
     }
 
-    /// The product of `m` rows, not run yet.
+    /// The product of `m` rows of inputs with the weights, described but not run.
     fn product<'a>(&'a self, x: &'a [u8], m: usize) -> Result<Gemm<'a>, Error> {
         let x = MatRef::row_major(x, m, self.weights.k())?;
         Ok(Gemm::new(x, &self.weights).a_zero(self.input_zero).bias(&self.bias))
     }
 
-    /// With ReLU: outputs are clamped to what stands for 0 and more.
+    /// Runs a layer with ReLU: outputs are clamped to the zero point and above.
     fn hidden(&self, x: &[u8], m: usize, y: &mut [u8]) -> Result<(), Error> {
         let output = Requantize::new(&self.scales, self.output_zero)?.clamp_to(self.output_zero, 255)?;
         self.product(x, m)?.run_requantized(MatMut::row_major(y, m, self.weights.n())?, &output)
     }
 
+    /// Runs a layer without ReLU.
     fn last(&self, x: &[u8], m: usize, y: &mut [i8]) -> Result<(), Error> {
         let output = Requantize::new(&self.scales, self.output_zero)?;
         self.product(x, m)?.run_requantized(MatMut::row_major(y, m, self.weights.n())?, &output)
@@ -188,23 +189,23 @@ pub struct Network {
     layers: [Layer; 3],
 }
 
-/// What a batch needs, allocated once.
+/// The outputs of all layers for a batch of images, allocated once.
 pub struct Buffers {
     images: usize,
     h1: Vec<u8>,
     h2: Vec<u8>,
-    /// The output, a row per image.
+    /// The output of the network, a row per image.
     pub logits: Vec<i8>,
 }
 
 impl Network {
-    /// For batches of so many images.
+    /// Buffers for batches of `images` images.
     pub fn buffers(&self, images: usize) -> Buffers {
         let [n1, n2, n3] = [0, 1, 2].map(|i: usize| self.layers[i].weights.n());
         Buffers { images, h1: vec![0; images * n1], h2: vec![0; images * n2], logits: vec![0; images * n3] }
     }
 
-    /// Runs all layers on a batch of pixels.
+    /// Runs all layers on the pixels of a batch; the result is `buffers.logits`.
     pub fn forward(&self, pixels: &[u8], buffers: &mut Buffers) -> Result<(), Error> {
         let Buffers { images, h1, h2, logits } = buffers;
         let [l1, l2, l3] = &self.layers;

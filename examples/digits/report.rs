@@ -1,4 +1,4 @@
-//! What the example and the command print about the network.
+//! The text that the example and the command print about the network.
 
 use crate::network::Digits;
 use anyhow::Result;
@@ -7,13 +7,13 @@ use sha2::{Digest, Sha256};
 use std::io::Write;
 use std::time::Instant;
 
-/// Number of held-out images, and logits of each.
+/// The number of held-out images, and of logits per image.
 pub const SHAPE: (usize, usize) = (899, 10);
-/// What accuracy may differ by, in points.
-const MOST_LOST: f64 = 0.5;
+/// The largest difference in accuracy between float and int8, in percentage points.
+const MAX_DIFFERENCE: f64 = 0.5;
 
-/// Runs the network in float and in int8 on every kernel, prints accuracy, speed and digests, and
-/// returns the int8 logits, and what is wrong with them, if anything is.
+/// Runs the network in float and, on every kernel, in int8. Prints accuracy, speed and digests. Returns the int8
+/// logits, of shape `SHAPE`, and, if they are wrong, the reason in words.
 pub fn report(out: &mut dyn Write) -> Result<(Vec<i8>, Option<&'static str>)> {
     let digits = Digits::load()?;
     let (pixels, floats) = (digits.held_out(), digits.held_out_floats());
@@ -26,15 +26,15 @@ pub fn report(out: &mut dyn Write) -> Result<(Vec<i8>, Option<&'static str>)> {
     let mut buffers = network.buffers(images);
     network.forward(&pixels, &mut buffers)?;
 
-    // One thread for both, so that the arithmetic is compared and nothing else.
-    let one = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
-    let float_time = one.install(|| {
+    // Both run on one thread, so that the times compare the arithmetic alone.
+    let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
+    let float_time = one_thread.install(|| {
         best_time(|| {
             std::hint::black_box(digits.forward(&floats));
             Ok(())
         })
     })?;
-    let int8_time = one.install(|| best_time(|| network.forward(&pixels, &mut buffers)))?;
+    let int8_time = one_thread.install(|| best_time(|| network.forward(&pixels, &mut buffers)))?;
     let percent = |correct: usize| 100.0 * correct as f64 / images as f64;
     let line = |name: &str, correct: usize, seconds: f64| {
         let share = percent(correct);
@@ -49,32 +49,32 @@ pub fn report(out: &mut dyn Write) -> Result<(Vec<i8>, Option<&'static str>)> {
     writeln!(out, "  (one thread; f32 products by ndarray and matrixmultiply)")?;
 
     writeln!(out, "Digest of the int8 logits on each kernel:")?;
-    let mut agree = true;
+    let mut kernels_agree = true;
     for kernel in Dispatch::available() {
         let network = digits.quantize(&Dispatch::named(kernel.name)?)?;
         let mut again = network.buffers(images);
         network.forward(&pixels, &mut again)?;
         writeln!(out, "  {:<22} {}", kernel.name, digest(&again.logits))?;
-        agree &= again.logits == buffers.logits;
+        kernels_agree &= again.logits == buffers.logits;
     }
-    let close = (percent(correct[0]) - percent(correct[1])).abs() <= MOST_LOST;
-    let wrong = if !agree {
+    let close = (percent(correct[0]) - percent(correct[1])).abs() <= MAX_DIFFERENCE;
+    let error = if !kernels_agree {
         Some("the kernels disagree on the digits")
     } else if !close {
         Some("int8 reads the digits more than half a point worse or better than float")
     } else {
         None
     };
-    Ok((buffers.logits, wrong))
+    Ok((buffers.logits, error))
 }
 
-/// The first 8 bytes of the SHA-256.
+/// The first 8 bytes of the SHA-256 of the logits, in hexadecimal.
 fn digest(logits: &[i8]) -> String {
     let bytes: Vec<u8> = logits.iter().map(|x| *x as u8).collect();
     Sha256::digest(bytes)[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The least time of a run, of as many as fit 0.2 s (at least 5).
+/// The least time of a run in seconds, over at least 5 runs and 0.2 s.
 fn best_time(mut run: impl FnMut() -> Result<(), qgemm::Error>) -> Result<f64, qgemm::Error> {
     let (start, mut best, mut runs) = (Instant::now(), f64::INFINITY, 0);
     while runs < 5 || start.elapsed().as_secs_f64() < 0.2 {

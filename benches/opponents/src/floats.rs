@@ -1,11 +1,12 @@
-//! f32 libraries on the same values: what int8 is an alternative to. Sums beyond 2^24 round.
+//! f32 libraries on the same values, for comparison: a network that does not use int8 uses f32. Sums beyond 2^24
+//! are rounded.
 
-use crate::shapes::Shape;
+use crate::shape::Shape;
 use crate::timing::best_time;
 use crate::work::{Measured, Work};
 use anyhow::Result;
 
-/// Operands as floats, and the result.
+/// Operands and result in f32, row-major.
 struct Floats {
     a: Vec<f32>,
     b: Vec<f32>,
@@ -31,22 +32,22 @@ pub fn gemm(work: &Work, threads: usize, quick: bool) -> Result<Measured> {
     let Floats { a, b, c } = &mut floats;
     let parallelism = if threads == 1 { gemm::Parallelism::None } else { gemm::Parallelism::Rayon(threads) };
     let seconds = best_time(quick, || {
-        let (rows, cols) = (1, n as isize);
-        // SAFETY: all three are row-major matrices of m, k and n, and C is not read.
+        let (col_stride, c_row_stride) = (1, n as isize);
+        // SAFETY: A (m×k), B (k×n) and C (m×n) are row-major and have these sizes. C is not read.
         unsafe {
             gemm::gemm(
                 m,
                 n,
                 k,
                 c.as_mut_ptr(),
-                rows,
-                cols,
+                col_stride,
+                c_row_stride,
                 false,
                 a.as_ptr(),
-                1,
+                col_stride,
                 k as isize,
                 b.as_ptr(),
-                1,
+                col_stride,
                 n as isize,
                 0.0,
                 1.0,
@@ -61,8 +62,8 @@ pub fn gemm(work: &Work, threads: usize, quick: bool) -> Result<Measured> {
     Ok(floats.measured(work, seconds))
 }
 
-/// It reads the most threads it may use from the environment, once.
-pub fn set_threads(threads: usize) {
+/// Sets the number of threads of matrixmultiply, which reads it from the environment once.
+pub fn set_matrixmultiply_threads(threads: usize) {
     // SAFETY: called before any other thread was started.
     unsafe { std::env::set_var("MATMUL_NUM_THREADS", threads.to_string()) };
 }
@@ -73,7 +74,7 @@ pub fn matrixmultiply(work: &Work, _threads: usize, quick: bool) -> Result<Measu
     let Floats { a, b, c } = &mut floats;
     let seconds = best_time(quick, || {
         let (k_stride, n_stride) = (k as isize, n as isize);
-        // SAFETY: all three are row-major matrices of m, k and n.
+        // SAFETY: A (m×k), B (k×n) and C (m×n) are row-major and have these sizes.
         unsafe {
             matrixmultiply::sgemm(
                 m,

@@ -1,7 +1,7 @@
-//! gemmkit: i8 x i8. It takes packed weights only where C is column-major, so then C is.
+//! gemmkit: i8 x i8. It takes packed weights only with a column-major C, so C is column-major then.
 
-use crate::shapes::Shape;
-use crate::work::{Measured, Work, quickest};
+use crate::shape::Shape;
+use crate::work::{Measured, Work, fastest};
 use anyhow::Result;
 use gemmkit::{MatMut, MatRef, Parallelism, Workspace, gemm_i8_packed_b_with, gemm_i8_with, prepack_rhs_i8};
 
@@ -14,7 +14,7 @@ pub fn measure(work: &Work, threads: usize, quick: bool) -> Result<Measured> {
     let mut c = vec![0i32; m * n];
     let parallelism = if threads == 1 { Parallelism::Serial } else { Parallelism::Rayon(threads) };
     let mut ways = [Some(&packed), None];
-    let (way, seconds) = quickest(&mut ways, quick, |way| {
+    let (way, seconds) = fastest(&mut ways, quick, |way| {
         match way {
             Some(packed) => {
                 let c = MatMut::from_col_major(&mut c, m, n);

@@ -12,35 +12,40 @@
 //! ```text
 //! --threads N        threads to use (1)
 //! --variants V,...   some of those that --help lists (all)
-//! --quick            one call per case: whether results are right, not how fast
+//! --quick            one call per case, to check the results without measuring times
 //! ```
 //!
-//! Each library runs in its best setting: weights packed ahead where that is offered (where it is not
-//! always the best, both ways are tried and the quicker is measured), inside a rayon pool of the given
-//! number of threads, its own choice of kernel. Whatever a call does with A is timed. Results are compared
-//! with exact sums: `exact`, or `maxerr=` the largest difference. `TRACT_CPU_ISA` and `GEMMKIT_REQUIRE_ISA`
-//! hold those two to older instruction sets.
+//! Each library runs in its best setting: with weights packed ahead where it offers that (where packing is not
+//! always faster, both ways are tried and the faster one is measured), inside a rayon pool of the given number of
+//! threads, on the kernel that it chooses. A call's work on A (packing, sums) is timed. Results are compared with
+//! exact sums: the last column is `exact`, or `maxerr=` and the largest difference. The environment variables
+//! `TRACT_CPU_ISA` and `GEMMKIT_REQUIRE_ISA` restrict tract-linalg and gemmkit to older instruction sets.
 
+mod errors;
 mod floats;
 mod gemmkit_i8;
-mod input;
 mod rten;
-#[path = "../../../cli/src/shapes.rs"]
+#[path = "../../../cli/src/shape.rs"]
+mod shape;
+#[path = "../../../cli/src/bench/shapes.rs"]
 mod shapes;
-#[path = "../../../cli/src/timing.rs"]
+#[path = "../../../cli/src/bench/timing.rs"]
 mod timing;
 mod tract;
 mod work;
 
+use crate::shape::Shape;
 use anyhow::{Context, Result, bail};
 use std::process::ExitCode;
 use work::{Measured, Work};
 
-/// A library and what it does.
+/// A library and its measurement.
 struct Peer {
-    /// As it is called on crates.io.
+    /// Its name on crates.io.
     name: &'static str,
+    /// The name of the measurement in the CSV.
     variant: &'static str,
+    /// Measures the work on a number of threads; with the last argument (quick) it calls the library once.
     measure: fn(&Work, usize, bool) -> Result<Measured>,
 }
 
@@ -53,7 +58,7 @@ const PEERS: [Peer; 5] = [
 ];
 
 impl Peer {
-    /// From the lock file that this was built with.
+    /// The version in the lock file.
     fn version(&self) -> &'static str {
         let name = format!("name = \"{}\"", self.name);
         let mut lines = include_str!("../Cargo.lock").lines().skip_while(|line| *line != name);
@@ -69,7 +74,7 @@ struct Options {
 }
 
 impl Options {
-    /// None if only help was asked for.
+    /// `None` after `--help`.
     fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Self>> {
         let mut options = Self { threads: 1, peers: PEERS.iter().collect(), quick: false, shapes: None };
         while let Some(arg) = args.next() {
@@ -120,7 +125,7 @@ fn run() -> Result<()> {
     let Some(options) = Options::parse(std::env::args().skip(1))? else { return Ok(()) };
     let shapes = shapes::read(options.shapes.as_deref())?;
     let threads = options.threads;
-    floats::set_threads(threads);
+    floats::set_matrixmultiply_threads(threads);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
     println!("peer,version,isa,threads,m,k,n,variant,seconds,gmacs,exact");
     for shape in shapes {
@@ -131,7 +136,7 @@ fn run() -> Result<()> {
                 .with_context(|| format!("{} of {shape}", peer.variant))?;
             let exact = if error == 0.0 { "exact".into() } else { format!("maxerr={error}") };
             let gmacs = shape.macs() / seconds / 1e9;
-            let shapes::Shape { m, k, n } = shape;
+            let Shape { m, k, n } = shape;
             let (name, version, variant) = (peer.name, peer.version(), peer.variant);
             println!(
                 "{name},{version},{isa},{threads},{m},{k},{n},{variant},{seconds:.6e},{gmacs:.4},{exact}"

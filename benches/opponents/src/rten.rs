@@ -1,7 +1,7 @@
-//! rten-gemm: u8 x i8. On x86-64 without VNNI its sums saturate, as it documents.
+//! rten-gemm: u8 x i8. On x86-64 without VNNI its sums saturate; its documentation says so.
 
-use crate::shapes::Shape;
-use crate::work::{Measured, Work, quickest};
+use crate::shape::Shape;
+use crate::work::{Measured, Work, fastest};
 use anyhow::{Result, anyhow};
 use rten_gemm::{GemmExecutor, GemmInputA, GemmInputB, GemmOptions};
 use rten_tensor::NdTensorView;
@@ -14,7 +14,7 @@ pub fn measure(work: &Work, _threads: usize, quick: bool) -> Result<Measured> {
     let packed = executor.prepack_b(b);
     let mut c = vec![0i32; m * n];
     let mut ways = [GemmInputB::Packed(&packed), GemmInputB::Unpacked(b)];
-    let (_, seconds) = quickest(&mut ways, quick, |b| {
+    let (_, seconds) = fastest(&mut ways, quick, |b| {
         executor
             .gemm(&mut c, GemmInputA::Unpacked(a), *b, GemmOptions::default())
             .map_err(|e| anyhow!("{e:?}"))

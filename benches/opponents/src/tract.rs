@@ -1,8 +1,9 @@
-//! tract-linalg: i8 x i8. It packs both operands; ours takes A as it comes, so A's packing is timed.
-//! Weights may be on either side, and it has several kernels: all are tried, and the quickest is measured.
+//! tract-linalg: i8 x i8. It packs both operands. qgemm takes A unpacked, so the packing of A is timed here.
+//! Weights can be the left or the right operand, and there are several kernels: all combinations are tried, and the
+//! fastest is measured.
 
-use crate::shapes::Shape;
-use crate::work::{Measured, Work, quickest};
+use crate::shape::Shape;
+use crate::work::{Measured, Work, fastest};
 use anyhow::{Context, Result};
 use tract_data::prelude::{DatumType, Tensor};
 use tract_linalg::MmmDispatch;
@@ -10,10 +11,11 @@ use tract_linalg::WeightType;
 use tract_linalg::mmm::{AsInputValue, FusedSpec, MMMInputValue, MatMatMul, Query};
 use tract_linalg::multithread::{Executor, multithread_tract_scope};
 
+/// A combination of a kernel and the side of the weights.
 struct Way {
     kernel: Box<dyn MatMatMul>,
     packing: usize,
-    /// Whether B is the left operand: C is then computed as its transpose.
+    /// B is the left operand, and C is computed as its transpose.
     transposed: bool,
     weights: Box<dyn MMMInputValue>,
 }
@@ -26,13 +28,13 @@ pub fn measure(work: &Work, threads: usize, quick: bool) -> Result<Measured> {
     let mut ways = ways(work.shape, &b)?;
     let executor = if threads == 1 { Executor::SingleThread } else { Executor::multithread(threads) };
     let (best, seconds) =
-        multithread_tract_scope(executor, || quickest(&mut ways, quick, |way| way.run(&a, &mut c, (m, n))))?;
+        multithread_tract_scope(executor, || fastest(&mut ways, quick, |way| way.run(&a, &mut c, (m, n))))?;
     let sums = c.try_as_plain_ram()?.as_slice::<i32>()?;
     let error = work.error(&work.a_signed, |i, j| sums[i * n + j].into());
     Ok(Measured { isa: ways[best].kernel.name().to_string(), seconds, error })
 }
 
-/// The kernel that tract itself prefers comes first.
+/// All combinations, with the kernel that tract itself prefers first.
 fn ways(Shape { m, k, n }: Shape, b: &Tensor) -> Result<Vec<Way>> {
     let mut ways = Vec::new();
     for transposed in [false, true] {

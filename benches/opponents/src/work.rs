@@ -1,24 +1,25 @@
-//! Operands of a shape, what their product is, and the choice of the quickest way to it.
+//! Operands of a shape, the check of their product, and the choice of the fastest way to call a library.
 
-use crate::shapes::Shape;
+use crate::shape::Shape;
 use crate::timing::best_time;
 use anyhow::Result;
 
+/// The operands of a product.
 pub struct Work {
     pub shape: Shape,
-    /// Over the full range; where there are several rows, the first is all 255.
+    /// A over the whole range of u8. If there are several rows, the first is 255.
     pub a: Vec<u8>,
-    /// The same bytes; the first row is all -128.
+    /// The bytes of `a` as i8. If there are several rows, the first is -128.
     pub a_signed: Vec<i8>,
-    /// Over the full range; the first two columns are its ends.
+    /// B over the whole range. Columns 0 and 1 are 127 and -128.
     pub b: Vec<i8>,
-    /// Rows of C that are checked.
+    /// Numbers of the rows of C that are checked.
     rows: Vec<usize>,
 }
 
 /// A measurement.
 pub struct Measured {
-    /// The kernel, where the library tells; else the setting.
+    /// The kernel, if the library names it; else the element type or the setting.
     pub isa: String,
     pub seconds: f64,
     /// The largest difference from the exact sums.
@@ -54,7 +55,7 @@ impl Work {
         Self { shape, a, a_signed, b, rows }
     }
 
-    /// The largest difference between `c(row, column)` and the exact sum of products of `a` and B.
+    /// The largest difference between `c(row, column)` and the exact product of `a`, one of the two A, and B.
     pub fn error<T: Copy + Into<i64>>(&self, a: &[T], c: impl Fn(usize, usize) -> f64) -> f64 {
         let Shape { k, n, .. } = self.shape;
         let mut worst = 0.0f64;
@@ -71,8 +72,9 @@ impl Work {
     }
 }
 
-/// The quickest of several ways to call a library: its index and its time.
-pub fn quickest<W>(
+/// Finds the fastest of several ways to call a library by a few calls of each. Returns its index and its time in
+/// seconds. With `quick` the first one is called once.
+pub fn fastest<W>(
     ways: &mut [W],
     quick: bool,
     mut call: impl FnMut(&mut W) -> Result<()>,
@@ -85,7 +87,7 @@ pub fn quickest<W>(
             if seconds < best.1 {
                 best = (i, seconds);
             }
-            // Not worth more looks.
+            // A call this long varies little.
             if seconds > 0.02 {
                 break;
             }

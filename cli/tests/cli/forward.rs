@@ -1,4 +1,4 @@
-//! `qgemm forward`: the worked example, and files.
+//! `qgemm forward`: the worked example, and data from files.
 
 use crate::support::{Files, noise};
 
@@ -76,7 +76,7 @@ fn with_files() {
     let y = files.read::<f32>("y.npy", (2, 4));
     let printed = rows(&out, "Y, dequantized").concat();
     assert!(y.iter().zip(printed).all(|(&y, printed)| f64::from(y) == printed as f32 as f64), "{y:?} {out}");
-    // The data's own ranges.
+    // Without ranges, those of the data are quantized.
     let out = files.run(line).ok();
     assert!(out.contains("sx 0.113418") && out.contains("zx -215"), "{out}"); // (38.81298 - 10.004575) / 254
     assert_eq!(files.names(), ["b.npy", "w.npy", "x.npy", "y.npy"]);

@@ -1,4 +1,4 @@
-//! `qgemm matmul`, against sums made here.
+//! `qgemm matmul`, compared with sums computed here.
 
 use crate::support::{Files, noise};
 
@@ -6,7 +6,7 @@ const M: usize = 13;
 const K: usize = 70;
 const N: usize = 67;
 
-/// u8 x i8, more than a tile in each dimension.
+/// Random u8 and i8 matrices in files, of more than a tile in each dimension.
 struct Product {
     files: Files,
     a: Vec<u8>,
@@ -27,10 +27,10 @@ impl Product {
         self.files.run(&format!("matmul --a a.npy --b b.npy --out y.npy {rest}")).ok();
     }
 
-    /// Σ (a - za)(b - zb) of row i and column j.
+    /// The sum of (a - za)(b - zb) for row i and column j.
     fn sum(&self, i: usize, j: usize, za: i64, zb: i64) -> i64 {
         let term = |k: usize| (i64::from(self.a[i * K + k]) - za) * (i64::from(self.b[k * N + j]) - zb);
-        // Modulo 2^64 where a test's zero points are as far off as they can be.
+        // A sum with extreme zero points exceeds i64. It wraps around modulo 2^64, which leaves its low 32 bits exact.
         (0..K).map(term).fold(0, i64::wrapping_add)
     }
 }
@@ -44,7 +44,7 @@ fn each<T: PartialEq + std::fmt::Debug>(y: &[T], expected: impl Fn(usize, usize)
     }
 }
 
-/// Half to even, as the contract says.
+/// Rounds half to even, as the library does in f32.
 fn round(x: f32) -> i64 {
     x.round_ties_even() as i64
 }
@@ -54,7 +54,7 @@ fn sums() {
     let p = Product::new();
     p.run("");
     each(&p.files.read::<i32>("y.npy", (M, N)), |i, j| p.sum(i, j, 0, 0) as i32);
-    // Far outside int8, negative, both ways of writing them.
+    // Negative zero points far outside of 8 bits, as `--option=value` and as `--option value`.
     for zeros in ["--a-zero=-190 --b-zero=-254", "--a-zero -190 --b-zero -254"] {
         p.run(zeros);
         each(&p.files.read::<i32>("y.npy", (M, N)), |i, j| p.sum(i, j, -190, -254) as i32);
@@ -79,7 +79,7 @@ fn zero_point_files() {
         let expected = |i: usize, j: usize| p.sum(i, j, rows[i], columns[j]) as i32;
         each(&p.files.read::<i32>("y.npy", (M, N)), expected);
     }
-    // One value, of each of the other types; as a vector, a matrix, a scalar.
+    // Files of one value, of other types; as a vector, a matrix and a scalar.
     p.files.write("i8.npy", &[1], &[-7i8]);
     p.files.write("u8.npy", &[1, 1], &[200u8]);
     p.files.write("u16.npy", &[], &[60000u16]);
@@ -120,7 +120,7 @@ fn floats() {
     p.files.write("floats.npy", &[1, N], &floats);
     p.run("--out-type f32 --scale 0.125 --a-zero 9");
     each(&p.files.read::<f32>("y.npy", (M, N)), |i, j| p.sum(i, j, 9, 0) as f32 * 0.125);
-    // Integers are added to the sums, floats to what was scaled.
+    // Integers are added to the sums, floats to the scaled sums.
     p.run("--out-type f32 --scale 0.3 --a-zero 9 --bias integers.npy");
     each(&p.files.read::<f32>("y.npy", (M, N)), |i, j| (p.sum(i, j, 9, 0) + integers[j]) as f32 * 0.3);
     p.run("--out-type f32 --scale 0.3 --a-zero 9 --bias floats.npy");
@@ -155,7 +155,7 @@ fn scales_of_rows() {
     each(&p.files.read::<i8>("y.npy", (M, N)), |i, j| byte(sum(i, j) * (rows[i] * 0.3)));
 }
 
-/// In i128, from the published definitions: half up, half away from zero.
+/// Fixed-point rounding, computed in i128 from the published definitions: half up, or half away from zero.
 #[test]
 fn fixed_point() {
     let p = Product::new();
@@ -163,13 +163,11 @@ fn fixed_point() {
     let shifts: Vec<i8> = (0..N).map(|j| -9 - (j % 3) as i8).collect();
     p.files.write("m.npy", &[N], &m);
     p.files.write("shifts.npy", &[1, N], &shifts);
-    let exact = |i, j, m: i32, shift: i8, away: bool| {
+    let exact = |i, j, m: i32, shift: i8, away_from_zero: bool| {
         let product = i128::from(p.sum(i, j, 128, 0)) * i128::from(m);
         let (half, by) = (1i128 << (30 - shift), 31 - shift);
-        let y = match away && product < 0 {
-            true => -((-product + half) >> by),
-            false => (product + half) >> by,
-        };
+        let y =
+            if away_from_zero && product < 0 { -((-product + half) >> by) } else { (product + half) >> by };
         (y - 7).clamp(-50, 127) as i8
     };
     let common = "--a-zero 128 --out-type i8 --out-zero -7 --clamp -50,127";
@@ -184,7 +182,7 @@ fn fixed_point() {
         p.run(&format!("{common} --rounding {name} --scale 0.00146484375"));
         each(&p.files.read::<i8>("y.npy", (M, N)), |i, j| exact(i, j, 3 << 29, -9, away));
     }
-    // These two round twice: first to a step of 2^-9, half up.
+    // These two round twice. The high half of the doubled product is rounded half up first.
     for (name, away) in [("gemmlowp", true), ("ruy", false)] {
         p.run(&format!("{common} --rounding {name} --multiplier 1073741824 --shift -9"));
         each(&p.files.read::<i8>("y.npy", (M, N)), |i, j| {
@@ -205,7 +203,7 @@ fn real_factors() {
     let common = "--b-zero 5 --out-type u8 --out-zero 99 --rounding real";
     p.run(&format!("{common} --scale factors.npy"));
     each(&p.files.read::<u8>("y.npy", (M, N)), |i, j| value(i, j, factors[j]));
-    // Half a step, often: away from zero.
+    // With a power of two as factor many products are ties, which are rounded away from zero.
     p.run(&format!("{common} --scale 0.00390625"));
     each(&p.files.read::<u8>("y.npy", (M, N)), |i, j| value(i, j, 0.003_906_25));
 }
@@ -248,7 +246,7 @@ fn activations() {
             (y.round_ties_even() as i64 - 20).clamp(-128, 127) as i8
         });
     }
-    // gelu(1) = 0.8413 and its approximation by tanh 0.8412, in steps of 1/10000 about 1 alone.
+    // gelu(1) is 0.8413, and its approximation by tanh is 0.8412. Both are told apart with a scale of 1/10000.
     p.files.write("a.npy", &[1, 1], &[1u8]);
     p.files.write("b.npy", &[1, 1], &[1i8]);
     for (name, value) in [("gelu", 13), ("gelu-tanh", 12)] {
@@ -335,7 +333,8 @@ fn kernels_by_name() {
     }
 }
 
-/// More threads than cores, headers of version 2 and 3, big-endian vectors, an output that exists.
+/// Uncommon arguments that are right: more threads than cores, headers of version 2 and 3, big-endian vectors, an
+/// output file that exists.
 #[test]
 fn uncommon_but_right() {
     let p = Product::new();

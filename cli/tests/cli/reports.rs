@@ -1,4 +1,4 @@
-//! `info`, `verify`, `bench`, `digits`: what they print and how they end.
+//! The output and the exit codes of `info`, `verify`, `bench` and `digits`.
 
 use crate::support::{Files, command};
 use std::io::{BufRead, BufReader};
@@ -53,7 +53,7 @@ fn verify() {
     let out = files.run("verify --seconds 0.1 --kernel scalar").ok();
     assert!(out.starts_with("seed "), "{out}");
     assert_eq!(out.lines().count(), 2, "{out}");
-    // One case, described, the same each time.
+    // `--case` describes a case, and gives equal output each time.
     let case = |index: u32| files.run(&format!("verify --seed 7 --case {index} --kernel scalar")).ok();
     assert!(case(3).contains("case 3\n  shape    M="), "{}", case(3));
     assert_eq!(case(3), case(3));
@@ -116,7 +116,7 @@ fn bench_refuses() {
     files.run("bench --csv --shapes 1,1,1 --variants u8s8s32,nonesuch").refused("--variants: was '");
 }
 
-/// `qgemm bench --csv | head -1`
+/// A reader that closes the pipe early, as in `qgemm bench --csv | head -1`, is no error.
 #[test]
 fn broken_pipe() {
     for line in ["bench --csv --quick --shapes 8,8,8", "forward", "digits", "verify --seconds 0", "info"] {
@@ -143,14 +143,14 @@ fn digits() {
     let (float, int8) = (correct("float"), correct("int8"));
     assert_eq!(float, 888);
     assert!((float - int8).abs() <= 4, "{out}"); // half a point of 899
-    // The logits say the same as the line.
+    // The written logits give the printed number of correct images.
     let labels = include_bytes!("../../../examples/digits/data/labels.npy");
     let labels = &labels[labels.len() - 899..];
     let logits = files.read::<i8>("logits.npy", (899, 10));
     let best = |row: &[i8]| (1..10).fold(0, |best, j| if row[j] > row[best] { j } else { best });
     let right = logits.chunks(10).zip(labels).filter(|(row, label)| best(row) == usize::from(**label));
     assert_eq!(right.count() as i32, int8);
-    // One digest per kernel, all equal.
+    // The digests of all kernels are equal.
     let digests: Vec<_> = out.lines().skip_while(|line| !line.starts_with("Digest")).skip(1).collect();
     assert!(!digests.is_empty());
     let digest = |line: &&str| line.split_whitespace().nth(1).unwrap().to_string();

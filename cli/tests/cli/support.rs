@@ -1,10 +1,10 @@
-//! Running the command, and `.npy` files written and read without the command's own code.
+//! Runs of the command, and `.npy` files written and read without the command's own code.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
-/// The command, through cargo's runner for this target (an emulator) if there is one.
+/// The command, run by cargo's runner for this target (an emulator) if one is set.
 pub fn command() -> Command {
     let exe = env!("CARGO_BIN_EXE_qgemm");
     // CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -L /usr/aarch64-linux-gnu"
@@ -17,7 +17,7 @@ pub fn command() -> Command {
     command
 }
 
-/// What a run left behind.
+/// The exit code and the output of a run.
 pub struct Ran {
     pub code: Option<i32>,
     pub out: String,
@@ -25,13 +25,13 @@ pub struct Ran {
 }
 
 impl Ran {
-    /// Checks that all went well; returns stdout.
+    /// Checks that the exit code is 0; returns stdout.
     pub fn ok(self) -> String {
         assert_eq!(self.code, Some(0), "stdout: {}\nstderr: {}", self.out, self.err);
         self.out
     }
 
-    /// Checks that the input was refused with a line that names the argument; returns that line.
+    /// Checks that the exit code is 2 and that stderr names the argument; returns its first line.
     pub fn refused(self, argument: &str) -> String {
         assert_eq!(self.code, Some(2), "stdout: {}\nstderr: {}", self.out, self.err);
         let line = self.err.lines().next().unwrap_or_default().to_string();
@@ -42,7 +42,7 @@ impl Ran {
     }
 }
 
-/// A directory for the files of a test, in which the command runs.
+/// A temporary directory, in which the command runs.
 pub struct Files {
     directory: TempDir,
 }
@@ -56,7 +56,7 @@ impl Files {
         self.directory.path().join(name)
     }
 
-    /// Runs the command with these words.
+    /// Runs the command with the words of `line` as arguments.
     pub fn run(&self, line: &str) -> Ran {
         let output =
             command().args(line.split_whitespace()).current_dir(self.directory.path()).output().unwrap();
@@ -76,7 +76,7 @@ impl Files {
         self.write_raw(name, &header(T::DESCR, true, &[rows, cols]), &T::to_bytes(&columns));
     }
 
-    /// Writes a file of version 1 with this header.
+    /// Writes a `.npy` file of version 1 with this header.
     pub fn write_raw(&self, name: &str, header: &str, data: &[u8]) {
         let mut file = b"\x93NUMPY\x01\x00".to_vec();
         file.extend(u16::try_from(header.len()).unwrap().to_le_bytes());
@@ -89,7 +89,7 @@ impl Files {
         std::fs::write(self.path(name), bytes).unwrap();
     }
 
-    /// Reads a matrix in C order, of this type.
+    /// Reads a matrix in C order, and checks its type and shape.
     pub fn read<T: Element>(&self, name: &str, shape: (usize, usize)) -> Vec<T> {
         let file = std::fs::read(self.path(name)).unwrap();
         assert_eq!(&file[..8], b"\x93NUMPY\x01\x00");
@@ -103,7 +103,7 @@ impl Files {
         data
     }
 
-    /// The names of all files.
+    /// The names of all files, sorted.
     pub fn names(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.directory.path()).unwrap();
         let mut names: Vec<_> =
@@ -117,13 +117,14 @@ impl Files {
     }
 }
 
-/// A header as numpy writes it, but for the padding.
+/// A header as numpy writes it, without numpy's padding.
 pub fn header(descr: &str, fortran: bool, shape: &[usize]) -> String {
     let order = if fortran { "True" } else { "False" };
     let shape: String = shape.iter().map(|dim| format!("{dim}, ")).collect();
     format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': ({shape}), }}\n")
 }
 
+/// Types of the elements of files.
 pub trait Element: Copy {
     const DESCR: &'static str;
     fn to_bytes(data: &[Self]) -> Vec<u8>;
@@ -147,7 +148,7 @@ macro_rules! element {
 }
 element!(i8: "|i1", u8: "|u1", i16: "<i2", u16: "<u2", i32: "<i4", u32: "<u4", i64: "<i8", u64: "<u8", f32: "<f4", f64: "<f8");
 
-/// Numbers without a pattern, the same each time.
+/// Pseudo-random 24-bit numbers, equal for equal seeds.
 pub fn noise(seed: u32) -> impl Iterator<Item = u32> {
     let mut x = seed.wrapping_mul(0x9e37_79b9) | 1;
     std::iter::from_fn(move || {

@@ -1,8 +1,8 @@
-//! Wrong input to `matmul` and the rest: exit code 2, the argument is named, no file is left.
+//! Wrong arguments and files: the exit code is 2, the message names the argument, and no file is written.
 
 use crate::support::{Files, header};
 
-/// A product that would succeed.
+/// Arguments that succeed.
 const LINE: &str = "matmul --a a.npy --b b.npy --out y.npy";
 
 fn files() -> Files {
@@ -56,7 +56,7 @@ fn numbers() {
         let line = format!("{line} {rest} {argument}={value}");
         let named = if rest.contains("--threads 0") { "--threads" } else { argument };
         let message = files.run(&line).refused(named);
-        // clap has its own words for an option that does not exist.
+        // For an option that does not exist, clap writes a message of its own.
         let ours = message.starts_with(&format!("error: {named}: was ")) && message.contains("must ");
         assert!(ours || named == "--nonesuch", "{line}: {message}");
         assert_eq!(files.names(), ["a.npy", "b.npy"], "{line}");
@@ -82,7 +82,7 @@ fn output_stages() {
     let residual = "--out-type i8 --scale 1 --residual s.npy";
     let gelu = "--out-type i8 --scale 1 --activation gelu";
     let wrong = [
-        // Where they have no meaning.
+        // Options that have no meaning beside the others.
         ("--row-scale", "two.npy", ""),
         ("--row-scale", "two.npy", fixed),
         ("--row-scale", "two.npy", "--out-type i8 --scale 1 --rounding real"),
@@ -94,7 +94,7 @@ fn output_stages() {
         ("--residual", "s.npy", "--residual-scale 1 --out-type f32 --scale 1"),
         ("--activation", "tanh", "--out-type f32 --scale 1"),
         ("--activation-in", "1,0", &format!("{float} --activation u8.npy")),
-        // Values.
+        // Values that are not allowed.
         ("--rounding", "up", float),
         ("--row-scale", "huge.npy", "--out-type i8 --scale 9"),
         ("--row-scale", "small.npy", "--out-type i8"),
@@ -121,7 +121,7 @@ fn output_stages() {
         assert!(message.starts_with(&format!("error: {argument}")), "{line}: {message}");
         assert!(message.contains("must be "), "{line}: {message}");
     }
-    // What goes together.
+    // Options that require another one.
     files.run(&format!("{LINE} --out-type i8 --rounding single")).refused("--scale: was left out");
     files.run(&format!("{LINE} --out-type i8 --rounding single --shift 1")).refused("--multiplier");
     files.run(&format!("{LINE} {residual}")).refused("--residual-scale");
@@ -130,7 +130,7 @@ fn output_stages() {
     assert!(!files.exists("y.npy"));
 }
 
-/// The next option is not a value, but a negative number is.
+/// After an option without its value, the next option is not taken for the value; a negative number is.
 #[test]
 fn forgotten_values() {
     let files = files();
@@ -147,7 +147,7 @@ fn forgotten_values() {
     files.run(&format!("{LINE} --a-zero -3 --out-type i8 --scale .5 --out-zero -3 --clamp -9,-3")).ok();
 }
 
-/// Files that are no matrix of i8 or u8.
+/// Files that are not a matrix of i8 or u8.
 #[test]
 fn matrices() {
     let files = files();
@@ -183,7 +183,7 @@ fn matrices() {
         if end > 20 && end < whole.len() - 8 {
             continue;
         }
-        // A file that exists already stays as it is.
+        // A file that exists is not changed.
         files.write_bytes("y.npy", b"precious");
         files.run("matmul --a bad.npy --b b.npy --out y.npy").refused("--a");
         assert_eq!(std::fs::read(files.path("y.npy")).unwrap(), b"precious");
@@ -225,7 +225,7 @@ fn vectors() {
             .run(&format!("{LINE} --out-type f32 --scale 1 --bias {bias}"))
             .refused(&format!("--bias: was '{bias}'"));
     }
-    // A float bias has no place before the scale.
+    // A float bias is allowed with an f32 output only.
     for kind in ["i32", "i8 --scale 1", "u8 --scale 1"] {
         files.run(&format!("{LINE} --bias four.npy --out-type {kind}")).refused("--bias: was 'four.npy'");
     }

@@ -1,25 +1,26 @@
-//! One case on qgemm.
+//! Cases computed by qgemm.
 
-use anyhow::{Context, Result};
+use crate::case::{Case, Element8, Op, Output8};
+use crate::tensor::{Element, Tensor};
+use anyhow::{Context, Result, ensure};
 use qgemm::{
-    Dequantize, DynamicGemm, ElementType, F64Factors, Gemm, MatMut, MatRef, Multiplier, Multipliers, PackedB,
-    Requantize, Rounding, Scale,
+    Dequantize, DynamicGemm, ElementType, Error, Gemm, MatMut, MatRef, Multiplier, OneOrEach, PackedB,
+    Requantize, Scale,
 };
 
-use crate::case::{self, Blob, Element, Op, Output, Tensor};
+/// Outputs by name.
+pub type Outputs = Vec<(String, Tensor)>;
 
-pub type Results = Vec<(String, Tensor)>;
-
-pub fn run(blob: &Blob<'_>) -> Result<Results> {
-    match blob.case.op {
-        Op::DynamicQuantizeLinear => dynamic_quantize_linear(blob),
-        Op::DynamicGemm => dynamic_gemm(blob),
-        _ => product(blob),
+pub fn run(case: &Case<'_>) -> Result<Outputs> {
+    match case.call.op {
+        Op::DynamicQuantizeLinear => dynamic_quantize_linear(case),
+        Op::DynamicGemm => dynamic_gemm(case),
+        _ => product(case),
     }
 }
 
-fn dynamic_quantize_linear(blob: &Blob<'_>) -> Result<Results> {
-    let x: Vec<f32> = blob.vector("x")?.context("x")?;
+fn dynamic_quantize_linear(case: &Case<'_>) -> Result<Outputs> {
+    let x: Vec<f32> = case.vector("x")?;
     let mut y = vec![0u8; x.len()];
     let params = qgemm::dynamic_quantize_linear(&x, &mut y)?;
     Ok(vec![
@@ -29,151 +30,146 @@ fn dynamic_quantize_linear(blob: &Blob<'_>) -> Result<Results> {
     ])
 }
 
-fn dynamic_gemm(blob: &Blob<'_>) -> Result<Results> {
-    let (rows, cols) = blob.tensor("a")?.shape()?;
-    let a: Vec<f32> = blob.vector("a")?.context("a")?;
-    let b = blob.tensor("b")?;
-    let b = b.operand(blob.case.b_transposed)?;
+fn dynamic_gemm(case: &Case<'_>) -> Result<Outputs> {
+    let (m, k) = case.tensor("a")?.shape()?;
+    let a: Vec<f32> = case.vector("a")?;
+    let a = MatRef::row_major(&a, m, k)?;
+    let b = case.tensor("b")?;
+    let b = b.operand(case.call.b_transposed)?;
     let packed;
-    let a = MatRef::row_major(&a, rows, cols)?;
-    let mut gemm = if blob.case.b_plain {
+    let gemm = if case.call.b_unpacked {
         DynamicGemm::new(a, b)
     } else {
         packed = PackedB::pack(b, ElementType::U8)?;
         DynamicGemm::new(a, &packed)
+    };
+    let mut gemm = gemm.asymmetric().per_tensor();
+    let b_zero = case.optional_vector::<i32>("b_zero")?;
+    if let Some(zeros) = &b_zero {
+        gemm = gemm.b_zero(one_or_each(zeros));
     }
-    .asymmetric()
-    .per_tensor();
-    let b_zero = blob.vector::<i32>("b_zero")?;
-    match b_zero.as_deref() {
-        Some([zero]) => gemm = gemm.b_zero(*zero),
-        Some(zeros) => gemm = gemm.b_zero(zeros),
-        None => {}
-    }
-    let (scale, bias) = (blob.vector::<f32>("scale")?, blob.vector::<f32>("bias_f32")?.context("bias_f32")?);
-    let stage = Dequantize::new(scales(scale.as_deref())?)?.bias(&bias);
-    let y = output((rows, b.cols()), |y| gemm.run_f32(y, &stage))?;
+    let (scale, bias) = (case.vector::<f32>("scale")?, case.vector::<f32>("bias_f32")?);
+    let stage = Dequantize::new(column_scale(&scale))?.bias(&bias);
+    let y = computed((m, b.cols()), |y| gemm.run_f32(y, &stage))?;
     Ok(vec![("y".to_owned(), y)])
 }
 
-fn product(blob: &Blob<'_>) -> Result<Results> {
-    let (a, b) = (blob.tensor("a")?, blob.tensor("b")?);
-    let (a, b) = (a.operand(false)?, b.operand(blob.case.b_transposed)?);
+fn product(case: &Case<'_>) -> Result<Outputs> {
+    let (a, b) = (case.tensor("a")?, case.tensor("b")?);
+    let (a, b) = (a.operand(false)?, b.operand(case.call.b_transposed)?);
     let packed;
-    let mut gemm = if blob.case.b_plain {
+    let mut gemm = if case.call.b_unpacked {
         Gemm::new(a, b)
     } else {
         packed = PackedB::pack(b, a.element_type())?;
         Gemm::new(a, &packed)
     };
-    let (a_zero, b_zero) = (blob.vector::<i32>("a_zero")?, blob.vector::<i32>("b_zero")?);
-    let bias = blob.vector::<i32>("bias")?;
-    match a_zero.as_deref() {
-        Some([zero]) => gemm = gemm.a_zero(*zero),
-        Some(zeros) => gemm = gemm.a_zero(zeros),
-        None => {}
+    let a_zero = case.optional_vector::<i32>("a_zero")?;
+    let b_zero = case.optional_vector::<i32>("b_zero")?;
+    let bias = case.optional_vector::<i32>("bias")?;
+    if let Some(zeros) = &a_zero {
+        gemm = gemm.a_zero(one_or_each(zeros));
     }
-    match b_zero.as_deref() {
-        Some([zero]) => gemm = gemm.b_zero(*zero),
-        Some(zeros) => gemm = gemm.b_zero(zeros),
-        None => {}
+    if let Some(zeros) = &b_zero {
+        gemm = gemm.b_zero(one_or_each(zeros));
     }
     if let Some(bias) = &bias {
         gemm = gemm.bias(bias);
     }
-    let shape = (a.rows(), b.cols());
-    let y = match &blob.case.op {
-        Op::I32 => output(shape, |y| gemm.run_i32(y))?,
-        Op::F32 => {
-            let (scale, bias) = (blob.vector::<f32>("scale")?, blob.vector::<f32>("bias_f32")?);
-            let mut stage = Dequantize::new(scales(scale.as_deref())?)?;
-            if let Some(bias) = &bias {
-                stage = stage.bias(bias);
-            }
-            output(shape, |y| gemm.run_f32(y, &stage))?
-        }
-        Op::Requantize { to } => {
-            let scale = requantize_scales(blob)?;
-            requantized(shape, &gemm, Requantize::new(scales(Some(&scale))?, to.zero_point)?, to)?
-        }
-        Op::FixedPoint { rounding, to } => {
-            let multipliers = multipliers(blob)?;
-            let multipliers = match multipliers[..] {
-                [one] => Multipliers::PerTensor(one),
-                _ => Multipliers::PerAxis(&multipliers),
-            };
-            let rounding = match rounding {
-                case::Rounding::Gemmlowp => Rounding::Gemmlowp,
-                case::Rounding::Ruy => Rounding::Ruy,
-                case::Rounding::Single => Rounding::Single,
-                case::Rounding::Reference => Rounding::Reference,
-            };
-            let stage = Requantize::fixed_point(multipliers, rounding, to.zero_point)?;
-            requantized(shape, &gemm, stage, to)?
-        }
-        Op::Real { to } => {
-            let real: Vec<f64> = blob.vector("real")?.context("real")?;
-            let factors = match real[..] {
-                [one] => F64Factors::PerTensor(one),
-                _ => F64Factors::PerAxis(&real),
-            };
-            requantized(shape, &gemm, Requantize::in_f64(factors, to.zero_point)?, to)?
-        }
-        Op::DynamicQuantizeLinear | Op::DynamicGemm => unreachable!("they have functions of their own"),
-    };
+    let y = run_gemm(case, &gemm, (a.rows(), b.cols()))?;
     Ok(vec![("y".to_owned(), y)])
 }
 
-fn scales(values: Option<&[f32]>) -> Result<Scale<'_>> {
-    Ok(match values.context("scale")? {
-        [one] => Scale::PerTensor(*one),
-        each => Scale::PerColumn(each),
-    })
-}
-
-/// `scale`, or made from `a_scale`, `b_scale` and `y_scale`.
-fn requantize_scales(blob: &Blob<'_>) -> Result<Vec<f32>> {
-    if let Some(scale) = blob.vector("scale")? {
-        return Ok(scale);
+/// The output of a product, of `shape`.
+fn run_gemm(case: &Case<'_>, gemm: &Gemm<'_>, shape: (usize, usize)) -> Result<Tensor> {
+    match &case.call.op {
+        Op::I32 => computed(shape, |y| gemm.run_i32(y)),
+        Op::F32 => {
+            let scale = case.vector::<f32>("scale")?;
+            let bias = case.optional_vector::<f32>("bias_f32")?;
+            let mut stage = Dequantize::new(column_scale(&scale))?;
+            if let Some(bias) = &bias {
+                stage = stage.bias(bias);
+            }
+            computed(shape, |y| gemm.run_f32(y, &stage))
+        }
+        Op::Requantize { output } => {
+            let scale = requantize_scale(case)?;
+            let stage = Requantize::new(column_scale(&scale), output.zero_point)?;
+            requantized(gemm, shape, stage, output)
+        }
+        Op::RequantizeInF64 { output } => {
+            let factors: Vec<f64> = case.vector("factor_f64")?;
+            let stage = Requantize::in_f64(one_or_each(&factors), output.zero_point)?;
+            requantized(gemm, shape, stage, output)
+        }
+        Op::FixedPoint { rounding, output } => {
+            let multipliers = multipliers(case)?;
+            let stage = Requantize::fixed_point(one_or_each(&multipliers), *rounding, output.zero_point)?;
+            requantized(gemm, shape, stage, output)
+        }
+        Op::DynamicQuantizeLinear | Op::DynamicGemm => unreachable!("they have functions of their own"),
     }
-    let one = |name: &str| -> Result<f32> {
-        blob.vector(name)?.and_then(|v| v.first().copied()).with_context(|| name.to_owned())
-    };
-    let (a, y) = (one("a_scale")?, one("y_scale")?);
-    let b: Vec<f32> = blob.vector("b_scale")?.context("b_scale")?;
-    Ok(b.iter().map(|&b| qgemm::requantize_scale(a, b, y)).collect())
-}
-
-/// From real factors, or from `multiplier` and `shift`.
-fn multipliers(blob: &Blob<'_>) -> Result<Vec<Multiplier>> {
-    if let Some(reals) = blob.vector::<f64>("real")? {
-        return Ok(reals.iter().map(|&real| Multiplier::from_real(real)).collect::<Result<_, _>>()?);
-    }
-    let m: Vec<i32> = blob.vector("multiplier")?.context("multiplier")?;
-    let shift: Vec<i32> = blob.vector("shift")?.context("shift")?;
-    Ok(m.iter().zip(&shift).map(|(&m, &shift)| Multiplier::new(m, shift)).collect::<Result<_, _>>()?)
 }
 
 fn requantized(
-    shape: (usize, usize),
     gemm: &Gemm<'_>,
+    shape: (usize, usize),
     mut stage: Requantize<'_>,
-    to: &case::To,
+    output: &Output8,
 ) -> Result<Tensor> {
-    if let Some((lo, hi)) = to.clamp {
+    if let Some((lo, hi)) = output.clamp {
         stage = stage.clamp_to(lo, hi)?;
     }
-    match to.output {
-        Output::I8 => output::<i8>(shape, |y| gemm.run_requantized(y, &stage)),
-        Output::U8 => output::<u8>(shape, |y| gemm.run_requantized(y, &stage)),
+    match output.element {
+        Element8::I8 => computed::<i8>(shape, |y| gemm.run_requantized(y, &stage)),
+        Element8::U8 => computed::<u8>(shape, |y| gemm.run_requantized(y, &stage)),
     }
 }
 
-fn output<T: Element>(
+/// A matrix that `call` writes.
+fn computed<T: Element>(
     (rows, cols): (usize, usize),
-    call: impl FnOnce(MatMut<'_, T>) -> Result<(), qgemm::Error>,
+    call: impl FnOnce(MatMut<'_, T>) -> Result<(), Error>,
 ) -> Result<Tensor> {
     let mut y = vec![T::zeroed(); rows * cols];
     call(MatMut::row_major(&mut y, rows, cols)?)?;
     Ok(Tensor::new(&[rows, cols], &y))
+}
+
+fn one_or_each<T: Copy>(values: &[T]) -> OneOrEach<'_, T> {
+    match values {
+        [one] => OneOrEach::PerTensor(*one),
+        each => OneOrEach::PerAxis(each),
+    }
+}
+
+fn column_scale(values: &[f32]) -> Scale<'_> {
+    match values {
+        [one] => Scale::PerTensor(*one),
+        each => Scale::PerColumn(each),
+    }
+}
+
+/// `scale`, or the scale that follows from `a_scale`, `b_scale` and `y_scale`.
+fn requantize_scale(case: &Case<'_>) -> Result<Vec<f32>> {
+    if let Some(scale) = case.optional_vector("scale")? {
+        return Ok(scale);
+    }
+    let one =
+        |name: &str| -> Result<f32> { case.vector(name)?.first().copied().with_context(|| name.to_owned()) };
+    let (a, y) = (one("a_scale")?, one("y_scale")?);
+    let b: Vec<f32> = case.vector("b_scale")?;
+    Ok(b.iter().map(|&b| qgemm::requantize_scale(a, b, y)).collect())
+}
+
+/// Multipliers from `factor_f64`, or from `multiplier` and `shift`.
+fn multipliers(case: &Case<'_>) -> Result<Vec<Multiplier>> {
+    if let Some(factors) = case.optional_vector::<f64>("factor_f64")? {
+        return Ok(factors.iter().map(|&factor| Multiplier::from_real(factor)).collect::<Result<_, _>>()?);
+    }
+    let m: Vec<i32> = case.vector("multiplier")?;
+    let shift: Vec<i32> = case.vector("shift")?;
+    ensure!(m.len() == shift.len(), "multiplier and shift: {} and {} values", m.len(), shift.len());
+    Ok(m.iter().zip(&shift).map(|(&m, &shift)| Multiplier::new(m, shift)).collect::<Result<_, _>>()?)
 }

@@ -1,11 +1,15 @@
 //! `qgemm matmul`: the product of two 8-bit matrices in files.
 
-use crate::input::{bad_because, dispatch, pool, zeros};
-use crate::npy::Matrix8;
-use crate::outfile::OutFile;
-use crate::output::{self, Output};
+mod activation;
+mod output;
 
-use crate::values::{self, Bias, Per};
+use crate::arguments::machine::{dispatch, thread_pool};
+use crate::arguments::values::{self, Axis, Bias};
+use crate::errors::invalid_because;
+use crate::files::matrices::Matrix8;
+use crate::files::outfile::OutFile;
+use crate::matmul::output::{Output, OutputOptions, with_matmul_names};
+use crate::memory::zeros;
 use anyhow::Result;
 use qgemm::{Dispatch, Gemm, MatMut};
 use std::ffi::OsString;
@@ -39,78 +43,86 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     threads: Option<String>,
     #[command(flatten)]
-    output: output::Options,
+    output: OutputOptions,
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let pool = pool(args.threads.as_deref())?;
+    let pool = thread_pool(args.threads.as_deref())?;
     let dispatch = args.kernel.as_deref().map(dispatch).transpose()?;
     let (a, b) = (Matrix8::read("--a", &args.a)?, Matrix8::read("--b", &args.b)?);
     if a.cols != b.rows {
         let must = format!("a matrix with as many rows as --a has columns ({})", a.cols);
-        return Err(bad_because("--b", args.b.display(), format_args!("{} rows", b.rows), must));
+        return Err(invalid_because("--b", args.b.display(), format_args!("{} rows", b.rows), must));
     }
     let (m, n) = (a.rows, b.cols);
-    let a_zero = values::integers("--a-zero", &args.a_zero, Per::RowOfA(m))?;
-    let b_zero = values::integers("--b-zero", &args.b_zero, Per::ColumnOfB(n))?;
+    let a_zero = values::integers("--a-zero", &args.a_zero, Axis::RowsOfA(m))?;
+    let b_zero = values::integers("--b-zero", &args.b_zero, Axis::ColumnsOfB(n))?;
     let mut output = Output::new(&args.output, (m, n))?;
-    let mut bias = None;
-    if let Some(path) = &args.bias {
-        match (values::bias("--bias", path, Per::ColumnOfB(n))?, &mut output) {
-            (Bias::Integers(integers), _) => bias = Some(integers),
-            (Bias::Floats(floats), Output::F32(stage)) => stage.bias = Some(floats),
-            (Bias::Floats(_), _) => {
-                let must = format!("a .npy file of integers where --out-type is {}", args.output.out_type);
-                return Err(bad_because("--bias", path.display(), "it holds floats", must));
-            }
-        }
-    }
+    let bias = args.integer_bias(n, &mut output)?;
     let file = OutFile::new("--out", &args.out)?;
 
-    let mut product =
-        Gemm::new(a.operand()?, b.operand()?).a_zero(a_zero.as_argument()).b_zero(b_zero.as_argument());
+    let mut product = Gemm::new(a.operand()?, b.operand()?).a_zero(a_zero.borrow()).b_zero(b_zero.borrow());
     if let Some(bias) = &bias {
         product = product.bias(bias);
     }
     if let Some(dispatch) = &dispatch {
         product = product.dispatch(dispatch);
     } else {
-        // QGEMM_ISA may be wrong: say so now.
+        // A wrong QGEMM_ISA is reported here, before any work is done.
         Dispatch::auto()?;
     }
-    let store = Store { pool, file, shape: (m, n) };
+    let job = Job { pool, file, shape: (m, n) };
     match &output {
-        Output::I32 => store.run(|y| product.run_i32(y)),
+        Output::I32 => job.run(|y| product.run_i32(y)),
         Output::F32(stage) => {
-            let stage = stage.dequantize().map_err(output::rename)?;
-            store.run(|y| product.run_f32(y, &stage))
+            let stage = stage.borrow().map_err(with_matmul_names)?;
+            job.run(|y| product.run_f32(y, &stage))
         }
         Output::I8(stage) => {
-            let stage = stage.requantize().map_err(output::rename)?;
-            store.run::<i8>(|y| product.run_requantized(y, &stage))
+            let stage = stage.borrow().map_err(with_matmul_names)?;
+            job.run::<i8>(|y| product.run_requantized(y, &stage))
         }
         Output::U8(stage) => {
-            let stage = stage.requantize().map_err(output::rename)?;
-            store.run::<u8>(|y| product.run_requantized(y, &stage))
+            let stage = stage.borrow().map_err(with_matmul_names)?;
+            job.run::<u8>(|y| product.run_requantized(y, &stage))
         }
     }
 }
 
-/// Where and how the product is computed.
-struct Store {
+impl Args {
+    /// Reads `--bias`. Integers are returned; floats become the bias of an f32 `output` and are refused with any
+    /// other.
+    fn integer_bias(&self, n: usize, output: &mut Output) -> Result<Option<Vec<i32>>> {
+        let Some(path) = &self.bias else { return Ok(None) };
+        match (values::bias("--bias", path, Axis::ColumnsOfB(n))?, output) {
+            (Bias::Integers(integers), _) => Ok(Some(integers)),
+            (Bias::Floats(floats), Output::F32(stage)) => {
+                stage.bias = Some(floats);
+                Ok(None)
+            }
+            (Bias::Floats(_), _) => {
+                let must = format!("a .npy file of integers where --out-type is {}", self.output.out_type);
+                Err(invalid_because("--bias", path.display(), "it holds floats", must))
+            }
+        }
+    }
+}
+
+/// The threads that compute a product, and the file and shape of its output.
+struct Job {
     pool: rayon::ThreadPool,
     file: OutFile,
     shape: (usize, usize),
 }
 
-impl Store {
+impl Job {
     fn run<T>(&self, product: impl FnOnce(MatMut<'_, T>) -> Result<(), qgemm::Error> + Send) -> Result<()>
     where
         T: npyz::AutoSerialize + Copy + Default + Send,
     {
         let (m, n) = self.shape;
         let mut y: Vec<T> = zeros("--a and --b", format_args!("a {m}x{n} output"), m.saturating_mul(n))?;
-        self.pool.install(|| product(MatMut::row_major(&mut y, m, n)?)).map_err(output::rename)?;
+        self.pool.install(|| product(MatMut::row_major(&mut y, m, n)?)).map_err(with_matmul_names)?;
         self.file.write(self.shape, &y)
     }
 }

@@ -1,32 +1,14 @@
-//! The shapes that are measured.
+//! `--shapes`: the list of shapes to measure.
+//!
+//! `benches/opponents` compiles this file too.
 
-use crate::input::bad_because;
+use crate::errors::invalid_because;
+use crate::shape::Shape;
 use anyhow::Result;
 use std::io::Read;
 use std::path::Path;
 
-/// C[MxN] = A[MxK] · B[KxN].
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Shape {
-    pub m: usize,
-    pub k: usize,
-    pub n: usize,
-}
-
-impl Shape {
-    /// Multiply-adds.
-    pub fn macs(&self) -> f64 {
-        self.m as f64 * self.k as f64 * self.n as f64
-    }
-}
-
-impl std::fmt::Display for Shape {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}x{}x{}", self.m, self.k, self.n)
-    }
-}
-
-/// Squares, one and few rows, transformer layers, convolutions as matrices, and awkward sizes.
+/// M, K and N of squares, of one and few rows, transformer layers, convolutions as matrices, and awkward sizes.
 const DEFAULT: &str = "64 64 64;128 128 128;256 256 256;512 512 512;1024 1024 1024;2048 2048 2048;\
     1 4096 4096;1 4096 11008;4 4096 4096;8 4096 4096;128 4096 4096;512 4096 4096;\
     128 768 768;128 768 3072;128 3072 768;384 768 3072;\
@@ -35,38 +17,37 @@ const DEFAULT: &str = "64 64 64;128 128 128;256 256 256;512 512 512;1024 1024 10
 
 const MUST: &str = "M,K,N;M,K,N;... or a file with a line 'M K N' per shape, all at least 1";
 
-/// What is read of a file at most: it might be one without an end.
-const MOST_BYTES: u64 = 1 << 24;
+/// Bytes that are read of a file: a device such as /dev/zero has no end.
+const MAX_BYTES: u64 = 1 << 24;
 
-/// The shapes that `--shapes` lists or whose file it names; without it, the default ones.
+/// Reads the shapes of `--shapes`, a list or the name of a file; without it, the default ones.
 pub fn read(given: Option<&str>) -> Result<Vec<Shape>> {
     let argument = "--shapes";
     let Some(given) = given else {
-        return parse(DEFAULT, ';').map_err(|why| bad_because(argument, DEFAULT, why, MUST));
+        return parse(DEFAULT, ';').map_err(|why| invalid_because(argument, DEFAULT, why, MUST));
     };
-    // A list is what has commas and semicolons; a file of such a name can be given as ./name.
+    // Text with a comma or a semicolon is a list, unless there is a file of that name.
     let is_list = given.contains([',', ';']) && !Path::new(given).exists();
     let shapes = if is_list {
         parse(given, ';')
     } else {
         let mut text = String::new();
-        let file =
-            std::fs::File::open(given).and_then(|file| file.take(MOST_BYTES).read_to_string(&mut text));
-        file.map_err(|e| bad_because(argument, given, e, MUST))?;
+        let file = std::fs::File::open(given).and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text));
+        file.map_err(|e| invalid_because(argument, given, e, MUST))?;
         parse(&text, '\n')
     };
-    shapes.map_err(|why| bad_because(argument, given, why, MUST))
+    shapes.map_err(|why| invalid_because(argument, given, why, MUST))
 }
 
 fn parse(text: &str, separator: char) -> Result<Vec<Shape>, String> {
     let lines = text.split(separator).map(str::trim).filter(|line| !line.is_empty());
-    let shapes = lines.map(|line| shape(line).ok_or_else(|| format!("{} is no shape", brief(line))));
+    let shapes = lines.map(|line| shape(line).ok_or_else(|| format!("{} is no shape", start_of(line))));
     let shapes: Vec<_> = shapes.collect::<Result<_, _>>()?;
     if shapes.is_empty() { Err("it lists no shape".into()) } else { Ok(shapes) }
 }
 
-/// The start of a line that may be anything.
-fn brief(line: &str) -> String {
+/// The first characters of a line in quotes, without control characters.
+fn start_of(line: &str) -> String {
     let start: String = line.chars().take(40).flat_map(char::escape_debug).collect();
     let more = if line.chars().nth(40).is_some() { "..." } else { "" };
     format!("'{start}{more}'")

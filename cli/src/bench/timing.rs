@@ -1,10 +1,12 @@
-//! How long a call takes.
+//! The time of a call.
+//!
+//! `benches/opponents` compiles this file too.
 
 use anyhow::Result;
 use std::time::Instant;
 
-/// The least time per call in seconds: batches of at least 4 ms, at least 5 of them, at least 0.2 s in
-/// all. A call of more than a second is made once, as all are with `quick`.
+/// The least time per call in seconds, over at least 5 batches and 0.2 s. A batch repeats the call for at least
+/// 4 ms. With `quick`, or if it takes more than a second, the call is made once.
 pub fn best_time<E>(quick: bool, mut call: impl FnMut() -> Result<(), E>) -> Result<f64, E> {
     let mut timed = |calls: u64| {
         let start = Instant::now();

@@ -1,0 +1,111 @@
+//! The limits of every kernel on this machine: the peak rate of its multiply-add instruction, and the bandwidth
+//! of reading caches and memory. Measured on all threads of the current rayon pool at once.
+
+use crate::memory::zeros;
+use anyhow::Result;
+use multiversion::multiversion;
+use qgemm::{Caches, Isa};
+use qgemm_kernels::Features;
+use qgemm_kernels::peak;
+use std::hint::black_box;
+use std::time::Instant;
+
+/// A measured limit.
+pub struct Limit {
+    pub kind: LimitKind,
+    /// The instruction of a peak, or the level of memory (`L2`, `L3`, `DRAM`) of a bandwidth.
+    pub name: &'static str,
+    pub seconds: f64,
+    /// GMAC/s of a peak, GB/s of a bandwidth.
+    pub rate: f64,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub enum LimitKind {
+    /// The peak of the kernels of an instruction set.
+    Peak(Isa),
+    ReadBandwidth,
+}
+
+/// Iterations of the peak probe's loop: about 20 ms, so that the time to start the threads does not count.
+const ITERATIONS: u32 = 3_000_000;
+
+/// The peak of the instruction that the kernels of `isa` are built on, if there is a probe for it.
+pub fn peak(isa: Isa, quick: bool) -> Option<Limit> {
+    let name = peak::instruction(isa)?;
+    let features = Features::detect();
+    let iterations = if quick { ITERATIONS / 1000 } else { ITERATIONS };
+    let mut macs = 0;
+    let seconds = least_seconds(quick, || {
+        macs = rayon::broadcast(|_| peak::run(&features, isa, iterations).unwrap_or(0)).iter().sum();
+    });
+    let rate = macs as f64 / seconds / 1e9;
+    (macs > 0).then_some(Limit { kind: LimitKind::Peak(isa), name, seconds, rate })
+}
+
+/// The bandwidths of reading L2, L3 and memory. Each thread reads its own part of a buffer again and again. For L2
+/// a part is half of it. For L3 the parts together are half of it, or twice all L2 if that is more. For memory they
+/// are four times L3, or 256 MiB if that is more.
+pub fn bandwidths(quick: bool) -> Result<Vec<Limit>> {
+    let caches = Caches::detect();
+    let threads = rayon::current_num_threads();
+    let memory = (4 * caches.l3).max(256 << 20);
+    let mut levels = vec![("L2", caches.l2 / 2 * threads)];
+    // An L3 that is absent or not much larger than all L2 cannot be measured apart from them.
+    let l3 = (caches.l3 / 2).max(2 * caches.l2 * threads);
+    if l3 < caches.l3 {
+        levels.push(("L3", l3));
+    }
+    levels.push(("DRAM", memory));
+    levels.into_iter().map(|(name, bytes)| bandwidth(name, bytes, quick)).collect()
+}
+
+fn bandwidth(name: &'static str, bytes: usize, quick: bool) -> Result<Limit> {
+    // Numbers per thread, a multiple of what `sum` adds at once.
+    let part = (bytes / size_of::<u64>() / rayon::current_num_threads()).next_multiple_of(NUMBERS_AT_ONCE);
+    let mut data: Vec<u64> = zeros("read_bw", name, part * rayon::current_num_threads())?;
+    // Linux maps all pages of fresh zeros to one physical page until they are written.
+    data.iter_mut().enumerate().for_each(|(i, x)| *x = i as u64);
+    // Each thread reads at least 256 MiB, a short part several times.
+    let passes = if quick { 1 } else { (256usize << 20).div_ceil(part * size_of::<u64>()) };
+    let seconds = least_seconds(quick, || {
+        let sums = rayon::broadcast(|thread| {
+            let part = &data[thread.index() * part..][..part];
+            (0..passes).fold(0u64, |total, _| total.wrapping_add(sum(black_box(part))))
+        });
+        black_box(sums);
+    });
+    let rate = (size_of_val(&data[..]) * passes) as f64 / seconds / 1e9;
+    Ok(Limit { kind: LimitKind::ReadBandwidth, name, seconds, rate })
+}
+
+/// Numbers that are added side by side: 8 vectors of 64 bytes, so that additions do not wait for each other.
+const NUMBERS_AT_ONCE: usize = 64;
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl", "x86_64+avx2"))]
+fn sum(data: &[u64]) -> u64 {
+    let mut sums = [0u64; NUMBERS_AT_ONCE];
+    for line in data.chunks_exact(NUMBERS_AT_ONCE) {
+        for (sum, x) in sums.iter_mut().zip(line) {
+            *sum = sum.wrapping_add(*x);
+        }
+    }
+    sums.iter().fold(0, |a, b| a.wrapping_add(*b))
+}
+
+/// The least time in seconds, over at least 5 runs and 0.3 s, after a run that is not timed. With `quick`, one
+/// timed run.
+fn least_seconds(quick: bool, mut run: impl FnMut()) -> f64 {
+    run();
+    let mut best = f64::INFINITY;
+    let (start, mut runs) = (Instant::now(), 0);
+    loop {
+        let begin = Instant::now();
+        run();
+        best = best.min(begin.elapsed().as_secs_f64());
+        runs += 1;
+        if quick || (runs >= 5 && start.elapsed().as_secs_f64() >= 0.3) {
+            return best;
+        }
+    }
+}

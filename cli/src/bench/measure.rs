@@ -1,0 +1,139 @@
+//! The measurement of a variant: its result is checked once, and its calls are timed.
+
+use crate::bench::expected::{Expected, row_params};
+use crate::bench::operands::Operands;
+use crate::bench::timing::best_time;
+use crate::bench::variants::{FAR_ZERO, Variant, Work};
+use crate::memory::zeros;
+use crate::shape::Shape;
+use anyhow::Result;
+use qgemm::ElementType::{I8, U8};
+use qgemm::{
+    Dequantize, Dispatch, DynamicGemm, Gemm, Int8Element, MatMut, MatRef, Multiplier, PackedB, Requantize,
+    Rounding,
+};
+
+/// A variant on some operands and kernels.
+#[derive(Clone, Copy)]
+pub struct Job<'a> {
+    pub variant: &'a Variant,
+    pub operands: &'a Operands,
+    pub expected: &'a Expected,
+    pub dispatch: &'a Dispatch,
+}
+
+pub struct Measured {
+    /// The full name of the kernel that B is packed for.
+    pub kernel: &'static str,
+    pub seconds: f64,
+    /// The largest difference of an output from the exact value.
+    pub error: f64,
+}
+
+/// The time and the error of a call, as in [`Measured`].
+struct Timed {
+    seconds: f64,
+    error: f64,
+}
+
+impl Job<'_> {
+    /// With `quick` the call is made once.
+    pub fn measure(&self, quick: bool) -> Result<Measured> {
+        let Self { variant, operands, dispatch, .. } = *self;
+        let packed = PackedB::pack_with(dispatch, operands.b()?, variant.a)?;
+        let timed = match (variant.work, variant.a) {
+            (Work::Pack, _) => self.pack(&packed, quick)?,
+            (Work::Dynamic, _) => self.dynamic(&packed, quick)?,
+            (Work::Sums | Work::SumsOfUnpackedB | Work::SumsWithBZero, U8) => {
+                self.sums(&operands.a_u8, &packed, quick)?
+            }
+            (Work::Sums | Work::SumsOfUnpackedB | Work::SumsWithBZero, I8) => {
+                self.sums(&operands.a_i8, &packed, quick)?
+            }
+            (Work::Requantize | Work::RequantizeFixedPoint | Work::RequantizeFarZero, U8) => {
+                self.requantized(&operands.a_u8, &packed, quick)?
+            }
+            (Work::Requantize | Work::RequantizeFixedPoint | Work::RequantizeFarZero, I8) => {
+                self.requantized(&operands.a_i8, &packed, quick)?
+            }
+        };
+        Ok(Measured { kernel: packed.kernel().name, seconds: timed.seconds, error: timed.error })
+    }
+
+    fn sums<T: Int8Element>(&self, a: &[T], packed: &PackedB, quick: bool) -> Result<Timed> {
+        let Shape { m, k, n } = self.operands.shape;
+        let mut c: Vec<i32> = zeros("--shapes", self.operands.shape, m.saturating_mul(n))?;
+        let a = MatRef::row_major(a, m, k)?;
+        let product = if self.variant.work == Work::SumsOfUnpackedB {
+            Gemm::new(a, self.operands.b()?).dispatch(self.dispatch)
+        } else {
+            Gemm::new(a, packed).b_zero(self.variant.b_zero())
+        };
+        let seconds = best_time(quick, || product.run_i32(MatMut::row_major(&mut c, m, n)?))?;
+        let error = self.expected.error(&c, n, |_, _, sum| f64::from(sum as i32));
+        Ok(Timed { seconds, error })
+    }
+
+    fn requantized<T>(&self, a: &[T], packed: &PackedB, quick: bool) -> Result<Timed>
+    where
+        T: Int8Element + Default + Into<f64>,
+    {
+        let Shape { m, k, n } = self.operands.shape;
+        let mut c: Vec<T> = zeros("--shapes", self.operands.shape, m.saturating_mul(n))?;
+        let (work, zero) = (self.variant.work, self.variant.output_zero());
+        // With the far zero point, elements of A less it are about -FAR_ZERO where they deviate by 74 otherwise. Sums
+        // are larger by that ratio.
+        let shrink = if work == Work::RequantizeFarZero { 74.0 / FAR_ZERO as f32 } else { 1.0 };
+        let scales: Vec<f32> = self.operands.scales.iter().map(|scale| scale * shrink).collect();
+        let multipliers =
+            scales.iter().map(|&scale| Multiplier::from_real(scale.into())).collect::<Result<Vec<_>, _>>()?;
+        let is_fixed_point = work == Work::RequantizeFixedPoint;
+        let output = if is_fixed_point {
+            Requantize::fixed_point(&multipliers, Rounding::Gemmlowp, zero)?
+        } else {
+            Requantize::new(&scales, zero)?
+        };
+        let product = Gemm::new(MatRef::row_major(a, m, k)?, packed).a_zero(self.variant.a_zero());
+        let seconds =
+            best_time(quick, || product.run_requantized(MatMut::row_major(&mut c, m, n)?, &output))?;
+        let (lo, hi) = T::TYPE.range();
+        let error = self.expected.error(&c, n, |_, j, sum| {
+            let rounded = if is_fixed_point {
+                multipliers[j].apply(sum as i32, Rounding::Gemmlowp)
+            } else {
+                (sum as f32 * scales[j]).round_ties_even() as i64
+            };
+            (rounded + i64::from(zero)).clamp(lo.into(), hi.into()) as f64
+        });
+        Ok(Timed { seconds, error })
+    }
+
+    fn pack(&self, packed: &PackedB, quick: bool) -> Result<Timed> {
+        let Shape { k, n, .. } = self.operands.shape;
+        let b = self.operands.b()?;
+        let seconds = best_time(quick, || PackedB::pack_with(self.dispatch, b, U8).map(drop))?;
+        let mut error = 0.0f64;
+        for i in [0, k / 3, k / 2, k - 1] {
+            for j in 0..n {
+                let got = packed.get(i, j).map_or(f64::INFINITY, f64::from);
+                error = error.max((got - f64::from(self.operands.b[i * n + j])).abs());
+            }
+        }
+        Ok(Timed { seconds, error })
+    }
+
+    fn dynamic(&self, packed: &PackedB, quick: bool) -> Result<Timed> {
+        let Self { variant, operands, expected, .. } = *self;
+        let Shape { m, k, n } = operands.shape;
+        let mut c: Vec<f32> = zeros("--shapes", operands.shape, m.saturating_mul(n))?;
+        let product = DynamicGemm::new(MatRef::row_major(&operands.a_f32, m, k)?, packed);
+        let product = if variant.a == U8 { product.asymmetric() } else { product };
+        let output = Dequantize::new(&operands.scales)?;
+        let seconds = best_time(quick, || product.run_f32(MatMut::row_major(&mut c, m, n)?, &output))?;
+        let row_scale = |i: usize| row_params(variant, &operands.a_f32[i * k..][..k]).0;
+        let row_scales: Vec<f32> = (0..m).map(row_scale).collect();
+        let error =
+            expected.error(&c, n, |i, j, sum| f64::from(sum as f32 * (row_scales[i] * operands.scales[j])));
+        Ok(Timed { seconds, error })
+    }
+}

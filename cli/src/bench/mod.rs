@@ -1,0 +1,149 @@
+//! `qgemm bench`: times of products of many shapes, beside the limits of the machine.
+
+mod expected;
+mod limits;
+mod measure;
+mod operands;
+mod shapes;
+mod table;
+mod timing;
+mod variants;
+
+use crate::arguments::machine::{dispatch, thread_pool};
+use crate::bench::expected::Expected;
+use crate::bench::limits::{bandwidths, peak};
+use crate::bench::measure::Job;
+use crate::bench::operands::Operands;
+use crate::bench::table::{Row, Table};
+use crate::bench::variants::{VARIANTS, Variant, Work};
+use crate::errors::{WrongResult, invalid};
+use crate::shape::Shape;
+use anyhow::Result;
+use qgemm::{Dispatch, Isa};
+use std::io::Write;
+
+/// Measures products, and the peak and the bandwidth that bound them.
+#[derive(clap::Args)]
+pub struct Args {
+    /// "M,K,N;M,K,N;..." or a file with a line "M K N" per shape [default: a list of 26]
+    #[arg(long, value_name = "LIST|FILE")]
+    shapes: Option<String>,
+    /// Threads to use, 1 to 1024
+    #[arg(long, value_name = "N", default_value = "1")]
+    threads: String,
+    /// An instruction set, a kernel's full name, or all [default: the best]
+    #[arg(long, value_name = "NAME")]
+    kernel: Option<String>,
+    #[arg(long, value_name = "V,...", help = variants_help())]
+    variants: Option<String>,
+    /// Print CSV alone
+    #[arg(long)]
+    csv: bool,
+    /// Call each case once: whether results are exact, not how fast
+    #[arg(long)]
+    quick: bool,
+}
+
+fn variants_help() -> String {
+    format!("What to measure, of: {} [default: the first four]", variant_names())
+}
+
+fn variant_names() -> String {
+    VARIANTS.map(|variant| variant.name).join(" ")
+}
+
+pub fn run(args: &Args, out: &mut (dyn Write + Send)) -> Result<()> {
+    let shapes = shapes::read(args.shapes.as_deref())?;
+    let variants = variants(args.variants.as_deref())?;
+    let dispatches = dispatches(args.kernel.as_deref())?;
+    let with_floats = variants.iter().any(|variant| variant.work == Work::Dynamic);
+    shapes.iter().try_for_each(|&shape| Operands::check_memory(shape, with_floats))?;
+    let pool = thread_pool(Some(&args.threads))?;
+    let measurements = shapes.len() * variants.len() * dispatches.len();
+    let table = Table::new(out, args.csv, measurements);
+    let plan = Plan { shapes, variants, dispatches, with_floats, quick: args.quick };
+    // All work is done on a thread of the pool: a call from outside would first have to enter it, which takes
+    // longer than a small product.
+    pool.install(|| plan.measure(table))
+}
+
+/// The variants that `--variants` lists; without it, those that are measured by default.
+fn variants(list: Option<&str>) -> Result<Vec<&'static Variant>> {
+    let Some(list) = list else {
+        return Ok(VARIANTS.iter().filter(|variant| variant.default).collect());
+    };
+    let find = |name: &str| VARIANTS.iter().find(|variant| variant.name == name);
+    let found: Option<Vec<_>> = list.split(',').map(|name| find(name.trim())).collect();
+    found.ok_or_else(|| {
+        let must = format!("a list with commas of: {}", variant_names());
+        invalid("--variants", list, must)
+    })
+}
+
+/// The kernels that `--kernel` names, each a dispatch of its own for `all`; without it, the best.
+fn dispatches(kernel: Option<&str>) -> Result<Vec<Dispatch>> {
+    match kernel {
+        None => Ok(vec![Dispatch::auto()?.clone()]),
+        Some("all") => {
+            let available = Dispatch::available().into_iter();
+            // A kernel that sums in 16 bits runs only on weights that are proven small. The operands cover their
+            // whole range.
+            let usable = available.filter(|kernel| kernel.i16_groups == 0);
+            usable.map(|kernel| dispatch(kernel.name)).collect()
+        }
+        Some(name) => Ok(vec![dispatch(name)?]),
+    }
+}
+
+/// The measurements to make: each variant of each shape on each dispatch.
+struct Plan {
+    shapes: Vec<Shape>,
+    variants: Vec<&'static Variant>,
+    dispatches: Vec<Dispatch>,
+    /// A variant needs A as floats.
+    with_floats: bool,
+    /// Each call is made once.
+    quick: bool,
+}
+
+impl Plan {
+    fn measure(&self, mut table: Table<'_>) -> Result<()> {
+        table.head()?;
+        self.measure_limits(&mut table)?;
+        let mut wrong = 0;
+        for &shape in &self.shapes {
+            let operands = Operands::new(shape, self.with_floats)?;
+            for &variant in &self.variants {
+                let expected = Expected::new(variant, &operands);
+                for dispatch in &self.dispatches {
+                    let job = Job { variant, operands: &operands, expected: &expected, dispatch };
+                    let measured = job.measure(self.quick)?;
+                    wrong += usize::from(measured.error != 0.0);
+                    let isa = dispatch.kernels().next().map(|kernel| kernel.isa);
+                    table.row(&Row { shape, variant, isa, measured })?;
+                }
+            }
+        }
+        table.finish();
+        if wrong > 0 {
+            return Err(WrongResult(format!("{wrong} results were not exact")).into());
+        }
+        Ok(())
+    }
+
+    fn measure_limits(&self, table: &mut Table<'_>) -> Result<()> {
+        for isa in Isa::ALL.into_iter().filter(|isa| self.uses(*isa)) {
+            if let Some(limit) = peak(isa, self.quick) {
+                table.limit(limit)?;
+            }
+        }
+        for limit in bandwidths(self.quick)? {
+            table.limit(limit)?;
+        }
+        Ok(())
+    }
+
+    fn uses(&self, isa: Isa) -> bool {
+        self.dispatches.iter().any(|dispatch| dispatch.kernels().any(|kernel| kernel.isa == isa))
+    }
+}

@@ -1,0 +1,130 @@
+//! The output of `qgemm bench`, as CSV or as text.
+
+use crate::bench::limits::{Limit, LimitKind};
+use crate::bench::measure::Measured;
+use crate::bench::variants::{Variant, Work};
+use crate::shape::Shape;
+use crate::text;
+use anyhow::Result;
+use indicatif::ProgressBar;
+use qgemm::Isa;
+use std::io::Write;
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+pub struct Table<'a> {
+    out: &'a mut (dyn Write + Send),
+    csv: bool,
+    bar: ProgressBar,
+    /// The limits that were measured so far.
+    limits: Vec<Limit>,
+}
+
+/// A measurement of a variant.
+pub struct Row<'a> {
+    pub shape: Shape,
+    pub variant: &'a Variant,
+    /// The instruction set of the kernels, whose peak the rate is compared with.
+    pub isa: Option<Isa>,
+    pub measured: Measured,
+}
+
+impl<'a> Table<'a> {
+    /// A table with `rows` rows, after each of which the progress bar advances.
+    pub fn new(out: &'a mut (dyn Write + Send), csv: bool, rows: usize) -> Self {
+        Self { out, csv, bar: ProgressBar::new(rows as u64), limits: Vec::new() }
+    }
+
+    pub fn head(&mut self) -> Result<()> {
+        if self.csv {
+            return self.line("peer,version,isa,threads,m,k,n,variant,seconds,gmacs,exact");
+        }
+        let threads = rayon::current_num_threads();
+        self.line(&format!("qgemm {VERSION} on {threads} thread(s); GMAC/s = M*K*N / seconds / 1e9"))
+    }
+
+    pub fn limit(&mut self, limit: Limit) -> Result<()> {
+        let line = if self.csv { limit_csv(&limit) } else { limit_text(&limit) };
+        self.line(&line)?;
+        self.limits.push(limit);
+        Ok(())
+    }
+
+    pub fn row(&mut self, row: &Row<'_>) -> Result<()> {
+        let line = if self.csv { row.csv() } else { row.text(self.peak(row.isa)) };
+        self.bar.inc(1);
+        self.line(&line)
+    }
+
+    /// Removes the progress bar.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    /// GMAC/s at most, if they were measured.
+    fn peak(&self, isa: Option<Isa>) -> Option<f64> {
+        let kind = LimitKind::Peak(isa?);
+        self.limits.iter().find(|limit| limit.kind == kind).map(|limit| limit.rate)
+    }
+
+    fn line(&mut self, line: &str) -> Result<()> {
+        let Self { out, bar, .. } = self;
+        // The bar is hidden meanwhile and drawn again below the line.
+        bar.suspend(|| writeln!(out, "{line}"))?;
+        Ok(())
+    }
+}
+
+fn limit_csv(limit: &Limit) -> String {
+    let Limit { kind, name, seconds, rate } = limit;
+    let variant = match kind {
+        LimitKind::Peak(_) => "peak",
+        LimitKind::ReadBandwidth => "read_bw",
+    };
+    let threads = rayon::current_num_threads();
+    format!("limit,{VERSION},{name},{threads},0,0,0,{variant},{seconds:.6e},{rate:.4},n/a")
+}
+
+fn limit_text(limit: &Limit) -> String {
+    let (name, unit) = match limit.kind {
+        LimitKind::Peak(_) => (format!("peak of {}", limit.name), "GMAC/s"),
+        LimitKind::ReadBandwidth => (format!("reading {}", limit.name), "GB/s"),
+    };
+    format!("  {name:<24} {:>9.1} {unit}", limit.rate)
+}
+
+impl Row<'_> {
+    fn csv(&self) -> String {
+        let Shape { m, k, n } = self.shape;
+        let Measured { kernel, seconds, .. } = self.measured;
+        let (name, threads) = (self.variant.name, rayon::current_num_threads());
+        let (rate, exact) = (self.rate(), self.exact());
+        format!("qgemm,{VERSION},{kernel},{threads},{m},{k},{n},{name},{seconds:.6e},{rate:.4},{exact}")
+    }
+
+    /// `peak` is in GMAC/s.
+    fn text(&self, peak: Option<f64>) -> String {
+        let is_packing = self.variant.work == Work::Pack;
+        let share = match peak {
+            Some(peak) if !is_packing => format!("{:>5.1}% of peak", 100.0 * self.rate() / peak),
+            _ => format!("{:14}", ""),
+        };
+        let unit = if is_packing { "GB/s  " } else { "GMAC/s" };
+        let Measured { kernel, seconds, .. } = self.measured;
+        let (shape, name, time) = (self.shape.to_string(), self.variant.name, text::duration(seconds));
+        let (rate, exact) = (self.rate(), self.exact());
+        format!("{shape:>16}  {name:<12} {kernel:<20} {time:>10} {rate:>9.2} {unit} {share}  {exact}")
+    }
+
+    /// GMAC/s, or GB/s of packing.
+    fn rate(&self) -> f64 {
+        let Shape { k, n, .. } = self.shape;
+        let work = if self.variant.work == Work::Pack { k as f64 * n as f64 } else { self.shape.macs() };
+        work / self.measured.seconds / 1e9
+    }
+
+    fn exact(&self) -> String {
+        let error = self.measured.error;
+        if error == 0.0 { "exact".into() } else { format!("maxerr={error}") }
+    }
+}

@@ -1,0 +1,83 @@
+//! Matrices that own their elements, as files hold them.
+
+use crate::files::npy::Array;
+use anyhow::Result;
+use qgemm::{ElementType, MatRef, Operand};
+use std::path::Path;
+
+/// Elements of either 8-bit type.
+pub enum Elements8 {
+    I8(Vec<i8>),
+    U8(Vec<u8>),
+}
+
+impl Elements8 {
+    /// Elements of type `element` with these bit patterns.
+    pub fn from_bits(element: ElementType, bits: Vec<u8>) -> Self {
+        match element {
+            ElementType::I8 => Elements8::I8(bits.into_iter().map(|x| x as i8).collect()),
+            ElementType::U8 => Elements8::U8(bits),
+        }
+    }
+
+    pub fn element_type(&self) -> ElementType {
+        match self {
+            Elements8::I8(_) => ElementType::I8,
+            Elements8::U8(_) => ElementType::U8,
+        }
+    }
+}
+
+/// A matrix of i8 or u8.
+pub struct Matrix8 {
+    pub rows: usize,
+    pub cols: usize,
+    /// Elements from a row to the next, and from a column to the next.
+    pub strides: (usize, usize),
+    pub data: Elements8,
+}
+
+impl Matrix8 {
+    /// Reads the file at `path`, the value of `argument`.
+    pub fn read(argument: &'static str, path: &Path) -> Result<Self> {
+        let array = Array::read(argument, path, "a .npy file of i8 or u8 with 2 dimensions")?;
+        let (rows, cols) = array.matrix_shape()?;
+        let strides = if array.is_fortran() { (1, rows) } else { (cols, 1) };
+        let element = match array.kind() {
+            "i1" => ElementType::I8,
+            "u1" => ElementType::U8,
+            _ => return Err(array.refuse_type()),
+        };
+        Ok(Self { rows, cols, strides, data: Elements8::from_bits(element, array.into_bytes()) })
+    }
+
+    pub fn operand(&self) -> Result<Operand<'_>, qgemm::Error> {
+        let Self { rows, cols, strides: (rs, cs), .. } = *self;
+        Ok(match &self.data {
+            Elements8::I8(data) => MatRef::new(data, rows, cols, rs, cs)?.into(),
+            Elements8::U8(data) => MatRef::new(data, rows, cols, rs, cs)?.into(),
+        })
+    }
+}
+
+/// A row-major matrix of floats.
+pub struct FloatMatrix {
+    pub rows: usize,
+    pub cols: usize,
+    pub data: Vec<f64>,
+}
+
+impl FloatMatrix {
+    /// Reads the file at `path`, the value of `argument`.
+    pub fn read(argument: &'static str, path: &Path) -> Result<Self> {
+        let array = Array::read(argument, path, "a .npy file of finite f32 or f64 with 2 dimensions")?;
+        let (rows, cols) = array.matrix_shape()?;
+        let stored = array.finite_values()?;
+        let data = if array.is_fortran() {
+            (0..rows * cols).map(|at| stored[at / cols + at % cols * rows]).collect()
+        } else {
+            stored
+        };
+        Ok(Self { rows, cols, data })
+    }
+}

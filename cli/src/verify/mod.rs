@@ -1,0 +1,114 @@
+//! `qgemm verify`: the library against its own definition, on this CPU.
+
+mod case;
+mod description;
+mod draw;
+mod gather;
+mod outcome;
+mod run;
+#[cfg(test)]
+mod tests;
+
+use crate::arguments::machine::{dispatch, kernel_names, thread_pool};
+use crate::arguments::numbers::number;
+use crate::errors::WrongResult;
+use crate::verify::case::Case;
+use crate::verify::outcome::{Outcome, difference};
+use crate::verify::run::{by_definition, by_kernels};
+use anyhow::Result;
+use indicatif::{ProgressBar, ProgressStyle};
+use qgemm::Dispatch;
+use rand::RngExt;
+use rayon::ThreadPool;
+use std::io::Write;
+use std::time::Instant;
+
+/// Tests the kernels on this CPU: random products of all kinds, compared with a plain triple loop.
+#[derive(clap::Args)]
+pub struct Args {
+    /// An instruction set, a kernel's full name, or all
+    #[arg(long, value_name = "NAME", default_value = "all")]
+    kernel: String,
+    /// How long, in seconds
+    #[arg(long, value_name = "S", default_value = "10")]
+    seconds: String,
+    /// Start of the random numbers [default: another one each time]
+    #[arg(long, value_name = "N")]
+    seed: Option<String>,
+    /// Run this case alone
+    #[arg(long, value_name = "I")]
+    case: Option<String>,
+}
+
+/// The largest value of `--seconds`: 30 days.
+const MAX_SECONDS: f64 = 30.0 * 86400.0;
+
+pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
+    let names = kernel_names(&args.kernel)?;
+    let seconds = number("--seconds", &args.seconds, 0.0..=MAX_SECONDS)?;
+    let seed = args.seed.as_deref().map(|text| number("--seed", text, 0..=u64::MAX)).transpose()?;
+    // 32 bits give a seed that is short to type.
+    let seed = seed.unwrap_or_else(|| rand::rng().random_range(0..1 << 32));
+    let only = args.case.as_deref().map(|text| number("--case", text, 0..=u64::MAX)).transpose()?;
+    let pools = thread_pools()?;
+    let kernels = names.iter().map(|name| Ok((*name, dispatch(name)?))).collect::<Result<Vec<_>>>()?;
+
+    writeln!(out, "seed {seed}")?;
+    let bar = ProgressBar::new((seconds * 1000.0) as u64);
+    bar.set_style(ProgressStyle::with_template("{bar:40} {msg}").unwrap_or(ProgressStyle::default_bar()));
+    let start = Instant::now();
+    let mut index = only.unwrap_or(0);
+    let mut cases = 0u64;
+    loop {
+        let case = draw::case(seed, index);
+        if only.is_some() {
+            writeln!(out, "case {index}\n{case}")?;
+        }
+        if let Some(Mismatch { kernel, difference }) = first_mismatch(&case, &kernels, &pools) {
+            bar.finish_and_clear();
+            writeln!(out, "MISMATCH: kernel {kernel}, case {index} of seed {seed}\n{case}\n  {difference}")?;
+            writeln!(out, "run it again: qgemm verify --kernel {kernel} --seed {seed} --case {index}")?;
+            let wrong = format!("kernel {kernel} differs from the definition in case {index}");
+            return Err(WrongResult(wrong).into());
+        }
+        cases += 1;
+        index = index.wrapping_add(1);
+        let elapsed = start.elapsed().as_secs_f64();
+        bar.set_position((elapsed * 1000.0) as u64);
+        bar.set_message(format!("{cases} cases on {} kernels", kernels.len()));
+        if only.is_some() || elapsed >= seconds {
+            break;
+        }
+    }
+    bar.finish_and_clear();
+    for name in names {
+        writeln!(out, "{name:<24} {cases} cases exact")?;
+    }
+    Ok(())
+}
+
+/// Pools of one, two and three threads: a case runs on one of them.
+fn thread_pools() -> Result<Vec<ThreadPool>> {
+    ["1", "2", "3"].into_iter().map(|threads| thread_pool(Some(threads))).collect()
+}
+
+struct Mismatch<'a> {
+    kernel: &'a str,
+    /// The difference from the definition, in words.
+    difference: String,
+}
+
+/// Runs a case on each of the named kernels until one differs from the definition.
+fn first_mismatch<'a>(
+    case: &Case,
+    kernels: &[(&'a str, Dispatch)],
+    pools: &[ThreadPool],
+) -> Option<Mismatch<'a>> {
+    // The reference loops are slow, so they run once per case and not once per kernel.
+    let expected = Outcome::of(|| by_definition(case));
+    kernels.iter().find_map(|(kernel, dispatch)| {
+        let got = Outcome::of(|| by_kernels(case, dispatch, pools));
+        let difference = difference(&expected, &got, case)?;
+        Some(Mismatch { kernel, difference })
+    })
+}
