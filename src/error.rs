@@ -1,15 +1,16 @@
-//! Everything that a caller can get wrong, as a value.
+//! The errors of the library.
 
 use crate::element::ElementType;
 use std::fmt;
 
-/// Why a call was refused. Nothing was written when one of these is returned.
+/// The reason that a call was refused. The output is then as it was.
 ///
-/// Each message names the argument, what it was, and what it had to be.
+/// Each message begins with the name of the argument ([`argument`](Self::argument)) and says what it was and what it
+/// has to be.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Error {
-    /// A slice does not reach as far as the view's last element.
+    /// A slice ends before the last element of the view.
     TooShort {
         /// The argument's name.
         argument: &'static str,
@@ -18,7 +19,7 @@ pub enum Error {
         /// The length that the shape and the strides need.
         need: usize,
     },
-    /// A vector with one value per row or column has another length.
+    /// A vector does not have one value per row or column.
     Length {
         /// The argument's name.
         argument: &'static str,
@@ -27,7 +28,7 @@ pub enum Error {
         /// The number of rows or columns.
         need: usize,
     },
-    /// The offset of the view's last element, or the number of its elements, does not fit the address space.
+    /// The offset of the view's last element, or the number of its elements, does not fit a `usize`.
     TooLarge {
         /// The argument's name.
         argument: &'static str,
@@ -36,7 +37,7 @@ pub enum Error {
         /// Row and column stride.
         strides: (usize, usize),
     },
-    /// Two elements of a mutable view are the same memory.
+    /// Two elements of a mutable view coincide in memory.
     Overlap {
         /// Rows and columns.
         shape: (usize, usize),
@@ -52,30 +53,30 @@ pub enum Error {
         /// Rows and columns of the matrix.
         shape: (usize, usize),
     },
-    /// An index of a row that does not exist.
+    /// An index of a gathered row that does not exist.
     Index {
-        /// Its place in the list of indices.
+        /// Its position in the list of indices.
         position: usize,
         /// The index.
         got: u32,
         /// How many rows there are.
         rows: usize,
     },
-    /// `a` has not as many columns as `b` has rows.
+    /// The number of columns of `a` is not the number of rows of `b`.
     InnerDimension {
         /// Columns of `a`.
         a_cols: usize,
         /// Rows of `b`.
         b_rows: usize,
     },
-    /// The output has not the product's shape.
+    /// The shape of the output is not that of the product.
     OutputShape {
         /// Rows and columns of the output.
         got: (usize, usize),
         /// Rows of `a` and columns of `b`.
         need: (usize, usize),
     },
-    /// A matrix that goes with the output has not its shape.
+    /// The shape of a matrix that is added to the output is not that of the output.
     Shape {
         /// The argument's name.
         argument: &'static str,
@@ -84,7 +85,7 @@ pub enum Error {
         /// Rows and columns of the output.
         need: (usize, usize),
     },
-    /// An argument that goes with the output is not made for its type.
+    /// An argument is made for another type than that of the output.
     Element {
         /// The argument's name.
         argument: &'static str,
@@ -93,7 +94,7 @@ pub enum Error {
         /// The type of the output.
         need: ElementType,
     },
-    /// An argument that has no meaning with fixed-point multipliers or real factors.
+    /// An argument that works with float scales only was given with fixed-point multipliers or f64 factors.
     FloatOnly {
         /// The argument's name.
         argument: &'static str,
@@ -102,11 +103,11 @@ pub enum Error {
     Scale {
         /// The argument's name.
         argument: &'static str,
-        /// Its place in a vector of scales.
+        /// Its position in the scales; 0 for a single scale.
         index: usize,
         /// The value.
         got: f32,
-        /// Whether zero is refused too.
+        /// Whether 0 is refused too.
         positive: bool,
     },
     /// The scale of a row times that of a column is not finite.
@@ -129,7 +130,7 @@ pub enum Error {
         /// The greatest value allowed.
         max: i64,
     },
-    /// A real argument is outside its range, or not a number.
+    /// A float argument is outside its range, or NaN.
     FloatRange {
         /// The argument's name.
         argument: &'static str,
@@ -144,15 +145,15 @@ pub enum Error {
     Clamp {
         /// Lower and upper end.
         got: (i32, i32),
-        /// The range of the output type, if that is what it misses.
+        /// The range of the output type, if the clamp lies outside it; `None` if `lo > hi`.
         output: Option<(i32, i32)>,
     },
-    /// A clamp of an f32 output with `lo > hi` or a limit that is not a number.
+    /// A clamp of an f32 output with `lo > hi` or a limit that is NaN.
     FloatClamp {
         /// Lower and upper end.
         got: (f32, f32),
     },
-    /// A real number to be quantized that is infinite or not a number.
+    /// A number to be quantized is infinite or NaN.
     NotFinite {
         /// Its row.
         row: usize,
@@ -161,19 +162,19 @@ pub enum Error {
         /// The number.
         got: f32,
     },
-    /// A range of real numbers that is inverted, empty or not finite.
+    /// A range to be quantized is inverted, empty or not finite.
     QuantizationRange {
         /// Lower and upper end.
         got: (f64, f64),
     },
-    /// A folded bias does not fit i32.
+    /// A bias in the scale of the sums does not fit i32.
     Bias {
-        /// Its place in the vector.
+        /// Its position in the vector.
         index: usize,
-        /// The value in the scale of the accumulator.
+        /// The value in the scale of the sums.
         got: f64,
     },
-    /// A zero point so large, for this K, that the exact sum could pass 2^63.
+    /// A zero point is so far from its matrix that for this K the exact sum could reach 2^63.
     SumTooLarge {
         /// `a_zero` or `b_zero`.
         argument: &'static str,
@@ -182,33 +183,63 @@ pub enum Error {
         /// The common dimension.
         k: usize,
     },
-    /// A kernel or instruction set that does not exist or that this CPU lacks.
+    /// A kernel or instruction set does not exist, or this CPU lacks it.
     Kernel {
-        /// Where the name came from: `QGEMM_ISA`, or the argument's name.
+        /// The source of the name: `QGEMM_ISA`, or the argument's name.
         argument: &'static str,
         /// The name.
         got: String,
-        /// Whether it is a name that exists (then this CPU lacks it).
+        /// Whether the name exists, so that this CPU lacks the instruction set.
         known: bool,
-        /// The instruction sets and kernels that can run here.
+        /// The instruction sets and kernels that run here.
         available: Vec<&'static str>,
     },
-    /// An environment variable with a value that means nothing.
+    /// An environment variable has a value that cannot be read.
     Variable {
         /// The variable.
         name: &'static str,
         /// Its value.
         got: String,
-        /// What it has to be.
+        /// The form that it has to have.
         need: &'static str,
     },
     /// There was not enough memory.
     Memory {
-        /// What it was for.
+        /// The use of the memory.
         purpose: &'static str,
-        /// How much was asked for, in bytes (`usize::MAX` if not even that fits).
+        /// The size that was asked for, in bytes; `usize::MAX` if it does not fit a `usize`.
         bytes: usize,
     },
+}
+
+impl Error {
+    /// The name of the argument, matrix or environment variable that was refused, as messages begin with it.
+    pub fn argument(&self) -> &'static str {
+        match self {
+            Error::TooShort { argument, .. }
+            | Error::Length { argument, .. }
+            | Error::TooLarge { argument, .. }
+            | Error::Shape { argument, .. }
+            | Error::Element { argument, .. }
+            | Error::FloatOnly { argument }
+            | Error::Scale { argument, .. }
+            | Error::Range { argument, .. }
+            | Error::FloatRange { argument, .. }
+            | Error::SumTooLarge { argument, .. }
+            | Error::Kernel { argument, .. } => argument,
+            Error::Variable { name, .. } => name,
+            Error::Memory { purpose, .. } => purpose,
+            Error::Overlap { .. } | Error::OutputShape { .. } => "output",
+            Error::OutOfBounds { .. } => "sub-matrix",
+            Error::Index { .. } => "indices",
+            Error::InnerDimension { .. } => "b",
+            Error::ScaleProduct { .. } => "scale",
+            Error::Clamp { .. } | Error::FloatClamp { .. } => "clamp",
+            Error::NotFinite { .. } => "a",
+            Error::QuantizationRange { .. } => "range",
+            Error::Bias { .. } => "bias",
+        }
+    }
 }
 
 impl fmt::Display for Error {

@@ -5,10 +5,9 @@
 //! ```
 //!
 //! A (activations) is M×K, B (weights) K×N, each of `i8` or `u8`. B is packed once ([`PackedB`]), a
-//! product is described and run by [`Gemm`], and the same integers in give the same integers out on
-//! every CPU, for any K, any values and any number of threads. What is stored is `acc` modulo 2^32, or
-//! an 8-bit or f32 value made from its full value: see [`Gemm::run_i32`], [`Requantize`] and
-//! [`Dequantize`].
+//! product is described and run by [`Gemm`], and the same inputs give the same outputs on
+//! every CPU, for any K, any values and any number of threads. The output is `acc` modulo 2^32 ([`Gemm::run_i32`]),
+//! or 8-bit ([`Requantize`]) or f32 values ([`Dequantize`]) made from the full value of `acc`.
 //!
 //! # Example
 //!
@@ -31,21 +30,6 @@
 //! # Ok::<(), qgemm::Error>(())
 //! ```
 //!
-//! # Words
-//!
-//! - *zero point*: the integer that stands for 0; any i32, per tensor, per row of A, per column of B.
-//! - *scale*: the width of a quantization step; *requantize*: from sums to 8 bits by a scale.
-//! - *micro-kernel*: multiplies MR rows of A by one *panel*, NR columns of packed B, into a *tile* of C.
-//! - *KR*: values of k side by side in a panel, as one instruction takes them.
-//! - *MC, KC, NC*: the blocks of M, K and N that keep operands in cache.
-//! - *epilogue*: from a tile's sums to what is stored, while the tile is in cache.
-//!
-//! # The walk
-//!
-//! `gemm` (the call, checked) → `width` (do the sums fit 32 bits?) → `plan` (block sizes) → `driver`
-//! (threads) → `band` (the loop nest; `terms` for the zero points) → a kernel → `epilogue`. The kernels, and all `unsafe` code, are
-//! in the crate `qgemm-kernels`.
-//!
 //! # Features
 //!
 //! `rayon` (default): large products use the calling thread's rayon pool. Without it they run on that
@@ -56,17 +40,35 @@
 //!
 //! # Environment
 //!
-//! `QGEMM_ISA` names the instruction set or the kernel to use (see [`Dispatch::auto`]); `QGEMM_CACHES` gives the
-//! sizes of the first, second and third level of cache that blocks are cut for, as `32K,1M,32M`, where those that
-//! the CPU tells are not what a program can count on. Both are read once; a wrong value is an error of every
+//! `QGEMM_ISA` names the instruction set or the kernel to use (see [`Dispatch::auto`]). `QGEMM_CACHES` gives the
+//! sizes of the first, second and third level of cache, as `32K,1M,32M`, for a program that cannot count on those that
+//! the CPU tells; blocks are cut for the second level. Both are read once. A wrong value is an error of every
 //! call that needs it. Neither changes any result.
+//!
+//! # Threads
+//!
+//! Large products are shared among the threads of the rayon pool that the calling thread belongs to. A thread outside
+//! any pool uses the global pool, and pays for entering it: about 12 µs for products of more than about a million
+//! multiply-adds (Zen 5, two cores, 2026-11-28). Calls from inside rayon's `ThreadPool::install` do not pay.
 //!
 //! # Memory
 //!
 //! A thread keeps its scratch between calls: after the first call of a size nothing is allocated on one
 //! thread or on a pool's threads. Scratch takes at most about twice the second-level cache (1 to 4 MiB)
-//! per thread. A B that is not packed ahead is packed into memory that the thread keeps as well, and an A
-//! that is quantized by the call ([`DynamicGemm`]) lies in such memory; [`release_thread_memory`] frees all.
+//! per thread. The thread also keeps the memory that a call packs an unpacked B into, and that it quantizes
+//! the A of a [`DynamicGemm`] into. [`release_thread_memory`] frees all of it.
+//!
+//! # Glossary
+//!
+//! - *zero point*: the integer that stands for the real number 0. Any i32, one per matrix, row of A or column of B.
+//! - *scale*: the real distance between two consecutive integers. *Requantize*: from sums to 8 bits by a scale.
+//! - *micro-kernel*: the code that multiplies MR rows of A by one *panel*, NR columns of packed B, into a *tile* of C.
+//! - *KR*: the values of k that lie side by side in a panel, because one instruction multiplies and adds them.
+//! - *MC, KC, NC*: the blocks of M, K and N that keep operands in cache.
+//! - *epilogue*: the step from a tile's sums to the output, while the tile is in registers or in cache.
+//!
+//! The repository's ARCHITECTURE.md has the layers of the code and the path of a call. The kernels, and all `unsafe`
+//! code, are in the crate `qgemm-kernels`.
 #![forbid(unsafe_code)]
 
 mod buffer;

@@ -8,7 +8,7 @@ use crate::error::Error;
 /// are per column of the output. Made by `into()` from a `T` or an `&[T]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OneOrEach<'a, T> {
-    /// The same value everywhere.
+    /// One value for all.
     PerTensor(T),
     /// One value per row, or per column.
     PerAxis(&'a [T]),

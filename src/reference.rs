@@ -1,7 +1,7 @@
 //! The oracle: the numerical contract as three loops, for tests, fuzzing and `qgemm verify`.
 //!
-//! Same arguments and same errors as the methods of [`Gemm`], none of its machinery: every sum is an
-//! i64, one product at a time, and rounding is the standard library's.
+//! The functions take the arguments and return the errors of the methods of [`Gemm`], but share none of its machinery:
+//! every sum is an i64, one product at a time, and rounding is the standard library's.
 
 use crate::call::dynamic::DynamicGemm;
 use crate::call::gemm::{Gemm, shape};
@@ -21,7 +21,7 @@ use std::ops::Range;
 /// [`Gemm::run_i32`].
 ///
 /// # Errors
-/// As the method's.
+/// Those of the method.
 pub fn run_i32(gemm: &Gemm<'_>, mut c: MatMut<'_, i32>) -> Result<(), Error> {
     let product = gemm.product(shape(&c))?;
     each(&product, |i, j, acc| *element(&mut c, i, j) = acc as i32);
@@ -31,7 +31,7 @@ pub fn run_i32(gemm: &Gemm<'_>, mut c: MatMut<'_, i32>) -> Result<(), Error> {
 /// [`Gemm::accumulate_i32`].
 ///
 /// # Errors
-/// As the method's.
+/// Those of the method.
 pub fn accumulate_i32(gemm: &Gemm<'_>, mut c: MatMut<'_, i32>) -> Result<(), Error> {
     let product = gemm.product(shape(&c))?;
     each(&product, |i, j, acc| {
@@ -44,7 +44,7 @@ pub fn accumulate_i32(gemm: &Gemm<'_>, mut c: MatMut<'_, i32>) -> Result<(), Err
 /// [`Gemm::run_requantized`].
 ///
 /// # Errors
-/// As the method's.
+/// Those of the method.
 pub fn run_requantized<T: Int8Element>(
     gemm: &Gemm<'_>,
     mut c: MatMut<'_, T>,
@@ -58,7 +58,7 @@ pub fn run_requantized<T: Int8Element>(
             Scaling::Float(scale) => {
                 let x = acc as f32 * scale.at(i, j);
                 let x = output.residual.map_or(x, |residual| x + residual.at(i, j));
-                // Wide enough for any f32: what is beyond i64 saturates far outside lo..=hi.
+                // A float beyond i64 saturates, far outside lo..=hi.
                 x.round_ties_even() as i64
             }
             Scaling::FixedPoint(multipliers, rounding) => {
@@ -77,7 +77,7 @@ pub fn run_requantized<T: Int8Element>(
 /// [`Gemm::run_f32`].
 ///
 /// # Errors
-/// As the method's.
+/// Those of the method.
 pub fn run_f32(gemm: &Gemm<'_>, mut c: MatMut<'_, f32>, output: &Dequantize<'_>) -> Result<(), Error> {
     let product = gemm.product(shape(&c))?;
     accumulator::check_i64(&product)?;
@@ -100,7 +100,7 @@ pub fn run_f32(gemm: &Gemm<'_>, mut c: MatMut<'_, f32>, output: &Dequantize<'_>)
 /// [`DynamicGemm::run_f32`].
 ///
 /// # Errors
-/// As the method's.
+/// Those of the method.
 pub fn run_dynamic_f32(
     gemm: &DynamicGemm<'_>,
     c: MatMut<'_, f32>,
@@ -141,7 +141,7 @@ fn real(gemm: &DynamicGemm<'_>, i: usize, l: usize) -> f32 {
     *gemm.a.get(i, l).expect("the shapes were checked")
 }
 
-/// From the values of some rows, taken together.
+/// The parameters of some rows, from all their values.
 fn dynamic_params(gemm: &DynamicGemm<'_>, rows: Range<usize>) -> Result<QuantParams, Error> {
     let (mut lo, mut hi) = (0f32, 0f32);
     for (row, column) in rows.flat_map(|i| (0..gemm.a.cols()).map(move |l| (i, l))) {
@@ -170,8 +170,8 @@ fn element<'m, T>(c: &'m mut MatMut<'_, T>, i: usize, j: usize) -> &'m mut T {
     c.get_mut(i, j).expect("the shapes were checked")
 }
 
-/// Calls `store(i, j, acc + bias)` for every element. The sum is exact where 64 bits hold it, which
-/// the callers that need it have checked, and modulo 2^64 elsewhere.
+/// Calls `store(i, j, acc + bias)` for every element. The sum is modulo 2^64; callers that need the exact sum have checked
+/// that 64 bits hold it.
 fn each(product: &Product<'_>, mut store: impl FnMut(usize, usize, i64)) {
     let Product { m, n, k, .. } = *product;
     if m == 0 {

@@ -82,7 +82,27 @@ const CRATES: &[Crate] = &[
             "block",
         ],
     },
-    Crate { folder: "cli/src", layers: &["main"] },
+    Crate {
+        folder: "cli/src",
+        layers: &[
+            "main",
+            "verify",
+            "bench",
+            "matmul",
+            "forward",
+            "digits",
+            "info",
+            "report",
+            "network",
+            "owned_output",
+            "arguments",
+            "files",
+            "memory",
+            "errors",
+            "shape",
+            "text",
+        ],
+    },
 ];
 
 /// Folders with files that a crate includes by `#[path]`, or that the walk mentions.

@@ -55,10 +55,10 @@ pub fn missing(argument: &str, must: impl fmt::Display) -> Error {
 /// An error of the library, with the argument's name (`a_zero`) replaced by that of the command's option
 /// (`--a-zero`). `names` has pairs of both; a name that is not listed stays.
 pub fn with_option_names(error: qgemm::Error, names: &[(&str, &str)]) -> Error {
-    let text = error.to_string();
-    let renamed = names.iter().find_map(|(from, to)| {
-        let rest = text.strip_prefix(from)?.strip_prefix(':')?;
-        Some(format!("{to}:{rest}"))
-    });
-    Error::msg(renamed.unwrap_or(text))
+    let (argument, text) = (error.argument(), error.to_string());
+    match names.iter().find(|(from, _)| *from == argument) {
+        // The text begins with the argument.
+        Some((_, to)) => Error::msg(format!("{to}{}", &text[argument.len()..])),
+        None => Error::msg(text),
+    }
 }

@@ -18,7 +18,7 @@ pub struct Task<'a, 'c> {
     /// It fits the destination: every constructor checks that.
     gemm: Gemm<'a>,
     destination: Destination<'c, 'a>,
-    /// Whether it has yet to run in the present batch.
+    /// Whether it still has to run in the present batch.
     pending: bool,
 }
 
@@ -32,7 +32,7 @@ impl<'a, 'c> Task<'a, 'c> {
     /// [`Gemm::run_i32`], to be run.
     ///
     /// # Errors
-    /// As the method's, but for those of packing.
+    /// Those of the method, except those of packing.
     pub fn i32(gemm: Gemm<'a>, c: MatMut<'c, i32>) -> Result<Self, Error> {
         gemm.product(shape(&c))?;
         Ok(Self::new(gemm, Destination::I32 { c: c.block, accumulate: false }))
@@ -41,7 +41,7 @@ impl<'a, 'c> Task<'a, 'c> {
     /// [`Gemm::accumulate_i32`], to be run.
     ///
     /// # Errors
-    /// As the method's, but for those of packing.
+    /// Those of the method, except those of packing.
     pub fn accumulate_i32(gemm: Gemm<'a>, c: MatMut<'c, i32>) -> Result<Self, Error> {
         gemm.product(shape(&c))?;
         Ok(Self::new(gemm, Destination::I32 { c: c.block, accumulate: true }))
@@ -50,7 +50,7 @@ impl<'a, 'c> Task<'a, 'c> {
     /// [`Gemm::run_requantized`], to be run.
     ///
     /// # Errors
-    /// As the method's, but for those of packing.
+    /// Those of the method, except those of packing.
     pub fn requantized<T: Int8Element>(
         gemm: Gemm<'a>,
         c: MatMut<'c, T>,
@@ -63,7 +63,7 @@ impl<'a, 'c> Task<'a, 'c> {
     /// [`Gemm::run_f32`], to be run.
     ///
     /// # Errors
-    /// As the method's, but for those of packing.
+    /// Those of the method, except those of packing.
     pub fn f32(gemm: Gemm<'a>, c: MatMut<'c, f32>, output: &Dequantize<'a>) -> Result<Self, Error> {
         let destination = f32_destination(&gemm.product(shape(&c))?, c, output)?;
         Ok(Self::new(gemm, destination))
@@ -104,12 +104,12 @@ impl<'a, 'c> Task<'a, 'c> {
 }
 
 /// Runs independent products, of any shapes, operands and outputs, on the threads of the current rayon pool:
-/// whole products on each where there are many, parts of one where there are few. Results do not depend on
+/// whole products on each thread if there are many, parts of one if there are few. Results do not depend on
 /// the number of threads, and on one thread nothing is allocated after the first call.
 ///
-/// Two cases need no batch: a B that all share, with an A of [batch, M, K] whose matrices lie one after the
-/// other, is a single product of batch·M rows, as is one whose M is 1, whatever the distance between
-/// matrices. With a distance that leaves gaps, or a B for each, there is a task for each matrix:
+/// Two cases need no batch. If all products share a B, and their As lie one after the other as [batch, M, K], they are a
+/// single product of batch·M rows. If M is 1 they are that even with gaps between the As. Otherwise there is a task for
+/// each matrix:
 ///
 /// ```
 /// use qgemm::{Gemm, MatMut, MatRef, Task, run_batch};
@@ -136,7 +136,7 @@ impl<'a, 'c> Task<'a, 'c> {
 ///
 /// # Errors
 /// If some B is not packed, [`Error::Memory`] if there is not enough to pack it and [`Error::Kernel`] or
-/// [`Error::Variable`] if the environment is wrong. No output is written then: all that packing needs is had before
+/// [`Error::Variable`] if the environment is wrong. No output is written then: the memory for packing is reserved before
 /// the first product.
 pub fn run_batch(tasks: &mut [Task<'_, '_>]) -> Result<(), Error> {
     for task in tasks.iter_mut() {

@@ -99,7 +99,7 @@ impl<'a> DynamicGemm<'a> {
     /// from its values; scales per row, if `output` has them, are multiplied with those of A first.
     ///
     /// # Errors
-    /// As [`Gemm::run_f32`], and [`Error::NotFinite`] if a value of A is infinite or not a number,
+    /// Those of [`Gemm::run_f32`], and [`Error::NotFinite`] if a value of A is infinite or not a number,
     /// [`Error::QuantizationRange`] if the width of a range is infinite, [`Error::Scale`] or [`Error::ScaleProduct`]
     /// if a product of scales is, and [`Error::Memory`] if there is not enough for the quantized A. `c` is
     /// then left as it was.
@@ -121,7 +121,7 @@ impl<'a> DynamicGemm<'a> {
     /// Checks that all arguments fit each other and an output of shape `c`, whatever A holds.
     ///
     /// # Errors
-    /// As [`run_f32`](Self::run_f32), but those that depend on values of A.
+    /// Those of [`run_f32`](Self::run_f32), but those that depend on values of A.
     pub(crate) fn check(&self, c: (usize, usize), output: &Dequantize<'_>) -> Result<(), Error> {
         // All zero points within the type bound the sums alike.
         let bits = MatRef::new(&[0], self.a.rows(), self.a.cols(), 0, 0)?;

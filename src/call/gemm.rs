@@ -91,7 +91,7 @@ impl<'a> Gemm<'a> {
     /// Adds `acc` to what `c` holds, modulo 2^32.
     ///
     /// # Errors
-    /// As [`run_i32`](Self::run_i32).
+    /// Those of [`run_i32`](Self::run_i32).
     pub fn accumulate_i32(&self, c: MatMut<'_, i32>) -> Result<(), Error> {
         let product = self.product(shape(&c))?;
         run(&product, Destination::I32 { c: c.block, accumulate: true })
@@ -100,7 +100,7 @@ impl<'a> Gemm<'a> {
     /// Stores 8-bit values, requantized from the exact sums.
     ///
     /// # Errors
-    /// As [`run_i32`](Self::run_i32); also [`Error::Length`] if the number of scales or multipliers is not
+    /// Those of [`run_i32`](Self::run_i32); also [`Error::Length`] if the number of scales or multipliers is not
     /// that of the rows or columns, [`Error::Clamp`] if the clamp excludes all of `T`, [`Error::Shape`] if a
     /// residual is not M×N, [`Error::Element`] if a table is not for `T`, and [`Error::SumTooLarge`] if the
     /// exact sum could reach 2^63.
@@ -116,7 +116,7 @@ impl<'a> Gemm<'a> {
     /// Stores f32 values, scaled from the exact sums.
     ///
     /// # Errors
-    /// As [`run_i32`](Self::run_i32); also [`Error::Length`] if the number of scales is not that of the
+    /// Those of [`run_i32`](Self::run_i32); also [`Error::Length`] if the number of scales is not that of the
     /// rows or columns or that of bias values not N, and [`Error::SumTooLarge`] if the exact sum could reach 2^63.
     pub fn run_f32(&self, c: MatMut<'_, f32>, output: &Dequantize<'_>) -> Result<(), Error> {
         let product = self.product(shape(&c))?;

@@ -1,4 +1,4 @@
-//! The cache sizes that blocks are cut for: this CPU's, or those of the environment variable `QGEMM_CACHES`.
+//! The cache sizes that blocks are cut for: those of this CPU, or of the environment variable `QGEMM_CACHES`.
 
 use crate::error::Error;
 use qgemm_kernels::Caches;
@@ -7,7 +7,10 @@ use std::sync::OnceLock;
 /// The environment variable with the sizes of L1d, L2 and L3.
 const VARIABLE: &str = "QGEMM_CACHES";
 
-/// Decided once per process.
+/// The sizes, decided once per process.
+///
+/// # Errors
+/// [`Error::Variable`] if the environment variable is no list of sizes.
 pub(crate) fn caches() -> Result<Caches, Error> {
     static CACHES: OnceLock<Result<Caches, Error>> = OnceLock::new();
     let choose = || match std::env::var_os(VARIABLE) {
@@ -17,7 +20,7 @@ pub(crate) fn caches() -> Result<Caches, Error> {
     CACHES.get_or_init(choose).clone()
 }
 
-/// Three sizes with commas: bytes, or with K or M behind them.
+/// Reads three sizes with commas between them: bytes, or KiB and MiB with K or M behind the number.
 fn parse(text: &str) -> Result<Caches, Error> {
     let size = |text: &str| {
         let text = text.trim();
@@ -25,7 +28,7 @@ fn parse(text: &str) -> Result<Caches, Error> {
             Some(digits) => (digits, 10),
             None => text.strip_suffix(['M', 'm']).map_or((text, 0), |digits| (digits, 20)),
         };
-        // No sign, which `parse` would take.
+        // `parse` alone would accept a sign.
         let digits = digits.bytes().all(|c| c.is_ascii_digit()).then_some(digits)?;
         digits.parse::<usize>().ok()?.checked_mul(1 << shift)
     };

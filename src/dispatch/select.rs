@@ -1,4 +1,4 @@
-//! Which kernels a product may use: the best this CPU has, or those that were asked for by name.
+//! The kernels that a product may use: the best of this CPU, or those of a name.
 
 use crate::dispatch::caches::caches;
 use crate::error::Error;
@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 /// The environment variable that names an instruction set or a kernel.
 const VARIABLE: &str = "QGEMM_ISA";
 
-/// A kernel, as its name tells it.
+/// The properties of a kernel that its name tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KernelInfo {
@@ -38,9 +38,9 @@ impl KernelInfo {
 /// The kernels to choose from when a matrix is packed: all of one instruction set, or a single one.
 #[derive(Clone, Debug)]
 pub struct Dispatch {
-    /// Those that are exact for every B; never empty; panels of ascending width.
+    /// Kernels that are exact for every B, by ascending panel width. Never empty.
     kernels: Vec<Ready>,
-    /// Those that are exact for some panels, the most steps first.
+    /// Kernels that are exact for panels with a proof, those of the most k-groups in 16 bits first.
     proven: Vec<Ready>,
     caches: Caches,
 }
@@ -80,8 +80,8 @@ impl Dispatch {
         Self::ready().map(|kernel| KernelInfo::of(&kernel)).collect()
     }
 
-    /// The same kernels, for matrices whose products are to be cut into blocks for caches of other sizes. Those
-    /// of the CPU, or of `QGEMM_CACHES`, are the default. No result depends on them.
+    /// Sets the cache sizes that blocks are cut for, of which only that of L2 is used today. The default is what the CPU
+    /// or `QGEMM_CACHES` tells. No result depends on them.
     #[must_use]
     pub fn with_caches(self, caches: Caches) -> Self {
         Self { caches, ..self }
@@ -133,7 +133,7 @@ impl Dispatch {
         *fits.or(self.kernels.last()).expect("a dispatch is never empty")
     }
 
-    /// The kernels with steps whose tiles are those of `exact`, the most steps first.
+    /// The kernels for panels with a proof whose tiles are those of `exact`, those of the most k-groups in 16 bits first.
     pub(crate) fn proven_beside(&self, exact: &Kernel) -> impl Iterator<Item = Ready> + Clone + '_ {
         let tile = (exact.mr, exact.nr);
         self.proven.iter().copied().filter(move |kernel| (kernel.mr, kernel.nr) == tile)

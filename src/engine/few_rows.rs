@@ -61,7 +61,7 @@ impl<'a> Sweep<'a> {
         destination: &mut Destination<'_, '_>,
         scratch: &mut Scratch,
     ) {
-        let Buffers { sums, columns: room, .. } = &mut scratch.buffers;
+        let Buffers { sums, columns: scratch_of_columns, .. } = &mut scratch.buffers;
         let (m, ld) = (self.a.rows(), columns.len().next_multiple_of(SWEEP_WIDTH));
         if sums.len() < (m + 1) * ld {
             sums.resize((m + 1) * ld, 0);
@@ -76,7 +76,7 @@ impl<'a> Sweep<'a> {
         }
         for j in (0..columns.len()).step_by(MAX_NR) {
             let some = columns.start + j..columns.end.min(columns.start + j + MAX_NR);
-            let stage = ColumnStage::new(destination, some.clone(), MAX_NR, room.room());
+            let stage = ColumnStage::new(destination, some.clone(), MAX_NR, scratch_of_columns.pad_buffers());
             let region = Region { rows: 0..m, columns: some, top: 0, left: left + j };
             scalar::store(&sums[j..], ld, &stage, destination, &region);
         }

@@ -10,24 +10,18 @@
 //!
 //! `ir` is the loop in the kernel's call, here only where sums are kept in 64 bits.
 
-use crate::engine::a_rows::ARows;
 use crate::engine::buffers::{Buffers, Scratch};
 use crate::engine::epilogue::column_stage::ColumnStage;
 use crate::engine::epilogue::in_kernel::{panel_stored_by_kernel, stored_by_kernel, with_output};
 use crate::engine::epilogue::scalar;
-use crate::engine::operation::{Operation, StoredPair};
+use crate::engine::operation::Operation;
 use crate::engine::plan::MAX_FUSED_COLUMNS;
+use crate::engine::row_block::{ColumnRange, RowBlock};
 use crate::engine::wide_terms::{F64ColumnTerms, I64ColumnTerms};
-use crate::engine::zero_points::{KernelTerms, NO_TERMS, RowTerms};
+use crate::engine::zero_points::NO_TERMS;
 use crate::output::destination::Destination;
-use crate::output::region::Region;
 use crate::product::accumulator::Accumulator;
-use crate::weights::packed_columns::Panel;
-use qgemm_kernels::{
-    BlockMut, Convert, F64Terms, Line, MAX_MR, MAX_NR, OuterProduct, Output, PanelProduct, Ready, Variant,
-    tile_height, widen,
-};
-use std::iter::successors;
+use qgemm_kernels::{BlockMut, F64Terms, MAX_MR, MAX_NR, Output};
 use std::ops::Range;
 
 /// Computes some rows and panels of C. `destination` holds these rows and columns only.
@@ -56,38 +50,9 @@ pub(crate) fn run(
     }
 }
 
-/// At most MC rows, with those of the panels whose kernels multiply one pair of types.
-struct RowBlock<'a> {
-    operation: &'a Operation<'a>,
-    pair: &'a StoredPair,
-    /// Rows of A and of C.
-    rows: Range<usize>,
-    /// The first of them, counted from the destination's first row.
-    top: usize,
-    /// All panels of the destination, also those of another pair.
-    panels: Range<usize>,
-    row_terms: &'a RowTerms,
-}
-
 /// Tiles whose sums are finished together where they go through scratch: their sums stay in the first-level cache, and
 /// calls are few.
 const TILES_TOGETHER: usize = 8;
-
-/// The columns of one panel or several.
-struct ColumnRange {
-    /// Columns of B.
-    range: Range<usize>,
-    /// The first of them, counted from the destination's first column.
-    left: usize,
-}
-
-/// Some k-groups of a panel, or all of several panels, as they are multiplied.
-#[derive(Clone, Copy)]
-struct PanelRows<'a> {
-    kernel: Ready,
-    variant: &'static Variant,
-    bytes: &'a [u8],
-}
 
 /// The place of exact sums between the kernel and the output.
 enum Sums<'a> {
@@ -116,7 +81,7 @@ impl RowBlock<'_> {
     /// K in one block: tiles are finished as soon as they are summed.
     fn whole_k(&self, destination: &mut Destination<'_, '_>, buffers: &mut Buffers) {
         let operation = self.operation;
-        let Buffers { a_rows, widened, column_terms, columns: room, sums, .. } = buffers;
+        let Buffers { a_rows, widened, column_terms, columns: scratch_of_columns, sums, .. } = buffers;
         let (m, nr) = (self.rows.len(), operation.nr);
         let a = self.a_rows(0..operation.k, a_rows);
         let i32_sums = operation.accumulator == Accumulator::I32;
@@ -128,7 +93,8 @@ impl RowBlock<'_> {
             let columns = self.columns(jr..jr + panels.len());
             let panel = &panels[0];
             let b = self.widen_if(panel, operation.b.whole_panels(panels), widened);
-            let stage = ColumnStage::new(destination, columns.range.clone(), nr, room.room());
+            let stage =
+                ColumnStage::new(destination, columns.range.clone(), nr, scratch_of_columns.pad_buffers());
             let terms = if i32_sums {
                 column_terms.with_rows(operation, self.pair, columns.range.clone(), self.row_terms)
             } else {
@@ -168,7 +134,7 @@ impl RowBlock<'_> {
     #[inline(never)]
     fn split_k(&self, panels: Range<usize>, destination: &mut Destination<'_, '_>, buffers: &mut Buffers) {
         let operation = self.operation;
-        let Buffers { a_rows, widened, column_terms, columns: room, sums, .. } = buffers;
+        let Buffers { a_rows, widened, column_terms, columns: scratch_of_columns, sums, .. } = buffers;
         let (m, nr) = (self.rows.len(), operation.nr);
         let i32_sums = operation.accumulator == Accumulator::I32;
         sums.resize(m * nr * panels.len(), 0);
@@ -195,7 +161,12 @@ impl RowBlock<'_> {
             let sums = &sums[(jr - panels.start) * m * nr..][..m * nr];
             let columns = self.columns(jr..jr + 1);
             if self.c_as_accumulators(destination, &columns).is_none() {
-                let stage = ColumnStage::new(destination, columns.range.clone(), nr, room.room());
+                let stage = ColumnStage::new(
+                    destination,
+                    columns.range.clone(),
+                    nr,
+                    scratch_of_columns.pad_buffers(),
+                );
                 let f64_terms = (operation.accumulator == Accumulator::I32WithF64Terms).then(|| {
                     F64ColumnTerms::new(operation, self.pair, columns.range.clone(), self.row_terms)
                 });
@@ -213,7 +184,7 @@ impl RowBlock<'_> {
         buffers: &mut Buffers,
     ) {
         let operation = self.operation;
-        let Buffers { a_rows, widened, columns: room, sums_i64: sums, .. } = buffers;
+        let Buffers { a_rows, widened, columns: scratch_of_columns, sums_i64: sums, .. } = buffers;
         let (m, nr) = (self.rows.len(), operation.nr);
         sums.clear();
         sums.resize(m * nr * panels.len(), 0);
@@ -237,7 +208,8 @@ impl RowBlock<'_> {
             let columns = self.columns(jr..jr + 1);
             let terms = I64ColumnTerms::new(operation, self.pair, columns.range.clone());
             terms.add_to(sums, nr, self.row_terms, 0..m);
-            let stage = ColumnStage::new(destination, columns.range.clone(), nr, room.room());
+            let stage =
+                ColumnStage::new(destination, columns.range.clone(), nr, scratch_of_columns.pad_buffers());
             scalar::store_i64(sums, nr, &stage, destination, &self.region(0..m, &columns));
         }
     }
@@ -259,123 +231,6 @@ impl RowBlock<'_> {
             }
             None => scalar::store(sums, ld, stage, destination, &region),
         }
-    }
-
-    /// Runs the kernel on the given rows of the block.
-    #[inline(always)]
-    fn multiply(
-        &self,
-        rows: Range<usize>,
-        a: ARows<'_>,
-        b: PanelRows<'_>,
-        terms: KernelTerms<'_>,
-        output: Output<'_, '_>,
-    ) {
-        let outer = terms.outer.map(|o| o.map(|o| OuterProduct { row: &o.row[rows.clone()], col: o.col }));
-        let outer = match outer {
-            [None, None] => &[][..],
-            [Some(one), None] | [None, Some(one)] => &[one],
-            [Some(one), Some(other)] => &[one, other],
-        };
-        let product = PanelProduct {
-            k: a.k,
-            a: a.bytes.get(rows.start * a.lda..).unwrap_or(&[]),
-            lda: a.lda,
-            panels: b.bytes,
-            col: terms.col,
-            row: &terms.row[rows.clone()],
-            outer,
-        };
-        b.kernel.run(b.variant, &product, output);
-    }
-
-    /// Panel rows as they are multiplied: in place, or widened to i16 in `lines`.
-    #[inline]
-    fn widen_if<'p>(&self, panel: &Panel, bytes: &'p [u8], lines: &'p mut Vec<Line>) -> PanelRows<'p> {
-        let kernel = panel.kernel;
-        let Some(variant) = self.pair.widened else {
-            return PanelRows { kernel, variant: panel.variant, bytes };
-        };
-        let need = (bytes.len() * variant.b.size()).div_ceil(64);
-        lines.resize(lines.len().max(need), Line([0; 64]));
-        let elements = &mut bytemuck::cast_slice_mut(lines)[..bytes.len()];
-        widen(bytes, Convert::Extend, elements);
-        PanelRows { kernel, variant, bytes: bytemuck::cast_slice(elements) }
-    }
-
-    /// The block's part of C, if sums can wait there because C is i32 with contiguous rows; and whether they are added
-    /// to what it holds.
-    fn c_as_accumulators<'s>(
-        &self,
-        destination: &'s mut Destination<'_, '_>,
-        columns: &ColumnRange,
-    ) -> Option<(BlockMut<'s, i32>, bool)> {
-        match destination {
-            Destination::I32 { c, accumulate } if c.rows_are_slices() => {
-                let c = c.part(self.top, columns.left, self.rows.len(), columns.range.len());
-                Some((c, *accumulate))
-            }
-            _ => None,
-        }
-    }
-
-    /// The place of some rows of the block and some columns.
-    fn region(&self, rows: Range<usize>, columns: &ColumnRange) -> Region {
-        Region {
-            rows: self.rows.start + rows.start..self.rows.start + rows.end,
-            columns: columns.range.clone(),
-            top: self.top + rows.start,
-            left: columns.left,
-        }
-    }
-
-    /// The panels of `range` that the block is for, with their indices.
-    fn panels_of_pair(&self, range: Range<usize>) -> impl Iterator<Item = (usize, &Panel)> {
-        let panels = &self.operation.b.panels()[range.clone()];
-        range.zip(panels).filter(|(_, panel)| self.pair.serves(panel))
-    }
-
-    /// The panels that the block is for, in runs of at most `most` consecutive ones of the same kernel, with the index
-    /// of each run's first.
-    fn same_kernel_runs(&self, most: usize) -> impl Iterator<Item = (usize, &[Panel])> {
-        let mut rest = self.panels.clone();
-        std::iter::from_fn(move || {
-            loop {
-                let panels = &self.operation.b.panels()[rest.clone()];
-                let first = panels.first()?;
-                let run = panels.iter().take(most).take_while(|panel| first.same_kernel(panel)).count();
-                let at = rest.start;
-                rest.start += run;
-                if self.pair.serves(first) {
-                    return Some((at, &panels[..run]));
-                }
-            }
-        })
-    }
-
-    fn columns(&self, panels: Range<usize>) -> ColumnRange {
-        let nr = self.operation.nr;
-        let all = self.operation.b.range();
-        let range = all.start + panels.start * nr..all.end.min(all.start + panels.end * nr);
-        ColumnRange { range, left: (panels.start - self.panels.start) * nr }
-    }
-
-    fn k_blocks(&self) -> impl Iterator<Item = Range<usize>> {
-        let (k, kc) = (self.operation.k, self.operation.plan.kc);
-        (0..k).step_by(kc).map(move |pc| pc..k.min(pc + kc))
-    }
-
-    /// The rows of the block, a tile at a time, of even height.
-    fn tiles(&self) -> impl Iterator<Item = Range<usize>> {
-        let (m, mr) = (self.rows.len(), self.operation.mr);
-        let tile = move |start| start..start + tile_height(m - start, mr);
-        successors(Some(tile(0)), move |last| (last.end < m).then(|| tile(last.end)))
-    }
-
-    /// Values `ks` of the block's rows of A.
-    #[inline]
-    fn a_rows<'s>(&'s self, ks: Range<usize>, lines: &'s mut Vec<Line>) -> ARows<'s> {
-        ARows::new(self.operation, self.pair, self.rows.clone(), ks, lines)
     }
 }
 

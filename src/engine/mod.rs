@@ -8,6 +8,7 @@ mod loops;
 mod operation;
 mod packed;
 mod plan;
+mod row_block;
 pub(crate) mod run;
 pub(crate) mod scratch;
 mod small;

@@ -1,7 +1,7 @@
 //! The fast path of small products: A read in place, no row sums, one kernel call, no blocking.
 
 use crate::engine::buffers::{self, Buffers};
-use crate::engine::epilogue::column_stage::{ColumnStage, Room};
+use crate::engine::epilogue::column_stage::{ColumnStage, PadBuffers};
 use crate::engine::epilogue::in_kernel::{stored_by_kernel, with_output};
 use crate::engine::operation::StoredPair;
 use crate::engine::plan::{MAX_FUSED_COLUMNS, MAX_MC};
@@ -32,7 +32,7 @@ pub(crate) struct Small<'a> {
 #[inline(never)]
 fn run_panel(small: Small<'_>, destination: &mut Destination<'_, '_>) {
     let (mut terms, mut scale, mut bias) = ([0; MAX_NR], [0.0; MAX_NR], [0.0; MAX_NR]);
-    small.run_with(&mut terms, Room { scale: &mut scale, bias: &mut bias }, destination);
+    small.run_with(&mut terms, PadBuffers { scale: &mut scale, bias: &mut bias }, destination);
 }
 
 impl<'a> Small<'a> {
@@ -78,7 +78,7 @@ impl<'a> Small<'a> {
             _ if self.b.panels().len() == 1 => run_panel(self, destination),
             _ => buffers::with(|scratch| {
                 let Buffers { column_terms, columns, .. } = &mut scratch.buffers;
-                self.run_with(column_terms.room(), columns.room(), destination);
+                self.run_with(column_terms.buffer(), columns.pad_buffers(), destination);
             }),
         }
     }
@@ -98,13 +98,13 @@ impl<'a> Small<'a> {
         }
     }
 
-    /// Computes the product, with room for column terms, scales and biases.
+    /// Computes the product, with memory for column terms and for padded scales and biases.
     #[inline(always)]
-    fn run_with(&self, terms: &mut [i32], room: Room<'_>, destination: &mut Destination<'_, '_>) {
+    fn run_with(&self, terms: &mut [i32], pad: PadBuffers<'_>, destination: &mut Destination<'_, '_>) {
         let (b, panel) = (self.b, &self.b.panels()[0]);
         let call = self.kernel_call(terms);
         let region = Region { rows: 0..self.product.m, columns: b.range(), top: 0, left: 0 };
-        let stage = ColumnStage::new(destination, b.range(), panel.kernel.nr, room);
+        let stage = ColumnStage::new(destination, b.range(), panel.kernel.nr, pad);
         with_output(destination, &stage, &region, None, |output| {
             panel.kernel.run(panel.variant, &call, output);
         });

@@ -115,7 +115,7 @@ pub(crate) struct KernelTerms<'a> {
 /// No terms, for up to [`MAX_MC`] rows.
 pub(crate) const NO_TERMS: KernelTerms<'_> = KernelTerms { col: None, row: &[0; MAX_MC], outer: [None; 2] };
 
-/// Room for the terms of the columns of some panels, modulo 2^32. Columns that pad a panel have any value.
+/// Memory for the terms of the columns of some panels, modulo 2^32. Columns that pad a panel have any value.
 pub(crate) struct ColumnTerms {
     /// `bias`, less `za'·sum` if there is one zero point for all of A.
     added: [i32; MAX_FUSED_COLUMNS],
@@ -133,8 +133,8 @@ impl Default for ColumnTerms {
 }
 
 impl ColumnTerms {
-    /// Room for the result of [`column_terms`].
-    pub(crate) fn room(&mut self) -> &mut [i32] {
+    /// Memory for the result of [`column_terms`].
+    pub(crate) fn buffer(&mut self) -> &mut [i32] {
         &mut self.added
     }
 
@@ -200,7 +200,7 @@ pub(crate) struct OneZeroEach {
     pub(crate) b: i32,
 }
 
-/// The terms that a kernel adds to some columns if A and B have one zero point each, written to `room` unless they are
+/// The terms that a kernel adds to some columns if A and B have one zero point each, written to `buffer` unless they are
 /// known already; `None` if all are 0.
 #[inline]
 pub(crate) fn column_terms<'s>(
@@ -209,7 +209,7 @@ pub(crate) fn column_terms<'s>(
     pair: &StoredPair,
     zeros: OneZeroEach,
     columns: Range<usize>,
-    room: &'s mut [i32],
+    buffer: &'s mut [i32],
 ) -> Option<&'s [i32]> {
     let bias = product.bias.map(|bias| &bias[columns.clone()]);
     let a_zero = zeros.a.wrapping_add(pair.shift.0 as i32);
@@ -222,13 +222,13 @@ pub(crate) fn column_terms<'s>(
             return Some(terms);
         }
         let k_zero = zeros.b.wrapping_add(pair.shift.1 as i32).wrapping_mul(b.k() as i32);
-        fold_a_zero(room, bias, b.stored_sums(columns), k_zero, a_zero);
+        fold_a_zero(buffer, bias, b.stored_sums(columns), k_zero, a_zero);
     } else if let Some(bias) = bias {
-        room[..bias.len()].copy_from_slice(bias);
+        buffer[..bias.len()].copy_from_slice(bias);
     } else {
         return None;
     }
-    Some(room)
+    Some(buffer)
 }
 
 /// `sum = stored - k_zero`, modulo 2^32.

@@ -69,7 +69,7 @@ impl<'a, T> MatRef<'a, T> {
     /// A row-major view (C order): rows one after the other.
     ///
     /// # Errors
-    /// As [`MatRef::new`].
+    /// Those of [`MatRef::new`].
     pub fn row_major(data: &'a [T], rows: usize, cols: usize) -> Result<Self, Error> {
         Self::new(data, rows, cols, cols, 1)
     }
@@ -77,7 +77,7 @@ impl<'a, T> MatRef<'a, T> {
     /// A column-major view (Fortran order): columns one after the other.
     ///
     /// # Errors
-    /// As [`MatRef::new`].
+    /// Those of [`MatRef::new`].
     pub fn col_major(data: &'a [T], rows: usize, cols: usize) -> Result<Self, Error> {
         Self::new(data, rows, cols, 1, rows)
     }
@@ -106,7 +106,7 @@ impl<'a, T> MatRef<'a, T> {
         self.col_stride
     }
 
-    /// The same elements with rows and columns exchanged.
+    /// Exchanges rows and columns; the elements stay where they are.
     #[must_use]
     pub fn transpose(self) -> Self {
         Self {
@@ -232,7 +232,7 @@ impl<'a, T> MatMut<'a, T> {
     /// A row-major view (C order): rows one after the other.
     ///
     /// # Errors
-    /// As [`MatMut::new`].
+    /// Those of [`MatMut::new`].
     pub fn row_major(data: &'a mut [T], rows: usize, cols: usize) -> Result<Self, Error> {
         Self::new(data, rows, cols, cols, 1)
     }
@@ -240,7 +240,7 @@ impl<'a, T> MatMut<'a, T> {
     /// A column-major view (Fortran order): columns one after the other.
     ///
     /// # Errors
-    /// As [`MatMut::new`].
+    /// Those of [`MatMut::new`].
     pub fn col_major(data: &'a mut [T], rows: usize, cols: usize) -> Result<Self, Error> {
         Self::new(data, rows, cols, 1, rows)
     }
@@ -257,12 +257,12 @@ impl<'a, T> MatMut<'a, T> {
         self.block.cols()
     }
 
-    /// The same view for a shorter time.
+    /// Borrows the view for a shorter time.
     pub fn reborrow(&mut self) -> MatMut<'_, T> {
         MatMut { block: self.block.reborrow() }
     }
 
-    /// The same elements with rows and columns exchanged.
+    /// Exchanges rows and columns; the elements stay where they are.
     #[must_use]
     pub fn transpose(self) -> Self {
         Self { block: self.block.transposed() }

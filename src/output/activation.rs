@@ -1,4 +1,4 @@
-//! Activations as tables: any function of a quantized value has 256 results.
+//! Activations as tables of the 256 results that a function of an 8-bit value has.
 
 use crate::element::Int8Element;
 use crate::error::Error;
@@ -6,8 +6,8 @@ use crate::quantize::functions::{dequantize, quantize};
 use crate::quantize::params::QuantParams;
 use std::marker::PhantomData;
 
-/// A function from `T` to `T`, `i8` or `u8`, as its 256 values: exact, and as fast for one function as for
-/// another.
+/// A function from `i8` to `i8`, or from `u8` to `u8`, as a table of its 256 values. It is exact, and equally fast for
+/// every function.
 ///
 /// ```
 /// use qgemm::{Activation, QuantParams, Table};
@@ -20,13 +20,13 @@ use std::marker::PhantomData;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Table<T> {
-    /// By the bits of the argument, the bits of the value.
+    /// The bits of the value for the bits of each argument.
     bytes: [u8; 256],
     element: PhantomData<T>,
 }
 
 impl<T: Int8Element> Table<T> {
-    /// Of any function of the quantized values themselves.
+    /// The table of a function of quantized values.
     pub fn from_fn(f: impl Fn(T) -> T) -> Self {
         Self {
             bytes: std::array::from_fn(|bits| f(T::from_bits(bits as u8)).to_bits()),
@@ -34,8 +34,8 @@ impl<T: Int8Element> Table<T> {
         }
     }
 
-    /// Of a function of real numbers: [`quantize`] with `output` of `f` of [`dequantize`] with `input`, bit
-    /// for bit.
+    /// The table of a function of real numbers, between two quantizations: each value is [`dequantize`]d with `input`,
+    /// passed to `f`, and [`quantize`]d with `output`, bit for bit.
     ///
     /// # Errors
     /// [`Error::Scale`] if a scale is not finite and positive.
@@ -47,10 +47,10 @@ impl<T: Int8Element> Table<T> {
         Ok(Self { bytes: values.map(T::to_bits), element: PhantomData })
     }
 
-    /// Of an activation, between the quantizations of its argument and of its value.
+    /// The table of an activation, between the quantizations of its argument and of its value.
     ///
     /// # Errors
-    /// As [`Table::new`].
+    /// Those of [`Table::new`].
     pub fn activation(
         activation: Activation,
         input: QuantParams,
@@ -59,7 +59,7 @@ impl<T: Int8Element> Table<T> {
         Self::new(input, output, |x| activation.apply(x))
     }
 
-    /// The value for `x`.
+    /// The value of the function at `x`.
     pub fn get(&self, x: T) -> T {
         T::from_bits(self.bytes[usize::from(x.to_bits())])
     }
@@ -69,8 +69,9 @@ impl<T: Int8Element> Table<T> {
     }
 }
 
-/// The usual activations that a clamp does not express.
+/// The usual activations that are no clamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Activation {
     /// `x/2 · (1 + erf(x/√2))`
     Gelu,

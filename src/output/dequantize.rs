@@ -1,10 +1,10 @@
-//! From exact sums to f32: what callers choose.
+//! The choice of an f32 output.
 
 use crate::error::Error;
 use crate::output::scale::Scale;
 
-/// From the exact sum to f32: `clamp(f32(acc + bias) · scale + bias_f32, lo, hi)`, the conversion, the
-/// product and the sum each rounded to nearest even.
+/// An f32 output: `clamp(f32(acc + bias) · scale + bias_f32, lo, hi)`. The conversion of the exact sum, the product and
+/// the sum each round to nearest even.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Dequantize<'a> {
     pub(crate) scale: Scale<'a>,
@@ -13,7 +13,8 @@ pub struct Dequantize<'a> {
 }
 
 impl<'a> Dequantize<'a> {
-    /// With a [`Scale`] (`scale_a · scale_b`).
+    /// Scales the sums. `scale` is `scale_a · scale_b`: one for all, or per column, per row or both (see [`Scale`]).
+    /// For a [`DynamicGemm`](crate::DynamicGemm) it is `scale_b` alone.
     ///
     /// # Errors
     /// [`Error::Scale`] if a scale is negative or not finite, [`Error::ScaleProduct`] if the product of a
@@ -24,16 +25,15 @@ impl<'a> Dequantize<'a> {
         Ok(Self { scale, bias: None, clamp: (f32::NEG_INFINITY, f32::INFINITY) })
     }
 
-    /// Adds a bias, one value per column, after scaling; an integer bias of the product (see
-    /// [`Gemm::bias`](crate::Gemm::bias)) is added before. Its values are the caller's affair: what is not
-    /// finite there is not finite in the output.
+    /// Adds a bias, one value per column, after scaling. (An integer bias, [`Gemm::bias`](crate::Gemm::bias), is added
+    /// before scaling.) Its values are not checked: an infinity or NaN makes its column infinite or NaN.
     #[must_use]
     pub fn bias(self, bias: &'a [f32]) -> Self {
         Self { bias: Some(bias), ..self }
     }
 
-    /// Limits the output to [lo, hi], which may be infinite (ReLU is `clamp_to(0.0, f32::INFINITY)`). A NaN,
-    /// which only the bias can bring, stays NaN; a zero keeps its sign.
+    /// Limits the output to [lo, hi], which may be infinite. ReLU is `clamp_to(0.0, f32::INFINITY)`. A NaN stays NaN
+    /// (only the bias can make one), a zero keeps its sign.
     ///
     /// # Errors
     /// [`Error::FloatClamp`] if a limit is NaN, or `lo > hi`.
@@ -44,6 +44,10 @@ impl<'a> Dequantize<'a> {
         Err(Error::FloatClamp { got: (lo, hi) })
     }
 
+    /// Checks that scales and bias fit an M×N output.
+    ///
+    /// # Errors
+    /// [`Error::Length`], naming the scale or the bias that does not.
     pub(crate) fn check_shape(&self, m: usize, n: usize) -> Result<(), Error> {
         self.scale.check_shape(m, n)?;
         match self.bias {

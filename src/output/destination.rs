@@ -32,7 +32,7 @@ impl Axis {
 }
 
 impl<'c, 'o> Destination<'c, 'o> {
-    /// The same destination for a shorter time.
+    /// Borrows the destination for a shorter time.
     pub(crate) fn reborrow(&mut self) -> Destination<'_, 'o> {
         match self {
             Destination::I32 { c, accumulate } => {

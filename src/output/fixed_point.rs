@@ -1,4 +1,4 @@
-//! Requantization by integers alone: a multiplier of 31 bits, a shift, and one of four published roundings.
+//! Requantization in integers: a multiplier of 31 bits, a shift, and one of four published roundings.
 
 use crate::error::Error;
 use crate::one_or_each::OneOrEach;
@@ -10,8 +10,9 @@ pub struct Multiplier {
     shift: i32,
 }
 
-/// How `x · m · 2^(shift - 31)` becomes an integer. They differ in ties, and the first two round twice.
+/// The rounding of `x · m · 2^(shift - 31)` to an integer. The four differ in ties, and the first two round twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Rounding {
     /// gemmlowp's output pipeline, and TFLite's kernels built on it:
     /// `RoundingDivideByPOT(SaturatingRoundingDoublingHighMul(x << max(shift, 0), m), max(-shift, 0))`. The
@@ -21,7 +22,7 @@ pub enum Rounding {
     Ruy,
     /// Once, half up: `(x · m + 2^(30 - shift)) >> (31 - shift)`.
     Single,
-    /// Once, half away from zero. TFLite's reference kernels round so too, but a product in f64: see
+    /// Once, half away from zero. TFLite's reference kernels round in the same way, but a product in f64: see
     /// [`Requantize::in_f64`](crate::Requantize::in_f64).
     Reference,
 }
@@ -49,14 +50,14 @@ impl Multiplier {
         Ok(Self { m, shift })
     }
 
-    /// The nearest multiplier to a real factor, half away from zero, as TFLite's QuantizeMultiplier makes it.
+    /// The multiplier that is nearest to a real factor, half away from zero: TFLite's QuantizeMultiplier.
     ///
-    /// TFLite's built-in kernels make the factor of f32 scales thus: with one scale of B
+    /// TFLite's built-in kernels make the factor from f32 scales: with one scale of B
     /// `f64(f32(a_scale · b_scale)) / f64(y_scale)`, with one per column
     /// `f64(a_scale) · f64(b_scale) / f64(y_scale)`.
     ///
-    /// What is below 2^-32 (less half of the last digit of m) becomes 0, what is above 2^30 the greatest
-    /// multiplier, `(2^31 - 1) · 2^-1`.
+    /// A factor below 2^-32 (less half of the last digit of m) becomes 0, one above 2^30 the greatest multiplier,
+    /// `(2^31 - 1) · 2^-1`.
     ///
     /// # Errors
     /// [`Error::FloatRange`] if the factor is negative or not finite.
@@ -89,8 +90,8 @@ impl Multiplier {
         self.shift
     }
 
-    /// `round(x · m · 2^(shift - 31))`. Where `x << shift` does not fit i32 the first two roundings saturate
-    /// it, as the ShiftLeft of gemmlowp's fixedpoint.h does (its vector forms, and TFLite, let it wrap).
+    /// `round(x · m · 2^(shift - 31))`. If `x << shift` does not fit i32 the first two roundings saturate it, like the
+    /// ShiftLeft of gemmlowp's fixedpoint.h. (Its vector forms, and TFLite, let it wrap.)
     pub fn apply(self, x: i32, rounding: Rounding) -> i64 {
         let Self { m, shift } = self;
         let product = i64::from(x) * i64::from(m);

@@ -1,4 +1,4 @@
-//! From exact sums to an 8-bit output: what callers choose.
+//! The choice of an 8-bit output.
 
 use crate::element::{ElementType, Int8Element};
 use crate::error::Error;
@@ -9,19 +9,19 @@ use crate::output::fixed_point::{Multipliers, Rounding};
 use crate::output::requant::{Requant, Residual, Scaling};
 use crate::output::scale::Scale;
 
-/// The greatest magnitude of an output zero point: up to it every step is exact in f32.
+/// The greatest magnitude of an output zero point. Up to it every step is exact in f32.
 const MAX_ZERO_POINT: i32 = 1 << 21;
 
-/// From the exact sum to an 8-bit output.
+/// An 8-bit output, made from the exact sums.
 ///
-/// With float scales ([`new`](Self::new)) as ONNX QLinearMatMul does, and ONNX Runtime computes it:
+/// With float scales ([`new`](Self::new)), as ONNX QLinearMatMul means and ONNX Runtime computes:
 /// `clamp(round_half_even(f32(acc + bias) · scale) + zero_point, lo, hi)`. `f32(·)` and the product each
 /// round to nearest even. A [`residual`](Self::residual) is added before rounding.
 ///
-/// In integers alone ([`fixed_point`](Self::fixed_point)) as TFLite, ruy and gemmlowp do:
+/// In integers ([`fixed_point`](Self::fixed_point)), as TFLite, ruy and gemmlowp compute:
 /// `clamp(round(acc + bias, multiplier) + zero_point, lo, hi)`.
 ///
-/// In f64 ([`in_f64`](Self::in_f64)) as TFLite's reference kernels do:
+/// In f64 ([`in_f64`](Self::in_f64)), as TFLite's reference kernels compute:
 /// `clamp(round_half_away(f64(acc + bias) · factor) + zero_point, lo, hi)`.
 ///
 /// `lo` and `hi` are the output type's range, narrowed by [`clamp_to`](Self::clamp_to). A [`table`](Self::table)
@@ -44,7 +44,8 @@ fn check_zero_point(argument: &'static str, zero_point: i32) -> Result<(), Error
 }
 
 impl<'a> Requantize<'a> {
-    /// With a [`Scale`] (`scale_a · scale_b / scale_out`) and the zero point of the output.
+    /// Float scales, and the zero point of the output. `scale` is `scale_a · scale_b / scale_out`: one for all, or per
+    /// column, per row or both (see [`Scale`]).
     ///
     /// # Errors
     /// [`Error::Scale`] if a scale is negative or not finite, [`Error::ScaleProduct`] if the product of a
@@ -55,9 +56,8 @@ impl<'a> Requantize<'a> {
         Self::with(Scaling::Float(scale), zero_point)
     }
 
-    /// With integer multipliers, one or one per column, and the zero point of the output. `acc + bias` is
-    /// saturated to i32 first, as that is what the multipliers are defined for; then [`Multiplier::apply`]
-    /// says what is computed.
+    /// Integer multipliers, one or one per column, and the zero point of the output. `acc + bias` is saturated to i32,
+    /// the domain of multipliers, then goes through [`Multiplier::apply`].
     ///
     /// # Errors
     /// [`Error::Range`] if the zero point is beyond ±2^21.
@@ -71,9 +71,9 @@ impl<'a> Requantize<'a> {
         Self::with(Scaling::FixedPoint(multipliers.into(), rounding), zero_point)
     }
 
-    /// With factors in f64, one or one per column, and the zero point of the output: `f64(acc + bias)` and the
-    /// product each round to nearest even, the result half away from zero. So do TFLite's reference kernels,
-    /// with the factor `f64(scale_a) · f64(scale_b) / f64(scale_out)`.
+    /// Factors in f64, one or one per column, and the zero point of the output. `f64(acc + bias)` and the product each
+    /// round to nearest even, the result half away from zero. TFLite's reference kernels do this with the factor
+    /// `f64(scale_a) · f64(scale_b) / f64(scale_out)`.
     ///
     /// # Errors
     /// [`Error::FloatRange`] if a factor is negative or not finite, [`Error::Range`] if the zero point is beyond ±2^21.
@@ -88,7 +88,8 @@ impl<'a> Requantize<'a> {
         Ok(Self { scaling, zero_point, clamp: (i32::MIN, i32::MAX), residual: None, table: None })
     }
 
-    /// Narrows the output to [lo, hi], in output units (ReLU is `clamp_to(zero_point, i32::MAX)`).
+    /// Limits the output to [lo, hi], in quantized units. ReLU is `clamp_to(zero_point, i32::MAX)`, with the zero point of
+    /// the output.
     ///
     /// # Errors
     /// [`Error::Clamp`] if `lo > hi`.
@@ -100,7 +101,7 @@ impl<'a> Requantize<'a> {
     }
 
     /// Adds a matrix of the output's shape, of `i8` or `u8`, before rounding: the sum of a residual block.
-    /// `scale` is its own scale over that of the output, `zero_point` its zero point.
+    /// `scale` is `scale_residual / scale_out`, `zero_point` that of the residual.
     ///
     /// ```text
     /// x = f32(acc + bias) · scale                       as without it
@@ -119,7 +120,7 @@ impl<'a> Requantize<'a> {
         scale: f32,
         zero_point: i32,
     ) -> Result<Self, Error> {
-        // So that the product is finite: two infinities would have no sum.
+        // Up to this scale its product is finite. Two infinities of different sign would have no sum.
         const MAX: f64 = (1u128 << 64) as f64;
         if !(0.0..=MAX).contains(&f64::from(scale)) {
             let got = f64::from(scale);
@@ -132,14 +133,16 @@ impl<'a> Requantize<'a> {
         Ok(Self { residual: Some(Residual { matrix: matrix.into(), scale, zero_point }), ..self })
     }
 
-    /// Replaces each clamped value by the table's value for it: an activation, or any other function. The
-    /// type of the table is checked when a product is run.
+    /// Replaces each clamped value by the table's value for it. The type of the table is checked when a product is run.
     #[must_use]
     pub fn table<T: Int8Element>(self, table: &'a Table<T>) -> Self {
         Self { table: Some((table.bytes(), T::TYPE)), ..self }
     }
 
-    /// The stage for an M×N output of a type, once all that depends on those is checked.
+    /// The stage for an M×N output of a type.
+    ///
+    /// # Errors
+    /// Those of [`Gemm::run_requantized`](crate::Gemm::run_requantized) that depend on the output.
     #[inline(always)]
     pub(crate) fn for_output(&self, m: usize, n: usize, element: ElementType) -> Result<Requant<'a>, Error> {
         match self.scaling {

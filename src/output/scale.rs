@@ -1,22 +1,23 @@
-//! The factor from the sums to the output.
+//! Float scales from the sums to the output.
 
 use crate::error::Error;
 use multiversion::multiversion;
 use std::ops::Range;
 
-/// The factor from the sums to the output: one for all elements, or one per row, column, or both.
+/// The scale from the sums to the output: one for all elements, or one per row, per column, or both.
 ///
-/// Made by `into()` from an `f32`, or from an `&[f32]` with a value per column.
+/// Made by `into()` from an `f32` (for all elements), or from an `&[f32]` (one per column).
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Scale<'a> {
-    /// The same for every element.
+    /// One for every element.
     PerTensor(f32),
     /// One per column.
     PerColumn(&'a [f32]),
     /// One per row.
     PerRow(&'a [f32]),
-    /// The product of one per row and one per column, rounded to f32 before it meets the sum: activations
-    /// that were quantized row by row, weights column by column.
+    /// One per row times one per column, for activations quantized per row and weights quantized per column. The product
+    /// is rounded to f32 before it multiplies the sum.
     RowsByColumns {
         /// One per row.
         rows: &'a [f32],
@@ -50,7 +51,10 @@ impl<'a, const N: usize> From<&'a [f32; N]> for Scale<'a> {
 }
 
 impl<'a> Scale<'a> {
-    /// The scale of element (i, j), which must exist.
+    /// The scale of element (i, j).
+    ///
+    /// # Panics
+    /// If there is none.
     pub(crate) fn at(&self, i: usize, j: usize) -> f32 {
         match self {
             Scale::PerTensor(scale) => *scale,
@@ -60,7 +64,7 @@ impl<'a> Scale<'a> {
         }
     }
 
-    /// The factors of some rows, if they have any.
+    /// The scales of some rows; `None` if rows have none.
     pub(crate) fn rows(&self, range: Range<usize>) -> Option<&'a [f32]> {
         match self {
             Scale::PerTensor(_) | Scale::PerColumn(_) => None,
@@ -68,7 +72,10 @@ impl<'a> Scale<'a> {
         }
     }
 
-    /// That all factors are finite and not negative, and all products finite.
+    /// Checks that all scales are finite and not negative, and all products of two finite.
+    ///
+    /// # Errors
+    /// [`Error::Scale`] or [`Error::ScaleProduct`].
     pub(crate) fn check(&self) -> Result<(), Error> {
         match self {
             Scale::PerTensor(scale) => check_each("scale", &[*scale]),
@@ -76,7 +83,7 @@ impl<'a> Scale<'a> {
             Scale::RowsByColumns { rows, columns } => {
                 check_each("scale.rows", rows)?;
                 check_each("scale.columns", columns)?;
-                // Products of larger factors are not smaller, so the largest two decide.
+                // Products of larger scales are not smaller, so the largest two decide.
                 match greatest(rows).zip(greatest(columns)) {
                     Some((row, column)) if !(rows[row] * columns[column]).is_finite() => {
                         Err(Error::ScaleProduct { row, column, got: (rows[row], columns[column]) })
@@ -87,7 +94,10 @@ impl<'a> Scale<'a> {
         }
     }
 
-    /// That there are as many factors as rows and columns.
+    /// Checks that there are as many scales as rows and columns.
+    ///
+    /// # Errors
+    /// [`Error::Length`].
     pub(crate) fn check_shape(&self, m: usize, n: usize) -> Result<(), Error> {
         let length = |argument, scales: &[f32], need| match scales.len() {
             got if got != need => Err(Error::Length { argument, got, need }),
@@ -107,7 +117,7 @@ impl<'a> Scale<'a> {
 
 fn check_each(argument: &'static str, scales: &[f32]) -> Result<(), Error> {
     let wrong = |scale: &f32| !(*scale >= 0.0 && *scale < f32::INFINITY);
-    // Without a way out of the loop it runs in vectors.
+    // A loop without an exit is vectorized.
     if !scales.iter().fold(false, |any, scale| any | wrong(scale)) {
         return Ok(());
     }
@@ -115,8 +125,8 @@ fn check_each(argument: &'static str, scales: &[f32]) -> Result<(), Error> {
     Err(Error::Scale { argument, index, got: scales[index], positive: false })
 }
 
-/// The greatest magnitude of some factors, NaN if one is; 0 of none. (Bits without the sign are in the same order, and
-/// of integers a maximum is vectorized.)
+/// The greatest magnitude of some factors; NaN if one is NaN, 0 if there are none. Bits without the sign are ordered like
+/// magnitudes, and a maximum of integers is vectorized.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
 pub(crate) fn greatest_of(factors: &[f32]) -> f32 {
     f32::from_bits(factors.iter().fold(0, |max, x| max.max(x.to_bits() & i32::MAX as u32)))
@@ -125,7 +135,7 @@ pub(crate) fn greatest_of(factors: &[f32]) -> f32 {
 /// Whether no factor is more than 1/2.
 #[inline]
 pub(crate) fn at_most_half(factors: &[f32]) -> bool {
-    /// Counted, which unlike a search is done several at a time.
+    /// Counting, unlike a search, is vectorized.
     #[inline(always)]
     fn none_above(factors: &[f32]) -> bool {
         factors.iter().filter(|factor| **factor > 0.5).count() == 0
@@ -134,11 +144,11 @@ pub(crate) fn at_most_half(factors: &[f32]) -> bool {
     fn none_of_many(factors: &[f32]) -> bool {
         none_above(factors)
     }
-    // A small product would notice the choice of a version: 5 % of 16x16x16.
+    // Choosing the version at run time would take 5 % of 16x16x16.
     if factors.len() < 64 { none_above(factors) } else { none_of_many(factors) }
 }
 
-/// Where the greatest of some numbers is, the first of equals.
+/// The index of the greatest of some numbers, the first of equals.
 fn greatest(values: &[f32]) -> Option<usize> {
     (0..values.len()).reduce(|best, i| if values[i] > values[best] { i } else { best })
 }

@@ -96,7 +96,7 @@ impl<'a> Lhs<'a> {
     }
 }
 
-/// The right-hand matrix B (K×N): packed ahead, or as it is.
+/// The right-hand matrix B (K×N): packed ahead, or not.
 ///
 /// Made by `into()` from a [`&PackedB`](PackedB), or from a [`MatRef`] of `i8` or `u8`.
 #[derive(Clone, Copy, Debug)]
@@ -104,7 +104,7 @@ impl<'a> Lhs<'a> {
 pub enum Rhs<'a> {
     /// Packed ahead, for many products.
     Packed(&'a PackedB),
-    /// As it is, for one product. The call packs it, unless A has so few rows that it multiplies without packing.
+    /// Not packed, for one product. The call packs it, unless A has so few rows that it multiplies without packing.
     Unpacked(Operand<'a>),
 }
 

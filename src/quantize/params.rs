@@ -47,7 +47,7 @@ impl QuantParams {
     /// widened to hold 0; where all are 0 (or there are none) the scale is 1 and the zero point 0.
     ///
     /// # Errors
-    /// As [`QuantParams::from_range`]; a value that is not finite makes the range so.
+    /// Those of [`QuantParams::from_range`]; a value that is not finite makes the range so.
     pub fn from_data(data: &[f32], qmin: i32, qmax: i32) -> Result<Self, Error> {
         let span = finite_span(data)?;
         let (mut lo, mut hi) = (span.lo(), span.hi());

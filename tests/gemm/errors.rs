@@ -158,6 +158,7 @@ fn each_error_names_the_argument_its_value_and_what_it_must_be() {
         assert_eq!(name.split([' ', '(']).next(), Some(*variant), "{message}");
         // The argument comes first.
         assert!(message.starts_with(parts[0]), "{message}");
+        assert!(message.starts_with(&format!("{}: ", error.argument())), "{message}");
         for part in *parts {
             assert!(message.contains(part), "'{message}' does not say '{part}'");
         }

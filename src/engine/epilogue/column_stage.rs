@@ -22,13 +22,13 @@ pub(crate) enum ColumnStage<'a> {
     Dequant { scale: &'a [f32], bias: Option<&'a [f32]>, clamp: (f32, f32) },
 }
 
-/// Room for padded scales and biases of some columns.
-pub(crate) struct Room<'a> {
+/// PadBuffers for padded scales and biases of some columns.
+pub(crate) struct PadBuffers<'a> {
     pub(crate) scale: &'a mut [f32],
     pub(crate) bias: &'a mut [f32],
 }
 
-/// Memory for a [`Room`] of as many columns as are finished together.
+/// Memory for a [`PadBuffers`] of as many columns as are finished together.
 pub(crate) struct ColumnScratch {
     scale: [f32; MAX_FUSED_COLUMNS],
     bias: [f32; MAX_FUSED_COLUMNS],
@@ -41,8 +41,8 @@ impl Default for ColumnScratch {
 }
 
 impl ColumnScratch {
-    pub(crate) fn room(&mut self) -> Room<'_> {
-        Room { scale: &mut self.scale, bias: &mut self.bias }
+    pub(crate) fn pad_buffers(&mut self) -> PadBuffers<'_> {
+        PadBuffers { scale: &mut self.scale, bias: &mut self.bias }
     }
 }
 
@@ -152,29 +152,34 @@ impl F64Columns {
     }
 }
 
-/// The values of some columns, padded to `len`: as they are, if they have that length, else copied to `room`.
+/// The values of some columns, padded to `len`: as they are, if they have that length, else copied to `buffer`.
 #[inline]
-fn padded<'a>(values: &'a [f32], columns: Range<usize>, len: usize, room: &'a mut [f32]) -> &'a [f32] {
+fn padded<'a>(values: &'a [f32], columns: Range<usize>, len: usize, buffer: &'a mut [f32]) -> &'a [f32] {
     let values = &values[columns];
     if values.len() == len {
         return values;
     }
-    room[..values.len()].copy_from_slice(values);
-    &room[..len]
+    buffer[..values.len()].copy_from_slice(values);
+    &buffer[..len]
 }
 
 /// The scales of some columns, padded to `len`; 1 if only rows have scales, since a product with 1 is exact.
 #[inline]
-fn padded_scale<'a>(scale: &Scale<'a>, columns: Range<usize>, len: usize, room: &'a mut [f32]) -> &'a [f32] {
+fn padded_scale<'a>(
+    scale: &Scale<'a>,
+    columns: Range<usize>,
+    len: usize,
+    buffer: &'a mut [f32],
+) -> &'a [f32] {
     let value = match scale {
         Scale::PerTensor(scale) => *scale,
         Scale::PerRow(_) => 1.0,
         Scale::PerColumn(scales) | Scale::RowsByColumns { columns: scales, .. } => {
-            return padded(scales, columns, len, room);
+            return padded(scales, columns, len, buffer);
         }
     };
-    room[..len].fill(value);
-    &room[..len]
+    buffer[..len].fill(value);
+    &buffer[..len]
 }
 
 impl<'a> ColumnStage<'a> {
@@ -184,7 +189,7 @@ impl<'a> ColumnStage<'a> {
         destination: &Destination<'_, 'o>,
         columns: Range<usize>,
         nr: usize,
-        room: Room<'a>,
+        pad: PadBuffers<'a>,
     ) -> Self {
         let len = columns.len().next_multiple_of(nr).max(MAX_NR);
         match destination {
@@ -196,7 +201,7 @@ impl<'a> ColumnStage<'a> {
                         Scale::PerColumn(scales) => at_most_half(&scales[columns.clone()]),
                         Scale::PerRow(_) | Scale::RowsByColumns { .. } => false,
                     };
-                    let scale = padded_scale(scale, columns, len, room.scale);
+                    let scale = padded_scale(scale, columns, len, pad.scale);
                     ColumnStage::Requant(RequantColumns::new(requant, scale, at_most_half))
                 }
                 Scaling::FixedPoint(multipliers, rounding) => {
@@ -205,8 +210,8 @@ impl<'a> ColumnStage<'a> {
                 Scaling::F64(factors) => ColumnStage::F64(F64Columns::new(requant, *factors, columns)),
             },
             Destination::F32 { dequant, .. } => ColumnStage::Dequant {
-                scale: padded_scale(&dequant.scale, columns.clone(), len, room.scale),
-                bias: dequant.bias.map(|bias| padded(bias, columns, len, room.bias)),
+                scale: padded_scale(&dequant.scale, columns.clone(), len, pad.scale),
+                bias: dequant.bias.map(|bias| padded(bias, columns, len, pad.bias)),
                 clamp: dequant.clamp,
             },
         }
