@@ -91,7 +91,7 @@ pub(crate) fn run(
     reserve(product, b, n)?;
     let destination = destination.reborrow();
     let columns = UnpackedColumns { all: &all, columns: 0..n, destination, reserve_first: false };
-    Ok(columns.run_in_steps(n, threads)?)
+    finished(columns.run_in_steps(n, threads))
 }
 
 /// A product whose B is packed by the call, if at all.
@@ -113,11 +113,11 @@ impl UnpackedProduct<'_> {
         let columns = 0..self.product.n;
         let destination = destination.reborrow();
         let columns = UnpackedColumns { all: self, columns, destination, reserve_first: false };
-        Ok(divide(columns, threads, &UnpackedColumns::run_part, &|one, other| {
+        finished(divide(columns, threads, &UnpackedColumns::run_part, &|one, other| {
             // Columns that another thread had no memory for are computed on this one.
-            one.or_else(Unfinished::run_again)?;
-            other.or_else(Unfinished::run_again)
-        })?)
+            let one = one.and_then(Unfinished::run_again);
+            if one.is_some() { one } else { other.and_then(Unfinished::run_again) }
+        }))
     }
 }
 
@@ -136,55 +136,56 @@ struct Unfinished<'a, 'c, 'o> {
     error: Error,
 }
 
-impl<'a, 'c, 'o> Unfinished<'a, 'c, 'o> {
-    fn run_again(self) -> Result<(), Self> {
+impl Unfinished<'_, '_, '_> {
+    fn run_again(self) -> Option<Self> {
         self.columns.run()
     }
 }
 
-impl From<Unfinished<'_, '_, '_>> for Error {
-    fn from(unfinished: Unfinished<'_, '_, '_>) -> Self {
-        unfinished.error
-    }
+/// # Errors
+/// The error for which columns are unfinished.
+fn finished(unfinished: Option<Unfinished<'_, '_, '_>>) -> Result<(), Error> {
+    unfinished.map_or(Ok(()), |unfinished| Err(unfinished.error))
 }
 
 impl<'a, 'c, 'o> UnpackedColumns<'a, 'c, 'o> {
-    /// Computes the columns on this thread.
-    fn run(mut self) -> Result<(), Unfinished<'a, 'c, 'o>> {
+    /// Computes the columns on this thread. Returns those that there was no memory for.
+    fn run(mut self) -> Option<Unfinished<'a, 'c, 'o>> {
         let UnpackedProduct { ref source, step, sweep, .. } = *self.all;
         if let Some(sweep) = sweep {
             sweep.run(self.columns, &mut self.destination);
-            return Ok(());
+            return None;
         }
         if self.reserve_first {
             let columns = step.min(self.columns.len());
             if let Err(error) = with_packed(source, |packed| packed.reserve(source, columns)) {
-                return Err(Unfinished { columns: self, error });
+                return Some(Unfinished { columns: self, error });
             }
         }
         self.run_in_steps(step, 1)
     }
 
     /// [`run`](Self::run), as a part of divided work.
-    fn run_part(self, _: usize) -> Result<(), Unfinished<'a, 'c, 'o>> {
+    fn run_part(self, _: usize) -> Option<Unfinished<'a, 'c, 'o>> {
         self.run()
     }
 
-    /// Packs and multiplies `step` columns at a time, each time on so many threads.
-    fn run_in_steps(mut self, step: usize, threads: usize) -> Result<(), Unfinished<'a, 'c, 'o>> {
+    /// Packs `step` columns at a time on this thread, and multiplies them on so many threads. Returns the columns that
+    /// there was no memory for.
+    fn run_in_steps(mut self, step: usize, threads: usize) -> Option<Unfinished<'a, 'c, 'o>> {
         let UnpackedProduct { product, ref source, needed, .. } = *self.all;
         with_packed(source, |packed| {
             while !self.columns.is_empty() {
                 let len = step.min(self.columns.len());
                 let some = self.columns.start..self.columns.start + len;
                 if let Err(error) = packed.pack(source, some, needed) {
-                    return Err(Unfinished { columns: self, error });
+                    return Some(Unfinished { columns: self, error });
                 }
                 packed::run(product, packed, &mut self.destination.columns(0..len), threads);
                 (_, self.destination) = self.destination.split(Axis::Columns, len);
                 self.columns.start += len;
             }
-            Ok(())
+            None
         })
     }
 }

@@ -96,10 +96,13 @@ impl PackedColumns {
         let padded = panels.checked_mul(kernel.nr).ok_or(TOO_LARGE)?;
         let stored = variant_for(kernel.table_row(), source.activations, source.b.element).b;
         let exact = kernel.panel_bytes(k, stored).ok_or(TOO_LARGE)?;
-        // Their k-groups may be larger, and the last one padded by more.
+        // Kernels with a proof have k-groups of 4, so that a panel may be padded by more rows.
         let proven = dispatch.proven_beside(&kernel).map(|kernel| kernel.panel_bytes(k, Stored::I8));
-        let panel = proven.fold(Some(exact), |most, bytes| Some(most?.max(bytes?)));
-        let bytes = panel.and_then(|bytes| bytes.checked_mul(panels)).ok_or(TOO_LARGE)?;
+        let mut panel_bytes = exact;
+        for bytes in proven {
+            panel_bytes = panel_bytes.max(bytes.ok_or(TOO_LARGE)?);
+        }
+        let bytes = panel_bytes.checked_mul(panels).ok_or(TOO_LARGE)?;
         (self.k, self.n) = (0, 0);
         buffer::reserve(&mut self.panels, panels, PURPOSE)?;
         self.reserve_lines(bytes.div_ceil(64))?;

@@ -14,6 +14,7 @@ fn at(scale: &Scale<'_>, i: usize, j: usize) -> f32 {
         Scale::RowsByColumns { rows, columns } => {
             Float::from_f32(rows[i]).times(Float::from_f32(columns[j])).to_f32()
         }
+        _ => panic!("{scale:?} is not in the specification"),
     }
 }
 

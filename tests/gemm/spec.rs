@@ -118,6 +118,7 @@ pub fn fixed(
         Rounding::Ruy => up(high(), (-shift).max(0)),
         Rounding::Single => up(int32(sum) * m, 31 - shift),
         Rounding::Reference => away(int32(sum) * m, 31 - shift),
+        _ => panic!("{rounding:?} is not in the specification"),
     };
     (rounded + i128::from(zero_point)).clamp(lo.into(), hi.into()) as i32
 }
