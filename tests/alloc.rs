@@ -4,7 +4,7 @@ use qgemm::*;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 /// The system's allocator, which counts what enlisted threads ask for. The test harness's threads are
@@ -17,6 +17,15 @@ static COUNTS: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 thread_local! {
     /// The number of a thread that is enlisted. (No initializer, no destructor: no allocation.)
     static ENLISTED: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
+/// The bytes that enlisted threads have allocated and not freed.
+static HELD: AtomicIsize = AtomicIsize::new(0);
+
+fn hold(bytes: isize) {
+    if ENLISTED.get().is_some() {
+        HELD.fetch_add(bytes, SeqCst);
+    }
 }
 
 fn count() {
@@ -41,23 +50,27 @@ fn meet(other: usize) {
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
+        hold(layout.size() as isize);
         // SAFETY: the caller's promise.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         count();
+        hold(layout.size() as isize);
         // SAFETY: the caller's promise.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         count();
+        hold(new_size as isize - layout.size() as isize);
         // SAFETY: the caller's promise.
         unsafe { System.realloc(ptr, layout, new_size) }
     }
 
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        hold(-(layout.size() as isize));
         // SAFETY: the caller's promise.
         unsafe { System.dealloc(ptr, layout) }
     }
@@ -312,6 +325,55 @@ fn after_the_first_call_a_batch_on_one_thread_allocates_nothing() {
         first_calls += first[0];
     }
     assert!(first_calls > 0, "first calls take memory: the count does not see it");
+}
+
+/// Every slot of the library keeps much more than this, and the runtime's own thread-local memory is much less.
+const LITTLE: isize = 16 << 10;
+
+#[test]
+fn release_thread_memory_frees_all_that_a_thread_keeps() {
+    let _turn = turn();
+    let (m, k, n) = (32, 4096, 64);
+    let floats = vec![1.5f32; m * k];
+    let bytes = vec![7u8; m * k];
+    let b = vec![-3i8; k * n];
+    let a = MatRef::row_major(&bytes, m, k).unwrap();
+    let b = MatRef::row_major(&b, k, n).unwrap();
+    let packed = PackedB::pack(b, ElementType::I8).unwrap();
+    let work = || {
+        let (mut sums, mut reals) = (vec![0; m * n], vec![0.0; m * n]);
+        let mut held = Vec::new();
+        let mut measure = |run: &mut dyn FnMut() -> Result<(), Error>| {
+            HELD.store(0, SeqCst);
+            ENLISTED.set(Some(0));
+            run().unwrap();
+            let kept = HELD.load(SeqCst);
+            release_thread_memory();
+            ENLISTED.set(None);
+            held.push((kept, HELD.load(SeqCst)));
+        };
+        // Scratch alone, since B is packed; then the memory for packing, and that for quantizing.
+        measure(&mut || {
+            let c = MatMut::row_major(&mut sums, m, n)?;
+            Gemm::new(a, &packed).a_zero(&[3; 32]).run_i32(c)
+        });
+        measure(&mut || Gemm::new(a, b).run_i32(MatMut::row_major(&mut sums, m, n)?));
+        let a = MatRef::row_major(&floats, m, k).unwrap();
+        measure(&mut || {
+            let c = MatMut::row_major(&mut reals, m, n)?;
+            DynamicGemm::new(a, &packed).run_f32(c, &Dequantize::new(1.0)?)
+        });
+        held
+    };
+    // A pool of one thread, or a thread without one; in any case a new one.
+    #[cfg(feature = "rayon")]
+    let held = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap().install(work);
+    #[cfg(not(feature = "rayon"))]
+    let held = std::thread::scope(|scope| scope.spawn(work).join().unwrap());
+    for (use_of_memory, (kept, left)) in ["scratch", "packing", "quantizing"].iter().zip(held) {
+        assert!(kept > 4 * LITTLE, "{use_of_memory}: a thread keeps {kept} bytes");
+        assert!(left < LITTLE, "{use_of_memory}: {left} bytes of {kept} are left");
+    }
 }
 
 #[test]

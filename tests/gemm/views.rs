@@ -2,7 +2,7 @@
 
 use crate::support::{Layout, Matrix, Random, config};
 use proptest::prelude::*;
-use qgemm::{Dispatch, Error, Gemm, MatMut, MatRef, reference};
+use qgemm::{Dispatch, ElementType, Error, Gemm, MatMut, MatRef, PackedB, Requantize, reference};
 use std::collections::HashSet;
 
 /// Small, a power of two, about the end of usize, anything.
@@ -223,4 +223,31 @@ fn arguments_may_be_shared_and_sent_between_threads() {
     shared::<qgemm::Requantize<'_>>();
     shared::<qgemm::Dequantize<'_>>();
     sent::<MatMut<'_, f32>>();
+}
+
+#[test]
+fn debug_shows_shapes_and_no_elements() {
+    let data = vec![77u8; 1 << 16];
+    let a = MatRef::row_major(&data, 256, 256).unwrap();
+    assert_eq!(format!("{a:?}"), "MatRef { rows: 256, cols: 256, row_stride: 256, col_stride: 1, .. }");
+    let residual = Requantize::new(1.0, 0).unwrap().residual(a, 1.0, 0).unwrap();
+    let indices = vec![3u32; 1 << 16];
+    let gathered = qgemm::Gather::new(a, &indices, 4).unwrap();
+    let shown = [
+        format!("{:?}", Gemm::new(a, a)),
+        format!("{:?}", Gemm::new(gathered, a)),
+        format!("{residual:?}"),
+        format!("{gathered:?}"),
+        format!("{:?}", qgemm::Operand::from(a)),
+    ];
+    for text in shown {
+        assert!(text.len() < 700 && text.contains("256"), "{text}");
+    }
+}
+
+#[test]
+fn a_matrix_without_columns_is_packed_at_once_however_many_rows_it_has() {
+    let b = MatRef::<i8>::row_major(&[], 1 << 62, 0).unwrap();
+    let packed = PackedB::pack(b, ElementType::U8).unwrap();
+    assert_eq!((packed.k(), packed.n()), (1 << 62, 0));
 }
