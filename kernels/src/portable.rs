@@ -1,9 +1,9 @@
 //! 128-bit vectors on every target, through the `wide` crate: SSE2, NEON, wasm simd128, or plain Rust.
 //!
-//! Tile 4x8, 16-bit operands, KR = 2. `i16x8::dot` multiplies pairs and adds them in 32 bits (`pmaddwd`); the operands are
-//! widened bytes, so no sum of two products overflows. Unlike the naive loop it takes two values of k of all columns at a
-//! time, one pair of each row against two vectors of the panel. Registers, of SSE2's 16: 8 accumulators, 2 of B, 1 of A,
-//! 1 product.
+//! Tile 4x8, 16-bit operands, KR = 2. `i16x8::dot` multiplies pairs and adds them in 32 bits (`pmaddwd`); the operands
+//! are widened bytes, so no sum of two products overflows. Unlike the naive loop it takes two values of k of all
+//! columns at a time, one pair of each row against two vectors of the panel. Registers, of SSE2's 16: 8 accumulators, 2
+//! of B, 1 of A, 1 product.
 //!
 //! ```text
 //!   panel, one k-group:  j0k0 j0k1 j1k0 j1k1 .. j3k1 | j4k0 .. j7k1      two i16x8

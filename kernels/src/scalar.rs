@@ -1,7 +1,7 @@
 //! The specification kernel: the sums of the crate's head, one product at a time.
 //!
-//! Its layout is that of the VNNI kernels (8-bit stored types, KR = 4), so that all CPUs read A in place, invert signs and
-//! walk k-groups.
+//! Its layout is that of the VNNI kernels (8-bit stored types, KR = 4), so that all CPUs read A in place, invert signs
+//! and walk k-groups.
 
 use crate::contract::args::Args;
 use crate::contract::kernel::{Instruction, Kernel, Tile, Variant, byte_type};

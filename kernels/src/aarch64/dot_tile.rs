@@ -1,8 +1,8 @@
 //! The 8x8 tile of the dot products by element, KR = 4: their files give the instruction.
 //!
-//! `sdot`, `udot`, `usdot` and `sudot` add four products of bytes to each i32; the second operand is one group of 4 bytes for all.
-//! Unlike the naive loop, a turn takes 16 values of k, loaded once for each row. Registers, of 32: 16 accumulators, 8 of A (16
-//! values of k of each row), 2 of B:
+//! `sdot`, `udot`, `usdot` and `sudot` add four products of bytes to each i32; the second operand is one group of 4
+//! bytes for all. Unlike the naive loop, a turn takes 16 values of k, loaded once for each row. Registers, of 32: 16
+//! accumulators, 8 of A (16 values of k of each row), 2 of B:
 //!
 //! ```text
 //!   panel, one k-group:  j0 (4 k) j1 j2 j3 | j4 j5 j6 j7       two q registers

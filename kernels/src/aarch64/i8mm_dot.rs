@@ -1,5 +1,5 @@
-//! The dot products of the 8-bit matrix extension: `usdot` and `sudot` by element, tile 8x8, KR = 4 (`dot_tile` has the panel and
-//! the registers).
+//! The dot products of the 8-bit matrix extension: `usdot` and `sudot` by element, tile 8x8, KR = 4 (`dot_tile` has the
+//! panel and the registers).
 //!
 //! The operands have different signs: i8 activations go with u8 panels, u8 with i8.
 

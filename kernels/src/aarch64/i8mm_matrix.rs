@@ -1,7 +1,7 @@
 //! The matrix products of the 8-bit matrix extension: `smmla`, `ummla` and `usmmla`, tile 8x8, KR = 8.
 //!
-//! Each multiplies 2x8 by 8x2 bytes into 2x2 sums, twice the work of a dot product. Unlike the naive loop, a step takes two rows and
-//! two columns at a time. Registers, of 32: 16 accumulators, 4 of A, 4 of B:
+//! Each multiplies 2x8 by 8x2 bytes into 2x2 sums, twice the work of a dot product. Unlike the naive loop, a step takes
+//! two rows and two columns at a time. Registers, of 32: 16 accumulators, 4 of A, 4 of B:
 //!
 //! ```text
 //!   panel, one k-group:  j0 (8 k) j1 | j2 j3 | j4 j5 | j6 j7       four q registers

@@ -1,7 +1,8 @@
 //! NEON alone: `smlal` of 16-bit operands by an element, tile 8x8, KR = 1.
 //!
-//! Operands are widened bytes; `smlal` adds the 32-bit product of two i16 to an i32. Unlike the naive loop, a turn takes 8 values of
-//! k, loaded once for each row. Registers, of 32: 16 accumulators, 8 of A (8 values of k of each row), 1 of B:
+//! Operands are widened bytes; `smlal` adds the 32-bit product of two i16 to an i32. Unlike the naive loop, a turn
+//! takes 8 values of k, loaded once for each row. Registers, of 32: 16 accumulators, 8 of A (8 values of k of each
+//! row), 1 of B:
 //!
 //! ```text
 //!   panel, one k:   j0 j1 j2 j3 | j4 j5 j6 j7        one q register

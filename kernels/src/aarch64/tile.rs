@@ -74,8 +74,8 @@ pub fn each_row<const H: usize>(mut f: impl FnMut(usize)) {
     }
 }
 
-/// Stores the sums, or adds them to the values that are there. It takes them by value: accumulators whose address is known to a
-/// function that is not inlined would be memory throughout.
+/// Stores the sums, or adds them to the values that are there. It takes them by value: accumulators whose address is
+/// known to a function that is not inlined would be memory throughout.
 ///
 /// # Safety
 /// The contract of [`Args`], with H rows.

@@ -7,27 +7,30 @@ use crate::contract::limits::MIN_B_STATIONARY_ROWS;
 use crate::contract::stage::F64Terms;
 use crate::contract::stage::{OuterProduct, Output, TileDequantize, TileFixedPoint, TileRequantize};
 
-/// The arguments of a micro-kernel: `rows` rows of A times `cols` columns of B, for the kernel's MR, NR, KR and the variant's
-/// types.
+/// The arguments of a micro-kernel: `rows` rows of A times `cols` columns of B, for the kernel's MR, NR, KR and the
+/// variant's types.
 ///
 /// # The contract
 ///
-/// `Ready::run` fulfils it, and all code below a [`MicroFn`] relies on it. "A panel's columns" are NR values for one panel
-/// and 2·NR for two, of which those from `cols` on are padding. For the whole call:
+/// `Ready::run` fulfils it, and all code below a [`MicroFn`] relies on it. "The panels' columns" are NR values, or 2·NR
+/// if `cols` is more than NR; those from `cols` on are padding.
 ///
-/// | | valid for |
-/// |---|---|
-/// | `rows`, `cols` | 1..=MR and 1..=NR. If the kernel has the extension: more rows (a multiple of `B_STATIONARY_ROW_STEP`, with 1..=`b_stationary_up_to_k` values of k), or two panels (2·NR - 15..=2·NR columns, up to `two_panels_up_to_rows` rows) |
-/// | `a` | reads of `k` elements at `a + i·lda` bytes, for each i < `rows`; for more rows than MR, of whole k-groups |
-/// | `b` | reads of ceil(k / KR)·KR·NR elements: a panel; for two panels, twice as many |
-/// | `col` | reads of a panel's columns |
-/// | `row` | reads of `rows` values |
-/// | `outer` | for each: `row` holds `first_row + rows` values, `col` a panel's columns from `first_col` on; none if the kernel is not fused |
-/// | `out` | for each i < `rows`: reads and writes of `cols` elements at `c + i·ldc`, which nobody else accesses |
-/// | `out`'s stage | values per column: a panel's columns from `first_col` on; values per row: `first_row + rows`; the residual: `cols` bytes at `(first_row + i)·stride + first_col`, for each i < `rows`. `Sums` if the kernel is not fused |
+/// - `rows` is 1..=MR, `cols` is 1..=NR. If the kernel has the [`Extensions`]: more rows, which
+///   `B_STATIONARY_ROW_STEP` divides, where `k` is 1..=`b_stationary_up_to_k`; or two panels, 2·NR - 15..=2·NR columns,
+///   where `rows` is at most `two_panels_up_to_rows`.
+/// - `a`: `k` elements can be read at `a + i·lda` bytes, for each i < `rows`; if `rows` is more than MR, whole
+///   k-groups.
+/// - `b`: ceil(k / KR)·KR·NR elements can be read, a panel; or two panels, twice as many.
+/// - `col`: the panels' columns can be read. `row`: `rows` values can be read.
+/// - `outer`: of each, `row` holds `first_row + rows` values, and `col` the panels' columns from `first_col` on. A
+///   kernel that is not fused gets none.
+/// - `out`: `cols` elements can be read and written at `c + i·ldc` elements, for each i < `rows`, and nobody else
+///   accesses them. A kernel that is not fused gets `Sums`.
+/// - the stage in `out`: its values per column are the panels' columns from `first_col` on, its values per row are
+///   `first_row + rows`. Its residual holds `cols` bytes at `(first_row + i)·stride + first_col`, for each i < `rows`.
 ///
-/// None of the addresses need be aligned beyond what its element type asks for, and 16-bit elements of A and B need not be
-/// aligned at all.
+/// None of the addresses need be aligned beyond what its element type asks for, and 16-bit elements of A and B need not
+/// be aligned at all.
 #[derive(Clone, Copy)]
 // No kernel of another target is fused.
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
@@ -40,7 +43,9 @@ pub(crate) struct Args<'a> {
     pub(crate) lda: usize,
     /// A panel of B, or two one after the other.
     pub(crate) b: *const u8,
+    /// Rows of A, and of the output.
     pub(crate) rows: usize,
+    /// Columns of B that are stored: of a panel, or of two.
     pub(crate) cols: usize,
     /// Added to all sums of a column.
     pub(crate) col: *const i32,
@@ -104,8 +109,8 @@ impl Out<'_> {
     }
 
     /// The number of rows from which on a stationary panel is faster than tiles, which have less to do before the first
-    /// product and more after the last (24 for sums, 48 for bytes: Zen 4, 2026-11-27). `None` for outputs that are not made
-    /// with a stationary panel.
+    /// product and more after the last (24 for sums, 48 for bytes: Zen 4, 2026-11-27). `None` for outputs that are not
+    /// made with a stationary panel.
     pub(crate) fn min_b_stationary_rows(&self) -> Option<usize> {
         match self {
             Out::Sums { accumulate: false, .. } => Some(MIN_B_STATIONARY_ROWS),
@@ -135,8 +140,8 @@ impl Args<'_> {
         let _ = (mr, nr, extensions);
     }
 
-    /// Restates that a tile has `height` rows, and columns for that many vectors of `lanes` columns, where debug assertions
-    /// are on.
+    /// Restates that a tile has `height` rows, and columns for that many vectors of `lanes` columns, where debug
+    /// assertions are on.
     #[inline(always)]
     pub(crate) fn debug_assert_tile(&self, height: usize, vectors: usize, lanes: usize) {
         #[cfg(debug_assertions)]
@@ -207,8 +212,8 @@ pub(crate) struct Extensions {
     /// Up to this many rows are multiplied by two panels in one call, if the second panel lacks at most 15 columns.
     /// 0: never.
     pub(crate) two_panels_up_to_rows: usize,
-    /// Up to this K a call may have any number of rows beyond MR that `B_STATIONARY_ROW_STEP` divides; the panel stays in
-    /// registers. Each row of A is then read to the end of its last k-group, and the output is one that has an
+    /// Up to this K a call may have any number of rows beyond MR that `B_STATIONARY_ROW_STEP` divides; the panel stays
+    /// in registers. Each row of A is then read to the end of its last k-group, and the output is one that has an
     /// [`Out::min_b_stationary_rows`]. 0: never.
     pub(crate) b_stationary_up_to_k: usize,
 }

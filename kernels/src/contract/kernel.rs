@@ -1,8 +1,8 @@
 //! A row of the kernel table, made from the constants of the tile types that do its work.
 //!
-//! [`Ready::run`](crate::contract::ready::Ready) checks slices against MR, NR, KR and the stored types of a row, and then
-//! calls code that reads and writes by its own MR, NR, KR and types. Both are the same constants: a [`Variant`] can only be
-//! made from a [`Tile`], and a [`Kernel`] only from variants whose tiles agree.
+//! [`Ready::run`](crate::contract::ready::Ready) checks slices against MR, NR, KR and the stored types of a row, and
+//! then calls code that reads and writes by its own MR, NR, KR and types. Both are the same constants: a [`Variant`]
+//! can only be made from a [`Tile`], and a [`Kernel`] only from variants whose tiles agree.
 
 use crate::contract::args::{Args, Extensions, MicroFn};
 use crate::contract::limits::{MAX_I16_GROUPS, MAX_MR, MAX_NR};
@@ -29,8 +29,8 @@ pub(crate) trait Instruction {
 /// The code of a micro-kernel, with the numbers that it and its callers agree on.
 ///
 /// # Safety
-/// [`micro`](Self::micro) keeps to the contract of [`Args`](crate::contract::args::Args) for these constants: it accesses no
-/// memory but what is listed there, and uses no instructions but those of [`Instruction::ISA`].
+/// [`micro`](Self::micro) keeps to the contract of [`Args`] for these constants: it
+/// accesses no memory but what is listed there, and uses no instructions but those of [`Instruction::ISA`].
 pub(crate) unsafe trait Tile {
     type Instruction: Instruction;
     /// The most rows of a tile.
@@ -46,7 +46,7 @@ pub(crate) unsafe trait Tile {
     /// A tile, or one of the larger calls.
     ///
     /// # Safety
-    /// The CPU has the instructions, and the arguments keep the contract of [`Args`](crate::contract::args::Args).
+    /// The CPU has the instructions, and the arguments keep the contract of [`Args`].
     unsafe fn micro(t: &Args<'_>);
 }
 
@@ -61,8 +61,8 @@ pub struct Variant {
     pub a: Stored,
     /// The type that panels hold.
     pub b: Stored,
-    /// Added by the kernel to each value of A before it is multiplied: 128 if it inverts the sign bits of i8 as it reads
-    /// them, else 0.
+    /// Added by the kernel to each value of A before it is multiplied: 128 if it inverts the sign bits of i8 as it
+    /// reads them, else 0.
     pub a_shift: i32,
     micro: MicroFn,
     shape: Shape,
@@ -94,8 +94,8 @@ impl Shape {
             self.i16_groups == 0 || (self.i16_groups.is_power_of_two() && self.i16_groups <= MAX_I16_GROUPS)
         );
         let Extensions { two_panels_up_to_rows, b_stationary_up_to_k } = self.extensions;
-        // More than 2·NR - 16 columns are more than NR, so that there is a second panel; and 2·NR column terms are at most
-        // the 2·MAX_NR of `NO_COL` and `NO_BIAS`.
+        // More than 2·NR - 16 columns are more than NR, so that there is a second panel; and 2·NR column terms are at
+        // most the 2·MAX_NR of `NO_COL` and `NO_BIAS`.
         assert!(two_panels_up_to_rows == 0 || (self.nr >= 16 && two_panels_up_to_rows <= self.mr));
         // The sums of both are stored, or made into outputs, by the code itself.
         assert!(b_stationary_up_to_k == 0 || self.fused);
@@ -149,14 +149,15 @@ impl Variant {
     /// A variant with other code, to see the self-test find what is wrong with it.
     ///
     /// # Safety
-    /// `micro` keeps to the contract of [`Tile`] for the constants of this variant, apart from `fused`, and the results.
+    /// `micro` keeps to the contract of [`Tile`] for the constants of this variant, apart from `fused`, and the
+    /// results.
     #[cfg(test)]
     pub(crate) unsafe fn with_code(&self, micro: MicroFn, fused: bool) -> Self {
         Self { micro, shape: Shape { fused, ..self.shape }, ..*self }
     }
 
-    /// How A, of i8 (`signed`) or u8, becomes what the kernel reads; and the sum of what that conversion and the kernel add
-    /// to each of its values before it is multiplied.
+    /// How A, of i8 (`signed`) or u8, becomes what the kernel reads; and the sum of what that conversion and the kernel
+    /// add to each of its values before it is multiplied.
     #[inline]
     pub fn convert_a(&self, signed: bool) -> (Convert, i32) {
         let convert = Convert::new(signed, self.a);
@@ -177,8 +178,8 @@ pub struct Kernel {
     pub nr: usize,
     /// The values of k that lie side by side in a panel; a power of two.
     pub kr: usize,
-    /// 0 for a kernel that is exact for every B. Else the number of k-groups that it sums in 16 bits, which is exact only
-    /// for panels that [`provable_i16_groups`](crate::provable_i16_groups) finds to allow as many.
+    /// 0 for a kernel that is exact for every B. Else the number of k-groups that it sums in 16 bits, which is exact
+    /// only for panels that [`provable_i16_groups`](crate::provable_i16_groups) finds to allow as many.
     pub i16_groups: usize,
     /// Whether it makes 8-bit and f32 outputs itself, from registers. The others store sums only.
     pub fused: bool,
@@ -244,5 +245,45 @@ pub fn tile_height(left: usize, mr: usize) -> usize {
         left.div_ceil(2)
     } else {
         left
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+
+    /// With each of these rows, `Ready::run` could accept operands that are too short for the code.
+    #[test]
+    fn a_row_that_cannot_be_relied_on_is_refused() {
+        let two_panels = Extensions { two_panels_up_to_rows: 3, ..Extensions::NONE };
+        let b_stationary = Extensions { b_stationary_up_to_k: 40, ..Extensions::NONE };
+        let right = Shape {
+            isa: Isa::Scalar,
+            mr: 4,
+            nr: 16,
+            kr: 4,
+            i16_groups: 0,
+            fused: true,
+            extensions: Extensions { b_stationary_up_to_k: 40, ..two_panels },
+        };
+        right.check();
+        let wrong = [
+            ("no rows", Shape { mr: 0, ..right }),
+            ("too many rows", Shape { mr: MAX_MR + 1, ..right }),
+            ("columns that are no power of two", Shape { nr: 48, ..right }),
+            ("too many columns", Shape { nr: 2 * MAX_NR, ..right }),
+            ("k-groups that are no power of two", Shape { kr: 3, ..right }),
+            ("a run of k-groups that does not divide the longest", Shape { i16_groups: 3, ..right }),
+            ("too long a run of k-groups", Shape { i16_groups: 2 * MAX_I16_GROUPS, ..right }),
+            ("two panels that may be one", Shape { nr: 8, extensions: two_panels, ..right }),
+            ("two panels of more rows than a tile", Shape { mr: 2, extensions: two_panels, ..right }),
+            ("stationary panels, but sums only", Shape { fused: false, extensions: b_stationary, ..right }),
+        ];
+        for (what, shape) in wrong {
+            assert!(std::panic::catch_unwind(|| shape.check()).is_err(), "{what}");
+            assert!(!shape.is(&right), "{what}");
+        }
+        assert!(right.is(&right.clone()));
     }
 }

@@ -1,7 +1,7 @@
 //! The outputs of a tile: its sums are stored, or scaled to 8 bits or f32 while they are in registers.
 //!
-//! Each operation (the conversion of the sum, the product of the two scales, the product with the sum, the addition of the
-//! bias) rounds to nearest even by itself, so that all kernels give the same bits:
+//! Each operation (the conversion of the sum, the product of the two scales, the product with the sum, the addition of
+//! the bias) rounds to nearest even by itself, so that all kernels give the same bits:
 //!
 //! ```text
 //!   scale = row_scale[i] · scale[j]                                  (scale[j] alone, without row scales)
@@ -9,8 +9,8 @@
 //!   floats  clamp( f32(sum) · scale + bias[j], lo, hi )
 //! ```
 //!
-//! With [`F64Terms`], `f32(f64(sum) + col[j] + row[i])` takes the place of `f32(sum)`. A [`TileResidual`] is added before
-//! rounding, as `f32(value - zero_point) · scale`.
+//! With [`F64Terms`], `f32(f64(sum) + col[j] + row[i])` takes the place of `f32(sum)`. A [`TileResidual`] is added
+//! before rounding, as `f32(value - zero_point) · scale`.
 //!
 //! [`TileFixedPoint`] does it in integers. Products have 64 bits, all else 32, and shifts to the right round down:
 //!
@@ -20,9 +20,9 @@
 //!   bytes   clamp( (((low >> before[j]) + one[j]) >> one[j]) + zero_point, lo, hi )
 //! ```
 //!
-//! Kernels clamp the rounded value to i16, add the zero point in i16 and clamp to 8 bits, by instructions that saturate.
-//! That is right where |zero_point| <= [`MAX_ZERO_POINT`]: a value that the first clamp changes is outside 8 bits after the
-//! addition in any case.
+//! Kernels clamp the rounded value to i16, add the zero point in i16 and clamp to 8 bits, by instructions that
+//! saturate. That is right where |zero_point| <= [`MAX_ZERO_POINT`]: a value that the first clamp changes is outside 8
+//! bits after the addition in any case.
 
 use crate::block::BlockMut;
 use crate::contract::limits::MAX_NR;
@@ -151,8 +151,8 @@ pub enum Output<'o, 'c> {
     },
 }
 
-/// The bias of columns that have none: adding -0.0 changes no value, not even the sign of a zero. Two panels are the most
-/// columns of a call.
+/// The bias of columns that have none: adding -0.0 changes no value, not even the sign of a zero. Two panels are the
+/// most columns of a call.
 pub static NO_BIAS: [f32; 2 * MAX_NR] = [-0.0; 2 * MAX_NR];
 
 impl TileDequantize<'_> {
@@ -174,8 +174,8 @@ impl Output<'_, '_> {
         }
     }
 
-    /// Whether the rows are slices, the stage holds values for all rows and for all columns of whole panels (`padded`), and
-    /// its zero point and range are such as kernels can work with.
+    /// Whether the rows are slices, the stage holds values for all rows and for all columns of whole panels (`padded`),
+    /// and its zero point and range are such as kernels can work with.
     pub(crate) fn fits(&self, padded: usize) -> bool {
         let (rows, cols) = self.shape();
         match self {

@@ -7,8 +7,8 @@ use crate::contract::limits::{B_STATIONARY_ROW_STEP, MAX_NR, MIN_B_STATIONARY_RO
 use crate::contract::ready::Ready;
 use crate::contract::stage::{OuterProduct, Output};
 
-/// The terms of columns that have none: two panels are the most columns of a call. All calls read these, so that they stay
-/// in the first-level cache; zeros for all columns of a product would come from memory.
+/// The terms of columns that have none: two panels are the most columns of a call. All calls read these, so that they
+/// stay in the first-level cache; zeros for all columns of a product would come from memory.
 static NO_COL: [i32; 2 * MAX_NR] = [0; 2 * MAX_NR];
 
 /// A product of rows of A and panels of B: the head of this crate has the formula.
@@ -39,7 +39,8 @@ struct Checked {
 }
 
 impl Checked {
-    /// Checks a product of one row and column at least. The numbers name what the proof in [`Ready::run`] takes from here.
+    /// Checks a product of one row and column at least. The numbers name what the proof in [`Ready::run`] takes from
+    /// here.
     ///
     /// # Panics
     /// If one of the numbered claims does not hold.
@@ -53,12 +54,13 @@ impl Checked {
         let padded =
             cols.checked_add(kernel.nr - 1).expect("columns beyond the address space") & !(kernel.nr - 1);
         let panels = padded >> kernel.nr.trailing_zeros();
-        // 2: the output's rows are slices of `cols` elements; the values of its stage (scales, biases, multipliers, f64 terms)
-        // are there for `rows` rows and `padded` columns; the residual holds rows of `cols` bytes.
+        // 2: the output's rows are slices of `cols` elements; the values of its stage (scales, biases, multipliers, f64
+        // terms) are there for `rows` rows and `padded` columns; the residual holds rows of `cols` bytes.
         assert!(output.fits(padded), "an output of another shape");
         // 3: a kernel that is not fused stores sums only.
         assert!(kernel.fused || matches!(output, Output::Sums { .. }), "the kernel is not fused");
-        // 4: A holds `rows` rows of k elements. Of rows without elements nothing is read, wherever they are.
+        // 4: A holds `rows` rows of k elements. Nothing is read of rows without elements, wherever they
+        // are.
         let row_bytes = p.k.checked_mul(variant.a.size());
         let lda = if p.k == 0 { 0 } else { p.lda };
         let need_a = (rows - 1).checked_mul(lda).zip(row_bytes).and_then(|(x, y)| x.checked_add(y));
@@ -90,8 +92,8 @@ impl Checked {
         if whole_groups {
             rows / B_STATIONARY_ROW_STEP * B_STATIONARY_ROW_STEP
         } else if self.lda >= kernel.kr * variant.a.size() {
-            // The last k-group of the last row may lie beyond A, so that row is left to a tile. Those of other rows do not: the
-            // row after it ends at least a whole k-group later.
+            // The last k-group of the last row may lie beyond A, so that row is left to a tile. Those of other rows do
+            // not: the row after it ends at least a whole k-group later.
             (rows - 1) / B_STATIONARY_ROW_STEP * B_STATIONARY_ROW_STEP
         } else {
             0
@@ -100,12 +102,12 @@ impl Checked {
 }
 
 impl Ready {
-    /// Multiplies the rows of A by as many panels as `output` has columns for. The output has as many rows as A, and each
-    /// is contiguous.
+    /// Multiplies the rows of A by as many panels as `output` has columns for. The output has as many rows as A, and
+    /// each is contiguous.
     ///
     /// # Panics
-    /// If a slice is shorter than the shape needs, `variant` is another kernel's, or the kernel is not fused and `output`
-    /// is not [`Output::Sums`].
+    /// If a slice is shorter than the shape needs, `variant` is another kernel's, or the kernel is not fused and
+    /// `output` is not [`Output::Sums`].
     pub fn run(&self, variant: &Variant, p: &PanelProduct<'_>, mut output: Output<'_, '_>) {
         let (rows, cols) = output.shape();
         if rows == 0 || cols == 0 {
@@ -122,24 +124,26 @@ impl Ready {
         };
         let (mut j, mut panel) = (0, 0);
         while j < cols {
-            // With at most 15 columns less than two panels there is a second panel, since NR is 16 or more (`Variant::of`).
+            // With at most 15 columns less than two panels there is a second panel, since NR is 16 or more
+            // (`Variant::of`).
             let two = rows <= two_panels_up_to_rows && cols - j > 2 * self.nr - 16;
             let width = if two { 2 * self.nr } else { self.nr }.min(cols - j);
             let mut i = 0;
             while i < rows {
                 let height = if i < b_stationary { b_stationary } else { tile_height(rows - i, self.mr) };
-                // SAFETY: `self` is the witness that the CPU has the instructions. The contract of `Args`, line by line, with
-                // the numbers of `Checked::new`; i + height <= rows and j + width <= cols throughout:
-                // - rows, cols: `tile_height` is 1..=MR, 1 <= width <= NR or `two` as above; the code has these MR and NR (1),
-                //   and the extensions asked for are the kernel's;
+                // SAFETY: `self` is the witness that the CPU has the instructions. The contract of `Args`, line by
+                // line, with the numbers of `Checked::new`; i + height <= rows and j + width <= cols throughout:
+                // - rows, cols: `tile_height` is 1..=MR, 1 <= width <= NR or `two` as above; the code has these MR and
+                //   NR (1), and the extensions asked for are the kernel's;
                 // - a: rows i..i + height lie in A (4), also to the end of their last k-group if they are more than MR
                 //   (`b_stationary_rows`);
                 // - b: j is a multiple of NR, so `panel` <= ceil(cols / NR) - 1, or - 2 if `two`: whole panels (5);
                 // - col, row: (6), or `NO_COL`, which is as wide as two panels (`Variant::of`: NR <= MAX_NR);
                 // - outer: (7), from first_row = i and first_col = j on; none if the kernel is not fused;
-                // - out: rows i.. and columns j.. of an exclusively borrowed block of contiguous rows (2), and it is `Sums` if
-                //   the kernel is not fused (3);
-                // - the stage: (2), from first_row = i and first_col = j on; an absent bias is `NO_BIAS`, wide as `NO_COL`.
+                // - out: rows i.. and columns j.. of an exclusively borrowed block of contiguous rows (2), and it is
+                //   `Sums` if the kernel is not fused (3);
+                // - the stage: (2), from first_row = i and first_col = j on; an absent bias is `NO_BIAS`, wide as
+                //   `NO_COL`.
                 unsafe {
                     variant.micro()(&Args {
                         k: p.k,

@@ -1,11 +1,11 @@
 //! AVX2, exact: `vpmaddwd` on 16-bit operands, tile 6x16, KR = 2 (`tile::ymm` has the panel and the registers).
 //!
-//! `vpmaddwd` multiplies pairs of i16 and adds them in 32 bits. The operands are widened bytes, so nothing saturates (unlike
-//! `vpmaddubsw`, which adds in 16 bits).
+//! `vpmaddwd` multiplies pairs of i16 and adds them in 32 bits. The operands are widened bytes, so nothing saturates
+//! (unlike `vpmaddubsw`, which adds in 16 bits).
 //!
-//! B is packed as bytes and widened when it is read: few rows wait for memory, of which that takes half. One row is 1.3 to 2.7
-//! times as fast so, 4x4096x4096 twice. Tiles of many rows would be 7 % slower; for those the driver widens a panel ahead
-//! (Zen 4, 2026-11-27).
+//! B is packed as bytes and widened when it is read: few rows wait for memory, of which that takes half. One row is 1.3
+//! to 2.7 times as fast so, 4x4096x4096 twice. Tiles of many rows would be 7 % slower; for those the driver widens a
+//! panel ahead (Zen 4, 2026-11-27).
 
 use crate::contract::args::Args;
 use crate::contract::kernel::{Instruction, Kernel, Variant};

@@ -1,8 +1,8 @@
 //! AVX2 for weights that are proven to be small: `vpmaddubsw`, which saturates, where it cannot.
 //!
-//! Tile 6x16, KR = 4, u8 x i8 (`tile::ymm` has the panel). `vpmaddubsw` multiplies unsigned by signed bytes and adds pairs of
-//! products in 16 bits; unlike the other 6x16 tiles this one sums G k-groups there, by `vpaddw`, before `vpmaddwd` by ones widens
-//! them to 32:
+//! Tile 6x16, KR = 4, u8 x i8 (`tile::ymm` has the panel). `vpmaddubsw` multiplies unsigned by signed bytes and adds
+//! pairs of products in 16 bits; unlike the other 6x16 tiles this one sums G k-groups there, by `vpaddw`, before
+//! `vpmaddwd` by ones widens them to 32:
 //!
 //! ```text
 //!   16-bit lane 2j     a0·w0 + a1·w1  of k-group 0, + that of k-group 1, .. G - 1
@@ -10,12 +10,12 @@
 //! ```
 //!
 //! A lane thus sums 2·G products in 16 bits. With 0 <= a <= 255 every sum of some of them lies in [-255·Σ max(-w, 0),
-//! 255·Σ max(w, 0)]; where both Σ are at most 128, that is within ±32,640, and nothing saturates or wraps, whatever A is.
-//! `entry::proof::provable_i16_groups` finds the largest G for which this holds in all lanes of a panel. i8 activations are flipped
-//! to u8 first, for which the zero point makes up.
+//! 255·Σ max(w, 0)]; where both Σ are at most 128, that is within ±32,640, and nothing saturates or wraps, whatever A
+//! is. `entry::proof::provable_i16_groups` finds the largest G for which this holds in all lanes of a panel. i8
+//! activations are flipped to u8 first, for which the zero point makes up.
 //!
-//! Registers, all 16: 12 accumulators, 2 sums of 16 bits, 1 of A, and the ones. The panel is read from the first-level cache for
-//! every row.
+//! Registers, all 16: 12 accumulators, 2 sums of 16 bits, 1 of A, and the ones. The panel is read from the first-level
+//! cache for every row.
 
 use crate::contract::args::Args;
 use crate::contract::kernel::{Instruction, Kernel, Variant};
@@ -54,8 +54,8 @@ unsafe impl<const G: usize> YmmTiles for Bytes<G> {
         let ones = _mm256_set1_epi16(1);
         let groups = KGroups::new::<Self>(t.k);
         let runs_end = groups.whole / G * G;
-        // SAFETY: the caller's promise: row i of A has the whole k-groups and `left` bytes more, the panel all k-groups, the last
-        // one padded.
+        // SAFETY: the caller's promise: row i of A has the whole k-groups and `left` bytes more, the panel all
+        // k-groups, the last one padded.
         unsafe {
             let mut acc = start::<_, H, V>(t, 0);
             for first in (0..runs_end).step_by(G) {

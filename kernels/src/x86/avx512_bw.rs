@@ -1,8 +1,9 @@
-//! AVX-512 F, BW and VL, without VNNI: `vpmaddwd` on 16-bit operands, tile 12x32, KR = 2 (`tile::zmm` has the panel and the
-//! registers).
+//! AVX-512 F, BW and VL, without VNNI: `vpmaddwd` on 16-bit operands, tile 12x32, KR = 2 (`tile::zmm` has the panel and
+//! the registers).
 //!
-//! Exact for the reason given in `avx2`. B is packed as bytes and widened as it is read, or ahead for many rows. Zen 4 gains 2 %
-//! by widening ahead (2026-11-27); but the CPUs that have nothing better are Intel's, for which `emu/mca.py` predicts 18 %.
+//! Exact for the reason given in `avx2`. B is packed as bytes and widened as it is read, or ahead for many rows. Zen 4
+//! gains 2 % by widening ahead (2026-11-27); but the CPUs that have nothing better are Intel's, for which `emu/mca.py`
+//! predicts 18 %.
 
 use crate::contract::args::Args;
 use crate::contract::kernel::{Instruction, Kernel, Variant};

@@ -1,9 +1,10 @@
-//! AVX-512 VNNI: the 512-bit `vpdpbusd`, tiles 6x64, 12x32 and 12x16, KR = 4 (`tile::zmm` has the panel and the registers).
+//! AVX-512 VNNI: the 512-bit `vpdpbusd`, tiles 6x64, 12x32 and 12x16, KR = 4 (`tile::zmm` has the panel and the
+//! registers).
 //!
-//! The instruction multiplies four unsigned by four signed bytes and adds them to an i32 without saturation (`vpdpbusds` would).
-//! The panel holds i8. The sign bits of i8 activations are inverted as they are broadcast, once per row and k-group of a tile,
-//! where an instruction more is free: 0.3 % at 1024^3 (Zen 4). With u8 in the panel it would not take that, but the sums of A's
-//! rows, 20 % at N = 64.
+//! The instruction multiplies four unsigned by four signed bytes and adds them to an i32 without saturation
+//! (`vpdpbusds` would). The panel holds i8. The sign bits of i8 activations are inverted as they are broadcast, once
+//! per row and k-group of a tile, where an instruction more is free: 0.3 % at 1024^3 (Zen 4). With u8 in the panel it
+//! would not take that, but the sums of A's rows, 20 % at N = 64.
 
 use crate::contract::args::Args;
 use crate::contract::kernel::{Instruction, Kernel, Variant, byte_type};
@@ -100,8 +101,9 @@ unsafe impl<const A_SIGNED: bool> BStationaryRows for Bytes<A_SIGNED> {
     }
 }
 
-/// The sign bit of each byte, as a value that the compiler does not know: with a constant of equal lanes it moves the XOR before
-/// the broadcast, out of a vector register and back into one, which on Intel takes one of the two ports that multiply.
+/// The sign bit of each byte, as a value that the compiler does not know: with a constant of equal lanes it moves the
+/// XOR before the broadcast, out of a vector register and back into one, which on Intel takes one of the two ports that
+/// multiply.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn sign_bits() -> __m512i {

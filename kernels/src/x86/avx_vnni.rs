@@ -1,8 +1,9 @@
-//! AVX-VNNI: the 256-bit `vpdpbusd` of CPUs without AVX-512, tile 6x16, KR = 4 (`tile::ymm` has the panel and the registers).
+//! AVX-VNNI: the 256-bit `vpdpbusd` of CPUs without AVX-512, tile 6x16, KR = 4 (`tile::ymm` has the panel and the
+//! registers).
 //!
-//! The instruction multiplies four unsigned by four signed bytes and adds them to an i32 without saturation (`vpdpbusds`
-//! would). Either operand may be the unsigned one: for u8 activations the panel holds i8, for i8 activations u8, and no sign
-//! is changed in the loop.
+//! The instruction multiplies four unsigned by four signed bytes and adds them to an i32 without saturation
+//! (`vpdpbusds` would). Either operand may be the unsigned one: for u8 activations the panel holds i8, for i8
+//! activations u8, and no sign is changed in the loop.
 
 use crate::contract::args::Args;
 use crate::contract::kernel::{Instruction, Kernel, Variant, byte_type};

@@ -1,8 +1,9 @@
-//! AVX-VNNI-INT8: the 256-bit dot products of bytes of any signs, tile 6x16, KR = 4 (`tile::ymm` has the panel and the registers).
+//! AVX-VNNI-INT8: the 256-bit dot products of bytes of any signs, tile 6x16, KR = 4 (`tile::ymm` has the panel and the
+//! registers).
 //!
-//! `vpdpbuud`, `vpdpbssd` and `vpdpbsud` multiply four bytes by four, both unsigned, both signed, or the first operand's signed
-//! and the second's unsigned, and add them to an i32 without saturation (their forms that end in `s` would). So every pair of
-//! types has a variant, and neither A nor the panel is shifted.
+//! `vpdpbuud`, `vpdpbssd` and `vpdpbsud` multiply four bytes by four, both unsigned, both signed, or the first
+//! operand's signed and the second's unsigned, and add them to an i32 without saturation (their forms that end in `s`
+//! would). So every pair of types has a variant, and neither A nor the panel is shifted.
 
 use crate::contract::args::Args;
 use crate::contract::kernel::{Instruction, Kernel, Variant, byte_type};

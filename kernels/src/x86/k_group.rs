@@ -21,8 +21,8 @@ impl KGroups {
     }
 }
 
-/// The `left` bytes (1 to 3) that remain of a row, completed with zeros to a k-group. `follows`: a whole k-group lies before
-/// them, so that one load suffices.
+/// The `left` bytes (1 to 3) that remain of a row, completed with zeros to a k-group. `follows`: a whole k-group lies
+/// before them, so that one load suffices.
 ///
 /// # Safety
 /// `left` bytes are readable at `rest`, and, if `follows`, 4 before it.

@@ -1,18 +1,19 @@
-//! Many rows and few values of k, for the 512-bit kernels: the vectors of a panel stay in registers, 32 columns of them at a time,
-//! while the rows of A go by.
+//! Many rows and few values of k, for the 512-bit kernels: the vectors of a panel stay in registers, 32 columns of them
+//! at a time, while the rows of A go by.
 //!
 //! ```text
 //!   B:  up to 10 k-groups x 32 columns                         20 zmm, loaded once
 //!   A:  2 rows at a time (4 for a rest of at most 16 columns)  4 accumulators, and 4 of the rows before
 //! ```
 //!
-//! A tile of `zmm` ends with 24 stores, during which its multipliers wait for the first products of the next; here a store follows
-//! every few products. And the products of a block of rows come before the block before it is finished, though it is stored
-//! later: the finishing does not wait for these products, so both are under way together. In the other order the processor's
-//! schedulers would fill with operations that wait for products.
+//! A tile of `zmm` ends with 24 stores, during which its multipliers wait for the first products of the next; here a
+//! store follows every few products. And the products of a block of rows come before the block before it is finished,
+//! though it is stored later: the finishing does not wait for these products, so both are under way together. In the
+//! other order the processor's schedulers would fill with operations that wait for products.
 //!
-//! Against tiles, for 240 rows (Zen 4, 2026-11-27): sums are 35 to 40 % faster at K = 16 to 24, 25 % at 28, 9 % at 32, even at 40 and
-//! slower beyond (for 32 columns 20 % at K = 32, for 16 25 to 50 %); 8 bits are 3 to 12 % faster at K = 20 to 40.
+//! Against tiles, for 240 rows (Zen 4, 2026-11-27): sums are 35 to 40 % faster at K = 16 to 24, 25 % at 28, 9 % at 32,
+//! even at 40 and slower beyond (for 32 columns 20 % at K = 32, for 16 25 to 50 %); 8 bits are 3 to 12 % faster at K =
+//! 20 to 40.
 
 use crate::contract::args::{Args, Extensions, Out};
 use crate::contract::kernel::Tile;
@@ -23,7 +24,8 @@ use crate::x86::tile::epilogue::{last_is_half, store_bytes, store_sums, subtract
 use core::arch::x86_64::*;
 use core::marker::PhantomData;
 
-/// Up to this K, sums of 17 to 24 columns take longer with products of half vectors: by 4 % at 24, 8 % at 16 (Zen 4, 2026-11-27).
+/// Up to this K, sums of 17 to 24 columns take longer with products of half vectors: by 4 % at 24, 8 % at 16 (Zen 4,
+/// 2026-11-27).
 const NO_HALVES_UP_TO_K: usize = 24;
 
 /// The most k-groups of 4 bytes whose vectors fit the registers.
@@ -37,7 +39,8 @@ pub unsafe trait BStationaryRows: Dot<Vector = __m512i> {
     /// Calls [`rows`] in a function that is compiled for the instruction set.
     ///
     /// # Safety
-    /// The contract of [`rows`]; the CPU has the instructions of [`Instruction::ISA`](crate::contract::kernel::Instruction::ISA).
+    /// The contract of [`rows`]; the CPU has the instructions of
+    /// [`Instruction::ISA`](crate::contract::kernel::Instruction::ISA).
     unsafe fn rows<const G: usize, const H: usize, const V: usize, const HALF: bool>(
         t: &Args<'_>,
         panel: usize,
@@ -47,7 +50,8 @@ pub unsafe trait BStationaryRows: Dot<Vector = __m512i> {
 /// A tile that also takes many rows with a stationary panel.
 pub struct BStationary<T>(PhantomData<T>);
 
-// SAFETY: up to MR rows are the other tile's; more are multiplied by `all_columns`, which keeps to the contract for its NR.
+// SAFETY: up to MR rows are the other tile's; more are multiplied by `all_columns`, which keeps to the contract for its
+// NR.
 unsafe impl<T: Tile> Tile for BStationary<T>
 where
     T::Instruction: BStationaryRows,
@@ -59,6 +63,7 @@ where
     const EXTENSIONS: Extensions = Extensions { b_stationary_up_to_k: 4 * MAX_GROUPS, ..T::EXTENSIONS };
 
     unsafe fn micro(t: &Args<'_>) {
+        const { assert!(T::NR.is_multiple_of(16)) };
         t.debug_assert_contract(Self::MR, Self::NR, Self::EXTENSIONS);
         // SAFETY: the caller's promise.
         unsafe { if t.rows <= T::MR { T::micro(t) } else { all_columns::<T::Instruction>(t, T::NR / 16) } }
@@ -73,8 +78,8 @@ unsafe fn all_columns<T: BStationaryRows>(t: &Args<'_>, panel: usize) {
     for j in (0..t.cols).step_by(32) {
         let cols = (t.cols - j).min(32);
         let no_halves = t.k <= NO_HALVES_UP_TO_K && matches!(t.out, Out::Sums { .. });
-        // SAFETY: the caller's promise: columns j..j + cols are columns of the panel, of the terms and of the output. The vectors
-        // of the part are ceil(cols / 16).
+        // SAFETY: the caller's promise: columns j..j + cols are columns of the panel, of the terms and of the output.
+        // The vectors of the part are ceil(cols / 16).
         unsafe {
             let (b, col) = (t.b.add(4 * j), t.col.add(j));
             let part = Args { b, cols, col, first_col: t.first_col + j, out: t.out.at(j), ..*t };
@@ -104,8 +109,9 @@ unsafe fn all_rows<T: BStationaryRows, const H: usize, const V: usize, const HAL
     }
 }
 
-/// All rows, H at a time, and V vectors of columns of a panel that is `panel` vectors wide, with G k-groups of bytes; `flips` is
-/// XORed to each k-group of A. HALF says that the last vector has at most 8 columns, and that no more of it are multiplied.
+/// All rows, H at a time, and V vectors of columns of a panel that is `panel` vectors wide, with G k-groups of bytes;
+/// `flips` is XORed to each k-group of A. HALF says that the last vector has at most 8 columns, and that no more of it
+/// are multiplied.
 ///
 /// # Safety
 /// The contract of [`Args`] for more rows than MR, with V = ceil(cols / 16) and G = ceil(k / 4); and of [`Dot`].
@@ -123,7 +129,8 @@ pub unsafe fn rows<
 ) {
     const { assert!(B_STATIONARY_ROW_STEP.is_multiple_of(H)) };
     debug_assert!(t.cols.div_ceil(16) == V && t.k.div_ceil(4) == G && t.rows.is_multiple_of(H));
-    // SAFETY: the panel has G k-groups of `panel` vectors, V at least. `c` is the output's, of which blocks are H rows from i on.
+    // SAFETY: the panel has G k-groups of `panel` vectors, V at least. `c` is the output's, of which blocks are H rows
+    // from i on.
     unsafe {
         let mut b = [[_mm512_setzero_si512(); V]; G];
         for g in 0..G {
@@ -163,7 +170,7 @@ pub unsafe fn rows<
                 #[inline(always)]
                 |i, sums| store_bytes(t, sums, c.add(i * t.ldc), stage),
             ),
-            // They have no `min_b_stationary_rows`.
+            // These outputs have no `min_b_stationary_rows`.
             Out::FixedBytes { .. } | Out::Floats { .. } => (),
         }
     }

@@ -1,7 +1,7 @@
 //! The loop over k of a tile: an instruction that multiplies k-groups, and the steps around it.
 //!
-//! The naive loop adds one product at a time. A step adds those of a k-group (KR values of k, 4 bytes of a row of A) for H rows
-//! and V vectors of columns:
+//! The naive loop adds one product at a time. A step adds those of a k-group (KR values of k, 4 bytes of a row of A)
+//! for H rows and V vectors of columns:
 //!
 //! ```text
 //!   panel, k-group g:  j0 (KR values) j1 .. | .. | ..       4 bytes per column, V vectors
@@ -19,8 +19,8 @@ use crate::x86::tile::vector::Vector;
 /// An instruction that multiplies the k-groups of two vectors, lane by lane.
 ///
 /// # Safety
-/// The contract of each method: the CPU has the instructions of [`Instruction::ISA`], and the method is inlined into code that
-/// is compiled for them. Implementations access no memory.
+/// The contract of each method: the CPU has the instructions of [`Instruction::ISA`], and the method is inlined into
+/// code that is compiled for them. Implementations access no memory.
 pub unsafe trait Dot: Instruction {
     type Vector: Vector;
 
@@ -38,7 +38,7 @@ pub unsafe trait Dot: Instruction {
 /// The sums of H rows and V vectors before the first product: the terms of rows i..i + H and of the columns.
 ///
 /// # Safety
-/// The contract of [`Args`] for H rows from `i` on and V = ceil(cols / LANES), or 2·NR / LANES; and that of [`Vector`].
+/// The contract of [`Args`] for H rows from `i` on and V = ceil(cols / LANES) vectors; and that of [`Vector`].
 #[inline(always)]
 pub unsafe fn start<X: Vector, const H: usize, const V: usize>(t: &Args<'_>, i: usize) -> [[X; V]; H] {
     // SAFETY: `col` holds whole panels, of which V vectors are no more; `row` holds rows i..i + H.
@@ -54,8 +54,9 @@ pub unsafe fn start<X: Vector, const H: usize, const V: usize>(t: &Args<'_>, i: 
     }
 }
 
-/// Adds the terms of the rows and columns to the sums of products. The tiles of 256 bits do it at the end: with the terms in
-/// [`start`] the compiler runs out of their 16 registers and moves three accumulators to the stack for the whole loop.
+/// Adds the terms of the rows and columns to the sums of products. The tiles of 256 bits do it at the end: with the
+/// terms in [`start`] the compiler runs out of their 16 registers and moves three accumulators to the stack for the
+/// whole loop.
 ///
 /// # Safety
 /// The contract of [`start`], for rows from 0 on.
@@ -76,8 +77,8 @@ pub unsafe fn add_terms<X: Vector, const H: usize, const V: usize>(
     }
 }
 
-/// Adds the products of k-group `g`. PANEL is the number of vectors of a panel; V > PANEL takes two panels. With HALF, the
-/// upper half of the last vector is not multiplied. `flips` is XORed to A.
+/// Adds the products of k-group `g`. PANEL is the number of vectors of a panel; V > PANEL takes two panels. With HALF,
+/// the upper half of the last vector is not multiplied. `flips` is XORed to A.
 ///
 /// # Safety
 /// The contract of [`Args`], with H rows and V vectors; there is a whole k-group `g`; and the contract of [`Dot`].
@@ -121,9 +122,9 @@ pub unsafe fn step<D: Dot, const H: usize, const V: usize, const PANEL: usize, c
     }
 }
 
-/// Adds the products of all k-groups but the last few, read from S places side by side: a few rows have too few accumulators
-/// to hide the latency of an instruction, and several streams come faster from memory than one. Returns the number of
-/// k-groups that it did.
+/// Adds the products of all k-groups but the last few, read from S places side by side: a few rows have too few
+/// accumulators to hide the latency of an instruction, and several streams come faster from memory than one. Returns
+/// the number of k-groups that it did.
 ///
 /// # Safety
 /// The contract of [`step`]; there are `groups` whole k-groups.
@@ -211,8 +212,8 @@ pub unsafe fn a_group<X: Vector>(t: &Args<'_>, g: usize, i: usize, flips: X) -> 
     unsafe { X::splat(t.a.add(i * t.lda + 4 * g).cast::<i32>().read_unaligned()).xor(flips) }
 }
 
-/// Vector `v` of k-group `g` of a panel that is PANEL vectors wide, or from v = PANEL on of the panel after it. Panels of i8
-/// are widened for an instruction that multiplies i16.
+/// Vector `v` of k-group `g` of a panel that is PANEL vectors wide, or from v = PANEL on of the panel after it. Panels
+/// of i8 are widened for an instruction that multiplies i16.
 ///
 /// # Safety
 /// There is such a panel with such a k-group, padded or not; and the contract of [`Vector`].
@@ -220,8 +221,8 @@ pub unsafe fn a_group<X: Vector>(t: &Args<'_>, g: usize, i: usize, flips: X) -> 
 pub unsafe fn b_group<D: Dot, const PANEL: usize>(t: &Args<'_>, g: usize, v: usize) -> D::Vector {
     let panel_groups = if v < PANEL { 0 } else { (t.k * D::A.size()).div_ceil(4) };
     let at = ((panel_groups + g) * PANEL + v % PANEL) * 4 * D::Vector::LANES;
-    // SAFETY: the caller's promise; a k-group is 4 bytes of each column as it is multiplied, and half of that before it is
-    // widened.
+    // SAFETY: the caller's promise; a k-group is 4 bytes of each column as it is multiplied, and half of that before it
+    // is widened.
     unsafe {
         if matches!((D::A, D::B), (Stored::I16, Stored::I8)) {
             D::Vector::load_i8_as_i16(t.b.add(at / 2))

@@ -1,7 +1,7 @@
 //! A loop over the rows of a tile that leaves the accumulators in registers.
 
-/// Calls `f` with 0..H, for H up to 12. A loop might not be unrolled by the compiler, and then the accumulators would be
-/// memory, here and in the loop over k.
+/// Calls `f` with 0..H, for H up to 12. A loop might not be unrolled by the compiler, and then the accumulators would
+/// be memory, here and in the loop over k.
 #[inline(always)]
 pub fn each_row<const H: usize>(mut f: impl FnMut(usize)) {
     const { assert!(1 <= H && H <= 12) };

@@ -8,7 +8,7 @@ use crate::x86::tile::vector::{Narrow, Vector};
 /// Stores a tile of H rows and V vectors, without its outer products.
 ///
 /// # Safety
-/// The contract of [`Args`], with H rows and V = ceil(cols / LANES), or 2·NR / LANES; and that of [`Vector`].
+/// The contract of [`Args`], with H rows and V = ceil(cols / LANES); and that of [`Vector`].
 #[inline(always)]
 pub unsafe fn finish<X: Vector, const H: usize, const V: usize>(t: &Args<'_>, acc: [[X; V]; H]) {
     // SAFETY: the caller's promise.
@@ -127,9 +127,9 @@ pub unsafe fn store_sums<X: Vector, const V: usize, const HALF: bool>(
     }
 }
 
-/// Bound of a scaled sum before it is rounded: [`Vector::round`] turns all that i32 does not hold into i32::MIN, which is right
-/// for what is below, since it is clamped, and wrong for what is above.
-pub const BEFORE_ROUNDING: f32 = (1 << 30) as f32;
+/// The bound of scaled sums before they are rounded. [`Vector::round`] turns a value that i32 does not hold into
+/// i32::MIN: right after clamping if the value is negative, wrong if it is positive, hence the bound.
+pub const MAX_BEFORE_ROUNDING: f32 = (1 << 30) as f32;
 
 /// Stores 8-bit values that only the columns' scales make.
 ///
@@ -145,7 +145,7 @@ pub unsafe fn store_bytes<X: Vector, const H: usize, const V: usize>(
     // SAFETY: there are scales for all columns of the panels; `c` has H rows of `cols` bytes, `ldc` apart.
     unsafe {
         let narrow = X::Narrow::new(stage.zero_point, stage.range, t.cols);
-        let most = X::splat_float(BEFORE_ROUNDING);
+        let most = X::splat_float(MAX_BEFORE_ROUNDING);
         let bounded = !stage.at_most_half;
         let at_once = X::Narrow::rows_at_once(V);
         let mut y = [[X::zero(); V]; 4];

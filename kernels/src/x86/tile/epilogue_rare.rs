@@ -1,16 +1,17 @@
-//! The outputs that are not worth a place in the code of each tile, which they would make longer by half: 8 bits in fixed point,
-//! or with rows' scales, terms in f64 or a residual; f32 with terms in f64. Their sums come by way of memory.
+//! The outputs that have functions of their own, since they would make the code of each tile longer by half: 8 bits in
+//! fixed point, or with rows' scales, terms in f64 or a residual; f32 with terms in f64. Their sums come by way of
+//! memory.
 
 use crate::contract::args::{Args, Out};
 use crate::contract::stage::{F64Terms, TileDequantize, TileFixedPoint, TileRequantize};
-use crate::x86::tile::epilogue::{BEFORE_ROUNDING, last_mask};
+use crate::x86::tile::epilogue::{MAX_BEFORE_ROUNDING, last_mask};
 use crate::x86::tile::vector::{Narrow, Vector};
 
 /// Stores `t.rows` rows of V vectors, whose sums lie at `sums`, one after the other, and may be overwritten.
 ///
 /// # Safety
-/// The contract of [`Args`], with V = ceil(cols / LANES), or 2·NR / LANES; `sums` is valid for the rows; and the contract of
-/// [`Vector`].
+/// The contract of [`Args`], with V = ceil(cols / LANES); `sums` is valid for the rows; and the
+/// contract of [`Vector`].
 #[inline(always)]
 pub unsafe fn finish<X: Vector, const V: usize>(t: &Args<'_>, sums: *mut i32) {
     // SAFETY: the caller's promise.
@@ -116,11 +117,11 @@ unsafe fn store_bytes<X: Vector, const V: usize>(
     c: *mut u8,
     stage: &TileRequantize<'_>,
 ) {
-    // SAFETY: there are scales and terms for all columns of the panels and for the rows, sums for the rows, and rows of `cols`
-    // bytes of the residual and of the output.
+    // SAFETY: there are scales and terms for all columns of the panels and for the rows, sums for the rows, and rows of
+    // `cols` bytes of the residual and of the output.
     unsafe {
         let narrow = X::Narrow::new(stage.zero_point, stage.range, t.cols);
-        let most = X::splat_float(BEFORE_ROUNDING);
+        let most = X::splat_float(MAX_BEFORE_ROUNDING);
         for i in 0..t.rows {
             let row_scale = row_scale::<X>(t, stage.row_scale, i);
             let residual = stage.residual.map(|residual| {
@@ -164,8 +165,8 @@ unsafe fn store_floats<X: Vector, const V: usize>(
     stage: &TileDequantize<'_>,
     terms: &F64Terms<'_>,
 ) {
-    // SAFETY: there are scales, biases and terms for all columns of the panels and for the rows, and sums for the rows; the mask
-    // keeps stores to the columns of a row.
+    // SAFETY: there are scales, biases and terms for all columns of the panels and for the rows, and sums for the rows;
+    // the mask keeps stores to the columns of a row.
     unsafe {
         let (lo, hi) = (X::splat_float(stage.range.0), X::splat_float(stage.range.1));
         let bias = stage.bias_from(t.first_col);

@@ -1,9 +1,9 @@
 //! The tiles of the 256-bit and 512-bit kernels.
 //!
-//! A kernel's file gives an instruction; a tile is the loop over k around it and the epilogue after it. Both are written once
-//! over the width of a vector: `vector` says what they take of it, `vector_256` and `vector_512` how it is done, `dot` has the
-//! steps of the loop, `epilogue` makes the outputs, `epilogue_rare` those that are not worth a place in every tile. `ymm` and
-//! `zmm` put a tile together, `b_stationary` does without a loop over k.
+//! A kernel's file gives an instruction; a tile is the loop over k around it and the epilogue after it. Both are
+//! written once over the width of a vector: `vector` says what they take of it, `vector_256` and `vector_512` how it is
+//! done, `dot` has the steps of the loop, `epilogue` makes the outputs, `epilogue_rare` those that have
+//! functions of their own. `ymm` and `zmm` put a tile together, `b_stationary` does without a loop over k.
 
 pub mod b_stationary;
 pub mod dot;

@@ -1,5 +1,5 @@
-//! A vector register of 32-bit lanes: what tiles and their epilogues take of it, so that they are written once for 256 and
-//! 512 bits.
+//! A vector register of 32-bit lanes: what tiles and their epilogues take of it, so that they are written once for 256
+//! and 512 bits.
 
 use crate::contract::args::Args;
 
@@ -7,8 +7,8 @@ use crate::contract::args::Args;
 ///
 /// # Safety
 /// The contract of each method: the CPU has the instructions of the width (AVX2; AVX-512 F, BW and VL), the method is
-/// inlined into code that is compiled for them, and pointers are valid for [`LANES`](Self::LANES) elements, or as many as a
-/// mask lets through. No method asks for alignment. Implementations access no other memory.
+/// inlined into code that is compiled for them, and pointers are valid for [`LANES`](Self::LANES) elements, or as many
+/// as a mask lets through. No method asks for alignment. Implementations access no other memory.
 pub unsafe trait Vector: Copy {
     /// The number of lanes.
     const LANES: usize;
@@ -78,26 +78,28 @@ pub unsafe trait Vector: Copy {
     /// `self - other` where `self` is negative, else `self`.
     unsafe fn sub_if_negative(self, other: Self) -> Self;
 
-    /// Calls `epilogue_rare::finish` in a function of its own that has the instructions, with the sums of `t.rows` rows of V
-    /// vectors, which it may overwrite.
+    /// Calls `epilogue_rare::finish` in a function of its own that has the instructions, with the sums of `t.rows` rows
+    /// of V vectors, which it may overwrite.
     ///
     /// # Safety
-    /// The contract of [`Args`], with V = ceil(cols / LANES); the CPU has the instructions; `sums` is valid for the rows.
+    /// The contract of [`Args`], with V = ceil(cols / LANES); the CPU has the instructions; `sums` is valid for the
+    /// rows.
     unsafe fn finish_rare<const V: usize>(t: &Args<'_>, sums: *mut i32);
 }
 
 /// The conversion of rounded values to 8 bits: clamped to i16, a zero point added, clamped to a range.
 ///
 /// # Safety
-/// The contract of each method is that of [`Vector`]. [`new`](Self::new) gets the number of columns, V vectors; rows of bytes
-/// are valid for as many. Implementations access no other memory.
+/// The contract of each method is that of [`Vector`]. [`new`](Self::new) gets the number of columns, V vectors; rows of
+/// bytes are valid for as many. Implementations access no other memory.
 pub unsafe trait Narrow<X: Vector> {
     unsafe fn new(zero_point: i32, range: (i32, i32), cols: usize) -> Self;
 
     /// The rows of so many vectors that are converted together, 1 to 4.
     fn rows_at_once(vectors: usize) -> usize;
 
-    /// Stores the first `rows` of `y`, at most [`rows_at_once`](Self::rows_at_once), at `c` and every `ldc` bytes after it.
+    /// Stores the first `rows` of `y`, at most [`rows_at_once`](Self::rows_at_once), at `c` and every `ldc` bytes after
+    /// it.
     unsafe fn store_rows<const V: usize>(&self, y: [[X; V]; 4], rows: usize, c: *mut u8, ldc: usize);
 
     /// Stores a row.

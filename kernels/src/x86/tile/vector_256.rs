@@ -1,7 +1,7 @@
 //! Vectors of 256 bits: AVX2.
 //!
-//! Two of them become 16 bytes. The two instructions that narrow work within 128-bit halves, so the bytes end up in groups of
-//! four, which one permutation puts in order.
+//! Two of them become 16 bytes. The two instructions that narrow work within 128-bit halves, so the bytes end up in
+//! groups of four, which one permutation puts in order.
 
 use crate::contract::args::Args;
 use crate::x86::tile::epilogue_rare;
@@ -15,7 +15,8 @@ pub struct Mask {
     lanes: __m256i,
 }
 
-// SAFETY: each method is the instructions that its name says, for 8 lanes at most. Their own contracts are that of the trait.
+// SAFETY: each method is the instructions that its name says, for 8 lanes at most. Their own contracts are that of the
+// trait.
 #[allow(clippy::undocumented_unsafe_blocks)] // As is said here.
 unsafe impl Vector for __m256i {
     const LANES: usize = 8;
@@ -129,7 +130,7 @@ unsafe impl Vector for __m256i {
     unsafe fn mul_floats(x: __m256, y: __m256) -> __m256 {
         unsafe { _mm256_mul_ps(x, y) }
     }
-    // Of a bound and NaN the instructions return the second operand.
+    // The instructions return the second operand if one is NaN.
     #[inline(always)]
     unsafe fn at_least(x: __m256, bound: __m256) -> __m256 {
         unsafe { _mm256_max_ps(bound, x) }

@@ -1,7 +1,7 @@
 //! Vectors of 512 bits: AVX-512 F, BW and VL.
 //!
-//! Four of them become one of 64 bytes. The two instructions that narrow work within 128-bit quarters, so the bytes end up in
-//! groups of four, which one permutation puts in order:
+//! Four of them become one of 64 bytes. The two instructions that narrow work within 128-bit quarters, so the bytes end
+//! up in groups of four, which one permutation puts in order:
 //!
 //! ```text
 //!   sums 0..16 | 16..32 | 32..48 | 48..64      convert, scale, convert back     4 zmm
@@ -9,14 +9,15 @@
 //!   packsswb or packuswb, vpermd               to 8 bits, in order              1 zmm, one store
 //! ```
 //!
-//! Of tiles that are one vector or two wide, four rows or two go that way together.
+//! In tiles that are one vector or two wide, four rows or two go that way together.
 
 use crate::contract::args::Args;
 use crate::x86::tile::epilogue_rare;
 use crate::x86::tile::vector::{Narrow, Vector};
 use core::arch::x86_64::*;
 
-// SAFETY: each method is the instructions that its name says, for 16 lanes at most. Their own contracts are that of the trait.
+// SAFETY: each method is the instructions that its name says, for 16 lanes at most. Their own contracts are that of the
+// trait.
 #[allow(clippy::undocumented_unsafe_blocks)] // As is said here.
 unsafe impl Vector for __m512i {
     const LANES: usize = 16;
@@ -126,7 +127,7 @@ unsafe impl Vector for __m512i {
     unsafe fn mul_floats(x: __m512, y: __m512) -> __m512 {
         unsafe { _mm512_mul_ps(x, y) }
     }
-    // Of a bound and NaN the instructions return the second operand.
+    // The instructions return the second operand if one is NaN.
     #[inline(always)]
     unsafe fn at_least(x: __m512, bound: __m512) -> __m512 {
         unsafe { _mm512_max_ps(bound, x) }

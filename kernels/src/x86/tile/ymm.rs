@@ -5,8 +5,8 @@
 //!   A, row i:            the 4 bytes of the group, in all lanes         vpbroadcastd
 //! ```
 //!
-//! Registers, all 16: 12 accumulators, 2 of B, 1 of A, 1 product where the instruction does not add it itself. Where at most 8
-//! columns of a panel are stored, its second half is left out.
+//! Registers, all 16: 12 accumulators, 2 of B, 1 of A, 1 product where the instruction does not add it itself. Where at
+//! most 8 columns of a panel are stored, its second half is left out.
 
 use crate::contract::args::Args;
 use crate::contract::kernel::{Instruction, Tile};
@@ -28,7 +28,8 @@ pub unsafe trait YmmTiles: Instruction {
     /// A tile of H rows and V vectors, compiled for the instruction set.
     ///
     /// # Safety
-    /// The contract of [`Args`], with H rows and V = ceil(cols / 8); the CPU has the instructions of [`Instruction::ISA`].
+    /// The contract of [`Args`], with H rows and V = ceil(cols / 8); the CPU has the instructions of
+    /// [`Instruction::ISA`].
     unsafe fn tile<const H: usize, const V: usize>(t: &Args<'_>);
 }
 

@@ -1,16 +1,17 @@
-//! The tiles of the 512-bit kernels, 6x64, 12x32 and 12x16: loop nest and register budget. `dot` has the steps of the loop.
+//! The tiles of the 512-bit kernels, 6x64, 12x32 and 12x16: loop nest and register budget. `dot` has the steps of the
+//! loop.
 //!
 //! ```text
 //!   panel, one k-group:  j0 (KR values of k) j1 .. j15 | j16 .. | ..       NR/16 zmm
 //!   A, row i:            the 4 bytes of the group, in all lanes            vpbroadcastd
 //! ```
 //!
-//! Registers, of 32: 24 accumulators (12 at NR = 16), NR/16 of B, 1 of A, 1 product where the instruction does not add it
-//! itself. The accumulators start from the row and column terms. Beyond the naive loop:
+//! Registers, of 32: 24 accumulators (12 at NR = 16), NR/16 of B, 1 of A, 1 product where the instruction does not add
+//! it itself. The accumulators start from the row and column terms. Beyond the naive loop:
 //!
-//! 1. Vectors of the last panel without columns that are stored are left out, and of a last vector with at most 8 only the
-//!    lower half is multiplied and stored. Zen 4 does two halves in the time of a whole; other CPUs should do a half in no
-//!    more than a whole. At N = 24 that is 10 to 30 % faster, at N = 8 up to 40 % (Zen 4, 2026-11-27).
+//! 1. Vectors of the last panel without columns that are stored are left out, and of a last vector with at most 8 only
+//!    the lower half is multiplied and stored. Zen 4 does two halves in the time of a whole; other CPUs should do a
+//!    half in no more than a whole. At N = 24 that is 10 to 30 % faster, at N = 8 up to 40 % (Zen 4, 2026-11-27).
 //! 2. Few rows take two parts of a panel side by side, or two panels ([`TWO_PANELS_UP_TO_ROWS`]).
 //! 3. Sums may be stored row by row, while other rows are still multiplied ([`row_by_row`]).
 
@@ -37,9 +38,9 @@ pub unsafe trait ZmmTiles: Instruction {
     unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(t: &Args<'_>);
 }
 
-/// Up to this number of rows are multiplied by two panels at once: two streams come faster from memory than one, and end half
-/// as often. With one call for several panels that takes 1x768x3072 from 80 to 90 GMAC/s (with 8-bit outputs from 72 to 84),
-/// and 1x4096x11008 from 54 to 57 (Zen 4, 2026-11-26).
+/// Up to this number of rows are multiplied by two panels at once: two streams come faster from memory than one, and
+/// end half as often. With one call for several panels that takes 1x768x3072 from 80 to 90 GMAC/s (with 8-bit outputs
+/// from 72 to 84), and 1x4096x11008 from 54 to 57 (Zen 4, 2026-11-26).
 const TWO_PANELS_UP_TO_ROWS: usize = 3;
 
 const TWO_PANELS: Extensions =
@@ -58,8 +59,8 @@ unsafe impl<I: ZmmTiles> Tile for Tile6x64<I> {
 
     unsafe fn micro(t: &Args<'_>) {
         t.debug_assert_contract(Self::MR, Self::NR, Self::EXTENSIONS);
-        // SAFETY: the caller's promise: there are 1..=MR rows, and columns for 1 to 4 vectors; or, for rows that take two panels,
-        // for all 8 vectors of these.
+        // SAFETY: the caller's promise: there are 1..=MR rows, and columns for 1 to 4 vectors; or, for rows that take
+        // two panels, for all 8 vectors of these.
         unsafe {
             if t.cols > 64 {
                 return with_const!(H in [1, 2, 3] = t.rows => I::tile::<H, 8, 4>(t));
@@ -83,8 +84,8 @@ unsafe impl<I: ZmmTiles> Tile for Tile12x32<I> {
 
     unsafe fn micro(t: &Args<'_>) {
         t.debug_assert_contract(Self::MR, Self::NR, Self::EXTENSIONS);
-        // SAFETY: the caller's promise: there are 1..=MR rows, and columns for 1 or 2 vectors; or, for rows that take two panels,
-        // for all 4 vectors of these.
+        // SAFETY: the caller's promise: there are 1..=MR rows, and columns for 1 or 2 vectors; or, for rows that take
+        // two panels, for all 4 vectors of these.
         unsafe {
             if t.cols > 32 {
                 return with_const!(H in [1, 2, 3] = t.rows => I::tile::<H, 4, 2>(t));
@@ -112,16 +113,17 @@ unsafe impl<I: ZmmTiles> Tile for Tile12x16<I> {
     }
 }
 
-/// From this number of k-groups on, tiles of up to 3 rows and one panel read both halves of it side by side, for the reason given
-/// at [`TWO_PANELS_UP_TO_ROWS`]: 34 GB/s against 25 from memory, 80 against 77 from the third-level cache (Zen 4, 2026-11-26).
+/// From this number of k-groups on, tiles of up to 3 rows and one panel read both halves of it side by side, for the
+/// reason given at [`TWO_PANELS_UP_TO_ROWS`]: 34 GB/s against 25 from memory, 80 against 77 from the third-level cache
+/// (Zen 4, 2026-11-26).
 const STREAMS_FROM: usize = 64;
 
-/// From this number of k-groups on, a tile of sums or f32 prefetches its part of C before it multiplies, to have it when it stores:
-/// 2 to 4 % where C lies beyond the second-level cache (Zen 4, 2026-11-26). Shorter tiles gain nothing.
+/// From this number of k-groups on, a tile of sums or f32 prefetches its part of C before it multiplies, to have it
+/// when it stores: 2 to 4 % where C lies beyond the second-level cache (Zen 4, 2026-11-26). Shorter tiles gain nothing.
 const PREFETCH_FROM: usize = 128;
 
-/// A tile of H rows and V vectors of columns of a panel that is PANEL vectors wide, or of two; `flips` is XORed to each k-group of
-/// A.
+/// A tile of H rows and V vectors of columns of a panel that is PANEL vectors wide, or of two; `flips` is XORed to each
+/// k-group of A.
 ///
 /// # Safety
 /// The contract of [`ZmmTiles::tile`], and of [`Dot`].
@@ -150,11 +152,11 @@ pub unsafe fn tile<D: Dot<Vector = __m512i>, const H: usize, const V: usize, con
             _ => None,
         };
         match (half, by_row) {
-            (true, Some(sums)) if V.is_multiple_of(2) => {
-                return row_by_row::<D, H, V, PANEL, true>(t, groups, flips, acc, sums);
+            (true, Some((c, accumulate))) if V.is_multiple_of(2) => {
+                return row_by_row::<D, H, V, PANEL, true>(t, groups, flips, acc, c, accumulate);
             }
-            (false, Some(sums)) => {
-                return row_by_row::<D, H, V, PANEL, false>(t, groups, flips, acc, sums);
+            (false, Some((c, accumulate))) => {
+                return row_by_row::<D, H, V, PANEL, false>(t, groups, flips, acc, c, accumulate);
             }
             (true, _) => {
                 for g in first..groups.whole {
@@ -188,22 +190,22 @@ fn prefetch_output<const H: usize, const V: usize>(t: &Args<'_>) {
     }
 }
 
-/// The number of k-groups that [`row_by_row`] leaves to the rows: each row loads the vectors of the panel again, so with few of
-/// them one group is best.
+/// The number of k-groups that [`row_by_row`] leaves to the rows: each row loads the vectors of the panel again, so
+/// with few of them one group is best.
 const fn groups_by_row(vectors: usize) -> usize {
     if vectors > 2 { 4 } else { 1 }
 }
 
-/// Whether [`row_by_row`] is faster: 10 % at K = N = 64 and 7 % at K = N = 32 on Zen 4, whose stores are slow (2026-11-27); it is 7 %
-/// slower on Zen 5. Slower on Zen 4 too where the output is 8 bits or f32 (3 %), and where the last of an odd number of vectors
-/// is half of one (1 to 10 %).
+/// Whether [`row_by_row`] is faster: by 10 % at K = N = 64 and 7 % at K = N = 32 on Zen 4, whose stores are slow
+/// (2026-11-27); it is 7 % slower on Zen 5. Slower on Zen 4 too where the output is 8 bits or f32 (3 %), and where the
+/// last of an odd number of vectors is half of one (1 to 10 %).
 #[inline(always)]
 fn stores_row_by_row<const V: usize>(t: &Args<'_>, groups: usize) -> bool {
     t.slow_stores && t.outer.is_empty() && groups >= if V == 2 { 1 } else { 8 }
 }
 
-/// Multiplies the k-groups, the last few row by row, and stores each row's sums as soon as they are complete: a store takes Zen 4
-/// two cycles a vector, in which the products of the next row keep the multipliers busy.
+/// Multiplies the k-groups, the last few row by row, and stores each row's sums as soon as they are complete: a store
+/// takes Zen 4 two cycles a vector, in which the products of the next row keep the multipliers busy.
 ///
 /// # Safety
 /// The contract of [`tile`]; there are [`groups_by_row`] whole k-groups at least, and `c` is the output's.
@@ -219,7 +221,8 @@ unsafe fn row_by_row<
     groups: KGroups,
     flips: __m512i,
     mut acc: [[__m512i; V]; H],
-    (c, accumulate): (*mut i32, bool),
+    c: *mut i32,
+    accumulate: bool,
 ) {
     // SAFETY: the caller's promise.
     unsafe {
