@@ -4,7 +4,6 @@ extern crate std;
 use super::*;
 use crate::contract::args::{Args, MicroFn, Out};
 use crate::contract::kernel::Kernel;
-use crate::detect::Isa;
 use crate::scalar;
 use crate::selftest::case::round_half_even;
 use crate::table::TABLE;
@@ -38,22 +37,13 @@ unsafe fn forward(t: &Args<'_>, change: impl Fn(&mut Args<'_>)) {
     let mut t = *t;
     change(&mut t);
     // SAFETY: the tests below only shorten what the caller promised, or read what the test owns.
-    unsafe { (scalar::KERNEL.variants[0].micro)(&t) }
+    unsafe { scalar::KERNEL.variants[0].micro()(&t) }
 }
 
 fn outcome_of(micro: MicroFn, fused: bool) -> (Outcome, String) {
-    let variants = vec![Variant { a: Stored::U8, b: Stored::I8, a_shift: 0, micro }].leak();
-    let kernel = Kernel {
-        name: "test",
-        isa: Isa::Scalar,
-        mr: 4,
-        nr: 8,
-        kr: 4,
-        i16_groups: 0,
-        fused,
-        takes: crate::contract::kernel::Takes::TILES,
-        variants,
-    };
+    // SAFETY: the wrong kernels below access what the specification kernel does, or less.
+    let variants = vec![unsafe { scalar::KERNEL.variants[0].with_code(micro, fused) }].leak();
+    let kernel = Kernel::new("test", variants);
     run_on_heap(Ready { kernel: std::boxed::Box::leak(std::boxed::Box::new(kernel)), slow_stores: false })
 }
 
@@ -135,20 +125,21 @@ unsafe fn fused<const OFF: u32>(t: &Args<'_>) {
     // SAFETY: a tile of the test kernel is at most 4x8.
     unsafe { forward(t, |t| (t.out, t.ldc) = (Out::Sums { c, accumulate: false }, 8)) };
     for (i, j) in (0..t.rows).flat_map(|i| (0..t.cols).map(move |j| (i, j))) {
-        let column = if OFF == 17 { j } else { t.left + j };
+        let column = if OFF == 17 { j } else { t.first_col + j };
         let mut sum = sums[8 * i + j];
         let outer = if OFF == 1 { &[] } else { t.outer };
         for outer in outer {
-            sum = sum.wrapping_sub(outer.row[t.top + i].wrapping_mul(outer.col[t.left + j]));
+            sum = sum.wrapping_sub(outer.row[t.first_row + i].wrapping_mul(outer.col[t.first_col + j]));
         }
         let row = |scale: Option<&[f32]>| match scale {
             Some(_) if OFF == 2 => 1.0,
-            Some(scale) => scale[if OFF == 3 { i } else { t.top + i }],
+            Some(scale) => scale[if OFF == 3 { i } else { t.first_row + i }],
             None => 1.0,
         };
         let real = |real: Option<F64Terms<'_>>| match real {
             Some(real) if OFF != 14 => {
-                let exact = f64::from(sum) + real.col[column] + real.row.map_or(0.0, |row| row[t.top + i]);
+                let exact =
+                    f64::from(sum) + real.col[column] + real.row.map_or(0.0, |row| row[t.first_row + i]);
                 exact as f32
             }
             _ => sum as f32,
@@ -164,7 +155,7 @@ unsafe fn fused<const OFF: u32>(t: &Args<'_>) {
                     let x = real(stage.real) * (row(stage.row_scale) * stage.scale[column]);
                     let x = match stage.residual {
                         Some(r) if OFF != 15 => {
-                            let at = if OFF == 16 { i } else { t.top + i } * r.stride + column;
+                            let at = if OFF == 16 { i } else { t.first_row + i } * r.stride + column;
                             x + (value(r.bits[at], r.signed) - r.zero_point) as f32 * r.scale
                         }
                         _ => x,
