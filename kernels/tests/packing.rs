@@ -200,3 +200,21 @@ fn panels_packed_together_are_those_packed_one_by_one() {
         }
     }
 }
+
+/// A product of columns and NR that overflows is found, whether it matters or not.
+#[test]
+fn no_rows_of_columns_beyond_the_address_space() {
+    let source = Source { bits: &[], row_stride: 1, col_stride: 1 };
+    let job = |kernel: Ready| {
+        let variant = &kernel.table_row().variants[0];
+        PackJob { source, rows: 0, cols: usize::MAX, signed: true, stored: variant.b }
+    };
+    for kernel in ready().filter(|kernel| packs_side_by_side(*kernel, &source)) {
+        let pack = |sums: Option<&mut [i32]>| pack_panels(kernel, &job(kernel), &mut [], sums);
+        pack(None);
+        let refused = std::panic::catch_unwind(|| pack(Some(&mut [0; 64])));
+        let message = refused.expect_err("sums are too short");
+        let message = message.downcast_ref::<&str>().expect("the message of an assertion");
+        assert!(message.starts_with("assertion failed"), "{message}");
+    }
+}

@@ -15,7 +15,7 @@
 
 use crate::contract::sweep_operands::{SWEEP_WIDTH, SweepOperands, SweepSums};
 use crate::x86::k_group::partial_group;
-use crate::x86::operands::pack_avx512::interleaved;
+use crate::x86::operands::k_group_avx512::interleave_in_lanes;
 use crate::x86::operands::sweep_columns;
 use core::arch::x86_64::*;
 
@@ -135,7 +135,7 @@ unsafe fn block<const H: usize, const OF_B: bool>(
         let row = |l: usize| b.bits.as_ptr().wrapping_add(l * b.stride + j);
         // Four rows of B, and as many values of each row of A.
         let mut add = |rows: [__m512i; 4], of_a: [i32; H]| {
-            let groups = interleaved(rows);
+            let groups = interleave_in_lanes(rows);
             for i in 0..H {
                 let a = _mm512_set1_epi32(of_a[i] ^ flip);
                 for v in 0..4 {
