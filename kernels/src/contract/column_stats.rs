@@ -27,6 +27,21 @@ pub(crate) struct PartOfColumn {
     pub(crate) greatest: i16,
 }
 
+impl PartOfColumn {
+    /// The statistics of no rows.
+    const NONE: Self = Self { sum: 0, abs: 0, least: i16::MAX, greatest: i16::MIN };
+
+    #[inline(always)]
+    fn with(self, other: Self) -> Self {
+        Self {
+            sum: self.sum + other.sum,
+            abs: self.abs + other.abs,
+            least: self.least.min(other.least),
+            greatest: self.greatest.max(other.greatest),
+        }
+    }
+}
+
 impl ColumnStats {
     /// The statistics of no rows.
     pub const NONE: Self =
@@ -180,19 +195,21 @@ fn add_columns<B: ByteElement>(job: &PackJob<'_>, stats: &mut ColumnStats) {
     let PackJob { source, rows, cols, .. } = *job;
     for j in 0..cols {
         let column = &source.bits[j * source.col_stride..];
-        let add = |stats: &mut ColumnStats, byte: u8| {
+        let mut part = PartOfColumn::NONE;
+        let one = |byte: u8| {
             let b = B::from_bits(byte);
-            let (sum, abs, value) = (b.widen().into(), b.magnitude().into(), b.widen());
-            stats.merge(j, PartOfColumn { sum, abs, least: value, greatest: value });
+            let value = b.widen();
+            PartOfColumn { sum: value.into(), abs: b.magnitude().into(), least: value, greatest: value }
         };
         if source.has_contiguous_columns() {
             let (chunks, rest) = column[..rows].as_chunks::<LANES>();
-            rest.iter().for_each(|byte| add(stats, *byte));
+            rest.iter().for_each(|byte| part = part.with(one(*byte)));
             for chunks in chunks.chunks(BYTES_PER_I16_SUM) {
-                stats.merge(j, LaneStats::<B>::new(chunks.iter()).all());
+                part = part.with(LaneStats::<B>::new(chunks.iter()).all());
             }
         } else {
-            (0..rows).for_each(|k| add(stats, column[k * source.row_stride]));
+            (0..rows).for_each(|k| part = part.with(one(column[k * source.row_stride])));
         }
+        stats.merge(j, part);
     }
 }

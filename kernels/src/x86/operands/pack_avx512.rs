@@ -33,11 +33,14 @@ pub unsafe fn interleave_rows<const SIGNED: bool>(
         let out = GroupOut { first: panel.elements.as_mut_ptr().wrapping_add(k * nr), nr, flips };
         // SAFETY: B has `rows - k` rows of `cols` columns from row k on, and the panel a k-group from row k on.
         unsafe {
-            match rows - k {
-                1 => seen.add::<SIGNED, 1>(&pack_k_group::<1>(from, out)),
-                2 => seen.add::<SIGNED, 2>(&pack_k_group::<2>(from, out)),
+            if rows - k >= 4 {
+                seen.add::<SIGNED, 4>(&pack_k_group::<4>(from, out));
+                continue;
+            }
+            match rows % 4 {
                 3 => seen.add::<SIGNED, 3>(&pack_k_group::<3>(from, out)),
-                _ => seen.add::<SIGNED, 4>(&pack_k_group::<4>(from, out)),
+                2 => seen.add::<SIGNED, 2>(&pack_k_group::<2>(from, out)),
+                _ => seen.add::<SIGNED, 1>(&pack_k_group::<1>(from, out)),
             }
         }
     }

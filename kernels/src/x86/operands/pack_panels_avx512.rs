@@ -87,11 +87,14 @@ unsafe fn side_by_side<const SIGNED: bool, const SUMS: bool, const P: usize>(
             // SAFETY: B has `rows - 4·g` rows from row 4·g on, of the columns of panel p, of which there is at least one;
             // panel p has k-group g.
             unsafe {
-                match rows - 4 * g {
-                    1 => pack_and_sum::<SIGNED, SUMS, 1>(from, out, sums_of),
-                    2 => pack_and_sum::<SIGNED, SUMS, 2>(from, out, sums_of),
+                if rows - 4 * g >= 4 {
+                    pack_and_sum::<SIGNED, SUMS, 4>(from, out, sums_of);
+                    continue;
+                }
+                match rows % 4 {
                     3 => pack_and_sum::<SIGNED, SUMS, 3>(from, out, sums_of),
-                    _ => pack_and_sum::<SIGNED, SUMS, 4>(from, out, sums_of),
+                    2 => pack_and_sum::<SIGNED, SUMS, 2>(from, out, sums_of),
+                    _ => pack_and_sum::<SIGNED, SUMS, 1>(from, out, sums_of),
                 }
             }
         }
