@@ -123,7 +123,7 @@ unsafe fn interleave_32<const SIGNED: bool, const KR: usize>(
     j: usize,
     panel: &mut PanelOut<'_>,
 ) -> StatsOf32 {
-    let nr = panel.nr;
+    let (nr, elements) = (panel.nr, panel.elements.as_mut_ptr());
     debug_assert!(
         nr.is_multiple_of(16) && j.is_multiple_of(16) && j < nr && groups.len() <= GROUPS_PER_I16_SUM
     );
@@ -147,8 +147,7 @@ unsafe fn interleave_32<const SIGNED: bool, const KR: usize>(
             high.add::<SIGNED>(high23);
             if KR == 2 {
                 for (pair, (low, high)) in [(low01, high01), (low23, high23)].into_iter().enumerate() {
-                    let out: *mut __m256i =
-                        panel.elements.as_mut_ptr().add(((2 * g + pair) * nr + j) * 2).cast();
+                    let out: *mut __m256i = elements.add(((2 * g + pair) * nr + j) * 2).cast();
                     let store = |v, x| _mm256_storeu_si256(out.add(v), _mm256_xor_si256(x, flips));
                     store(0, _mm256_permute2x128_si256::<0x20>(low, high));
                     if nr - j >= 32 {
@@ -159,7 +158,7 @@ unsafe fn interleave_32<const SIGNED: bool, const KR: usize>(
             }
             let (a, b) = (_mm256_unpacklo_epi16(low01, low23), _mm256_unpackhi_epi16(low01, low23));
             let (c, d) = (_mm256_unpacklo_epi16(high01, high23), _mm256_unpackhi_epi16(high01, high23));
-            let out: *mut __m256i = panel.elements.as_mut_ptr().add((g * nr + j) * 4).cast();
+            let out: *mut __m256i = elements.add((g * nr + j) * 4).cast();
             let store = |v, x| _mm256_storeu_si256(out.add(v), _mm256_xor_si256(x, flips));
             store(0, _mm256_permute2x128_si256::<0x20>(a, b));
             store(1, _mm256_permute2x128_si256::<0x20>(c, d));
@@ -196,6 +195,7 @@ pub unsafe fn transpose_columns<const SIGNED: bool, const KR: usize>(
 ) -> usize {
     const { assert!(KR == 2 || KR == 4) };
     let (source, cols, nr) = (job.source, job.cols, panel.nr);
+    let elements = panel.elements.as_mut_ptr();
     let chunks = job.rows / 32;
     debug_assert!(source.has_contiguous_columns() && job.source_is_long_enough());
     debug_assert!(nr.is_multiple_of(8) && cols <= nr);
@@ -223,14 +223,14 @@ pub unsafe fn transpose_columns<const SIGNED: bool, const KR: usize>(
                         for (pair, x) in halves(_mm256_xor_si256(x, flips)).into_iter().enumerate() {
                             let at = ((2 * (8 * chunk + g) + pair) * nr + j) * 2;
                             // SAFETY: a k-group of the panel has 8 columns from column j on, of 2 bytes each.
-                            unsafe { _mm_storeu_si128(panel.elements.as_mut_ptr().add(at).cast(), x) };
+                            unsafe { _mm_storeu_si128(elements.add(at).cast(), x) };
                         }
                         continue;
                     }
                     let at = ((8 * chunk + g) * nr + j) * 4;
                     let x = _mm256_xor_si256(x, flips);
                     // SAFETY: a k-group of the panel has 8 columns from column j on, of 4 bytes each.
-                    unsafe { _mm256_storeu_si256(panel.elements.as_mut_ptr().add(at).cast(), x) };
+                    unsafe { _mm256_storeu_si256(elements.add(at).cast(), x) };
                 }
             }
             // A 32-bit lane holds 4 bytes of a column, or 2 of its sums.
