@@ -86,7 +86,7 @@ impl Features {
     /// Asks the CPU and the operating system. Without the feature `std` it finds only the instruction sets that the
     /// compilation target guarantees.
     pub fn detect() -> Self {
-        // SAFETY: `detected` tells the truth.
+        // SAFETY: `detected` is true only for instruction sets that the CPU and the operating system report.
         let features = unsafe { Self::assume(detected) };
         #[cfg(target_arch = "x86_64")]
         return Self { slow_stores: is_zen_4(), ..features };

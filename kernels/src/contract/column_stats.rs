@@ -3,6 +3,7 @@
 
 use crate::contract::limits::MAX_NR;
 use crate::contract::panel::PackJob;
+use core::ops::Range;
 use multiversion::multiversion;
 
 /// Statistics of the columns of a panel, which are up to [`MAX_NR`].
@@ -57,13 +58,19 @@ impl ColumnStats {
         }
     }
 
-    /// Adds the statistics of some more rows of column `j`.
+    /// Adds the statistics of some more rows of `columns`: `part(l)` are those of the column with index l among them.
     #[inline(always)]
-    pub(crate) fn merge(&mut self, j: usize, part: PartOfColumn) {
-        self.sum[j] += part.sum;
-        self.abs[j] += part.abs;
-        self.least[j] = self.least[j].min(part.least);
-        self.greatest[j] = self.greatest[j].max(part.greatest);
+    pub(crate) fn merge(&mut self, columns: Range<usize>, part: impl Fn(usize) -> PartOfColumn) {
+        // Slices are indexed, rather than the arrays, so that the loop has no bounds checks and becomes vectors.
+        let (sum, abs) = (&mut self.sum[columns.clone()], &mut self.abs[columns.clone()]);
+        let (least, greatest) = (&mut self.least[columns.clone()], &mut self.greatest[columns]);
+        for l in 0..sum.len() {
+            let part = part(l);
+            sum[l] += part.sum;
+            abs[l] += part.abs;
+            least[l] = least[l].min(part.least);
+            greatest[l] = greatest[l].max(part.greatest);
+        }
     }
 }
 
@@ -181,9 +188,7 @@ fn add_rows<B: ByteElement>(job: &PackJob<'_>, stats: &mut ColumnStats) {
                 }
                 LaneStats::new(padded[..ks.len()].iter())
             };
-            for l in 0..width {
-                stats.merge(j + l, lanes.lane(l));
-            }
+            stats.merge(j..j + width, |l| lanes.lane(l));
         }
     }
 }
@@ -210,6 +215,6 @@ fn add_columns<B: ByteElement>(job: &PackJob<'_>, stats: &mut ColumnStats) {
         } else {
             (0..rows).for_each(|k| part = part.with(one(column[k * source.row_stride])));
         }
-        stats.merge(j, part);
+        stats.merge(j..j + 1, |_| part);
     }
 }

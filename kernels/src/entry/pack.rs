@@ -22,7 +22,8 @@ pub fn pack_panel(kernel: Ready, job: &PackJob<'_>, panel: &mut [u8], stats: &mu
     }
     job.check_source();
     let (nr, kr, size) = (kernel.nr, kernel.kr, job.stored.size());
-    let done = pack_first_rows(kernel, job, PanelOut { elements: &mut *panel, nr }, stats);
+    // SAFETY: `check_source` has passed.
+    let done = unsafe { pack_first_rows(kernel, job, PanelOut { elements: &mut *panel, nr }, stats) };
     let (group, filled) = (nr * kr * size, job.cols * kr * size);
     if filled < group {
         // `pack_first_rows` pads the k-groups that it makes of contiguous rows, and no others.
@@ -99,28 +100,50 @@ pub fn pack_panels(kernel: Ready, job: &PackJob<'_>, panels: &mut [u8], sums: Op
 /// instruction set and the layouts: all rows, or whole k-groups of them. Returns how many rows it packed. If rows of B
 /// are contiguous it also sets the padding columns of these k-groups to 0, else not.
 ///
-/// The caller has checked that B holds all rows and columns, of which there is one at least, and that the panel has
-/// whole k-groups of KR for all rows.
+/// # Safety
+/// B holds all rows and columns of `job`: `job.check_source()` passes.
+///
+/// # Panics
+/// If there are no columns or more than NR, or the panel has less than whole k-groups for all rows.
 #[cfg(target_arch = "x86_64")]
-fn pack_first_rows(kernel: Ready, job: &PackJob<'_>, panel: PanelOut<'_>, stats: &mut ColumnStats) -> usize {
+unsafe fn pack_first_rows(
+    kernel: Ready,
+    job: &PackJob<'_>,
+    panel: PanelOut<'_>,
+    stats: &mut ColumnStats,
+) -> usize {
     if !kernel.isa.includes_avx2() || job.stored == Stored::I16 || !matches!(kernel.kr, 2 | 4) {
         return 0;
     }
-    if job.signed {
-        pack_first_rows_of::<true>(kernel, job, panel, stats)
-    } else {
-        pack_first_rows_of::<false>(kernel, job, panel, stats)
+    // SAFETY: the caller's promise.
+    unsafe {
+        if job.signed {
+            pack_first_rows_of::<true>(kernel, job, panel, stats)
+        } else {
+            pack_first_rows_of::<false>(kernel, job, panel, stats)
+        }
     }
 }
 
+/// There is no special code for this target.
+///
+/// # Safety
+/// None is needed: other targets have such code.
 #[cfg(not(target_arch = "x86_64"))]
-fn pack_first_rows(_: Ready, _: &PackJob<'_>, _: PanelOut<'_>, _: &mut ColumnStats) -> usize {
+unsafe fn pack_first_rows(_: Ready, _: &PackJob<'_>, _: PanelOut<'_>, _: &mut ColumnStats) -> usize {
     0
 }
 
-/// [`pack_first_rows`] for i8 (`SIGNED`) or u8, if the CPU has AVX2, elements are bytes and KR is 2 or 4.
+/// [`pack_first_rows`] for i8 (`SIGNED`) or u8, where the CPU has AVX2, elements are bytes and KR is 2 or 4.
+///
+/// # Safety
+/// B holds all rows and columns of `job`: `job.check_source()` passes.
+///
+/// # Panics
+/// If one of these conditions does not hold, there are no columns or more than NR, or the panel has less than whole
+/// k-groups for all rows.
 #[cfg(target_arch = "x86_64")]
-fn pack_first_rows_of<const SIGNED: bool>(
+unsafe fn pack_first_rows_of<const SIGNED: bool>(
     kernel: Ready,
     job: &PackJob<'_>,
     panel: PanelOut<'_>,
@@ -135,7 +158,7 @@ fn pack_first_rows_of<const SIGNED: bool>(
         assert!(kr == 4 && nr.is_multiple_of(16) && nr <= 64);
         // SAFETY:
         // - AVX-512 F, BW and VNNI: the witness is one of `Isa::Avx512Vnni`.
-        // - The layout of B: as the condition says. Its length: the caller's `check_source`.
+        // - The layout of B: as the condition says. Its length: the caller's promise.
         // - NR, the columns and the panel in k-groups of 4: asserted above.
         unsafe { pack_avx512::interleave_rows::<SIGNED>(job, panel, stats) };
         return job.rows;
@@ -144,7 +167,7 @@ fn pack_first_rows_of<const SIGNED: bool>(
         assert!(matches!(nr, 16 | 32));
         // SAFETY:
         // - AVX2: the witness is one of an instruction set that includes it, asserted above.
-        // - The layout of B: as the condition says. Its length: the caller's `check_source`.
+        // - The layout of B: as the condition says. Its length: the caller's promise.
         // - NR, the columns and the panel in k-groups of KR: asserted above.
         return unsafe {
             if kr == 2 {
@@ -158,7 +181,7 @@ fn pack_first_rows_of<const SIGNED: bool>(
         assert!(nr.is_multiple_of(16) && nr <= 64);
         // SAFETY:
         // - AVX2: the witness is one of an instruction set that includes it, asserted above.
-        // - The layout of B: as the condition says. Its length: the caller's `check_source`.
+        // - The layout of B: as the condition says. Its length: the caller's promise.
         // - NR, the columns and the panel in k-groups of KR: asserted above.
         return unsafe {
             if kr == 2 {

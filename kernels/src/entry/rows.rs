@@ -17,12 +17,16 @@ pub fn add_row_sums(a: &[u8], lda: usize, k: usize, signed: bool, sums: &mut [i6
     assert!(need.is_some_and(|need| need <= a.len()), "A is too short");
     for start in (0..k).step_by(BYTES_PER_I32_SUM) {
         let part = BYTES_PER_I32_SUM.min(k - start);
-        add_short_row_sums(&a[start..], lda, part, signed, sums);
+        // SAFETY: rows of `part` values from `start` on are parts of the rows that A holds, as asserted.
+        unsafe { add_short_row_sums(&a[start..], lda, part, signed, sums) };
     }
 }
 
-/// [`add_row_sums`] of rows of at most [`BYTES_PER_I32_SUM`] bytes. The caller has checked that A is long enough.
-fn add_short_row_sums(a: &[u8], lda: usize, k: usize, signed: bool, sums: &mut [i64]) {
+/// [`add_row_sums`] of rows of at most [`BYTES_PER_I32_SUM`] bytes.
+///
+/// # Safety
+/// `a` holds `sums.len()` rows of `k` values, `lda` bytes apart.
+unsafe fn add_short_row_sums(a: &[u8], lda: usize, k: usize, signed: bool, sums: &mut [i64]) {
     debug_assert!(k <= BYTES_PER_I32_SUM && (sums.len() - 1) * lda + k <= a.len());
     #[cfg(target_arch = "x86_64")]
     {
@@ -30,7 +34,7 @@ fn add_short_row_sums(a: &[u8], lda: usize, k: usize, signed: bool, sums: &mut [
         use crate::x86::operands::row_sums::{add_avx2, add_avx512};
         let a = a.as_ptr();
         if detected(Isa::Avx512Bw) {
-            // SAFETY: the CPU has AVX-512 F and BW; A holds `sums.len()` rows, as `add_row_sums` asserted.
+            // SAFETY: the CPU has AVX-512 F and BW; A holds the rows, by the caller's promise.
             return unsafe {
                 if signed {
                     add_avx512::<true>(a, lda, k, sums)
@@ -40,7 +44,7 @@ fn add_short_row_sums(a: &[u8], lda: usize, k: usize, signed: bool, sums: &mut [
             };
         }
         if detected(Isa::Avx2) {
-            // SAFETY: the CPU has AVX2; A holds `sums.len()` rows, as `add_row_sums` asserted.
+            // SAFETY: the CPU has AVX2; A holds the rows, by the caller's promise.
             return unsafe {
                 if signed { add_avx2::<true>(a, lda, k, sums) } else { add_avx2::<false>(a, lda, k, sums) }
             };

@@ -29,7 +29,7 @@ pub struct GroupOut {
     pub first: *mut u8,
     /// The columns of the panel: 16, 32, 48 or 64.
     pub nr: usize,
-    /// What is XORed to every byte that is stored: the sign bit, or nothing.
+    /// The mask that every stored byte is XORed with: the sign bit, or 0.
     pub flips: __m512i,
 }
 

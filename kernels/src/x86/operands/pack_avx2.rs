@@ -60,11 +60,10 @@ pub unsafe fn interleave_rows<const SIGNED: bool, const KR: usize>(
                     interleave_32::<SIGNED, KR>(row, flips, groups, j, &mut panel)
                 }
             };
-            for l in 0..width {
+            stats.merge(j..j + width, |l| {
                 let (sum, abs) = (seen.sum[l].into(), seen.abs[l].into());
-                let part = part_of_column::<SIGNED>(sum, abs, seen.least[l], seen.greatest[l]);
-                stats.merge(j + l, part);
-            }
+                part_of_column::<SIGNED>(sum, abs, seen.least[l], seen.greatest[l])
+            });
         }
     }
     4 * groups
@@ -84,12 +83,14 @@ unsafe fn part_of_row(source: Source<'_>, at: usize, width: usize, flips: __m256
         28, 29, 30, 31,
     );
     let padding = _mm256_cmpgt_epi8(lanes, _mm256_set1_epi8(width as i8 - 1));
+    // The last index from which on B has 32 bytes: negative if it is shorter. Slices are shorter than isize::MAX.
+    let last_whole = source.bits.len() as isize - 32;
     // SAFETY: a whole vector is loaded from B only if its 32 bytes lie within the slice, which the comparison says. Those
     // past `width` belong to other rows or to none, and `padding` replaces them. Near the end of the slice the row's
     // `width` bytes, which exist by the caller's promise, are copied to an array of 32.
     let x = unsafe {
         let from = source.bits.as_ptr().add(at);
-        if at + 32 <= source.bits.len() {
+        if at as isize <= last_whole {
             _mm256_loadu_si256(from.cast())
         } else {
             let mut copy = [0u8; 32];
@@ -203,6 +204,7 @@ pub unsafe fn transpose_columns<const SIGNED: bool, const KR: usize>(
     let flips = _mm256_set1_epi8(job.convert().mask() as i8);
     for j in (0..cols).step_by(8) {
         let width = (cols - j).min(8);
+        let column = source.bits.as_ptr().wrapping_add(j * source.col_stride);
         for first in (0..chunks).step_by(CHUNKS_PER_I16_SUM) {
             let mut extremes = ExtremesYmm::empty::<SIGNED>();
             let mut sums = PairSums::zero();
@@ -211,9 +213,9 @@ pub unsafe fn transpose_columns<const SIGNED: bool, const KR: usize>(
                 let mut x = [flips; 8];
                 for (c, x) in x.iter_mut().enumerate() {
                     if c < width {
-                        let at = (j + c) * source.col_stride + 32 * chunk;
+                        let from = column.wrapping_add(c * source.col_stride + 32 * chunk);
                         // SAFETY: column j + c < cols has the 32 values of this chunk.
-                        *x = unsafe { _mm256_loadu_si256(source.bits.as_ptr().add(at).cast()) };
+                        *x = unsafe { _mm256_loadu_si256(from.cast()) };
                     }
                 }
                 for (g, x) in transpose_8x8(x).into_iter().enumerate() {
@@ -245,9 +247,12 @@ pub unsafe fn transpose_columns<const SIGNED: bool, const KR: usize>(
             let greatest = max_ymm::<SIGNED>(greatest, _mm256_srli_epi32::<8>(greatest));
             let least = words(_mm256_and_si256(least, low_byte));
             let greatest = words(_mm256_and_si256(greatest, low_byte));
-            for c in 0..width {
-                let part = part_of_column::<SIGNED>(sum[c], abs[c], least[c] as u8, greatest[c] as u8);
-                stats.merge(j + c, part);
+            let part = |c: usize| part_of_column::<SIGNED>(sum[c], abs[c], least[c] as u8, greatest[c] as u8);
+            // The compiler makes vectors of a constant number of columns.
+            if width == 8 {
+                stats.merge(j..j + 8, part);
+            } else {
+                stats.merge(j..j + width, part);
             }
         }
     }

@@ -49,9 +49,7 @@ pub unsafe fn interleave_rows<const SIGNED: bool>(
     let abs = if SIGNED { words(seen.abs) } else { sum };
     let least = bytes_of_zmm(seen.extremes.least);
     let greatest = bytes_of_zmm(seen.extremes.greatest);
-    for l in 0..cols {
-        stats.merge(l, part_of_column::<SIGNED>(sum[l], abs[l], least[l], greatest[l]));
-    }
+    stats.merge(0..cols, |l| part_of_column::<SIGNED>(sum[l], abs[l], least[l], greatest[l]));
 }
 
 /// Statistics of 64 columns: sums in the order of [`KGroup::columns`], extremes in the order of [`KGroup::rows`].

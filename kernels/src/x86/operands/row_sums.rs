@@ -14,7 +14,7 @@
 use crate::elements::{BYTES_PER_I32_SUM, SIGN_SHIFT, mask_to_u8};
 use core::arch::x86_64::*;
 
-/// What inverting the sign bits adds to the sum of `k` bytes.
+/// The sum of `k` bytes with inverted sign bits, as u8, minus their sum as i8; 0 for bytes that are not signed.
 fn excess(signed: bool, k: usize) -> i64 {
     if signed { i64::from(SIGN_SHIFT) * k as i64 } else { 0 }
 }
