@@ -29,12 +29,12 @@ ARM = ["neoverse-n1", "neoverse-v1", "apple-m1"]
 X86_KERNELS = [
     ("avx2-6x16c2", "avx2::Words<false>", (6, 2), WORDS, INTEL + ZEN + LAKE),
     ("avx2-6x16c2, i8 panel", "avx2::Words<true>", (6, 2), WORDS, INTEL + ZEN + LAKE),
-    ("avx2-6x16c4s1", "avx2_proven::Steps<1>", (6, 2), BYTES, INTEL + ZEN),
-    ("avx2-6x16c4s2", "avx2_proven::Steps<2>", (6, 2), BYTES, INTEL + ZEN),
-    ("avx2-6x16c4s4", "avx2_proven::Steps<4>", (6, 2), BYTES, INTEL + ZEN),
-    ("avx2-6x16c4s8", "avx2_proven::Steps<8>", (6, 2), BYTES, INTEL + ZEN),
-    ("avxvnni-6x16c4", "avx_vnni::Unsigned", (6, 2), DOT, ["sapphirerapids"] + LAKE),
-    ("avxvnniint8-6x16c4", "avx_vnni_int8::SignedSigned", (6, 2), DOT, LAKE),
+    ("avx2-6x16c4s1", "avx2_i16_sums::Bytes<1>", (6, 2), BYTES, INTEL + ZEN),
+    ("avx2-6x16c4s2", "avx2_i16_sums::Bytes<2>", (6, 2), BYTES, INTEL + ZEN),
+    ("avx2-6x16c4s4", "avx2_i16_sums::Bytes<4>", (6, 2), BYTES, INTEL + ZEN),
+    ("avx2-6x16c4s8", "avx2_i16_sums::Bytes<8>", (6, 2), BYTES, INTEL + ZEN),
+    ("avxvnni-6x16c4", "avx_vnni::Bytes<false>", (6, 2), DOT, ["sapphirerapids"] + LAKE),
+    ("avxvnniint8-6x16c4", "avx_vnni_int8::Bytes<true, true>", (6, 2), DOT, LAKE),
     ("avx512bw-12x32c2", "avx512_bw::Words<false>", (12, 2, 2), WORDS, INTEL + ZEN),
     ("avx512bw-12x32c2, i8 panel", "avx512_bw::Words<true>", (12, 2, 2), WORDS, INTEL + ZEN),
     ("avx512vnni-12x16c4", "avx512_vnni::Bytes<false>", (12, 1, 1), DOT, INTEL + ZEN),
@@ -44,14 +44,14 @@ X86_KERNELS = [
 ]
 ARM_KERNELS = [
     ("neon-8x8c1", "neon::Words", (8,), r"smlal2?", ARM),
-    ("dotprod-8x8c4", "dotprod::Signed", (8,), r"[su]dot", ARM),
-    ("i8mm-8x8c4", "i8mm::Unsigned", (8,), r"[su]+dot", ["neoverse-v1"]),
-    ("i8mm-8x8c8", "i8mm::Matrix<i8mm::SignedSigned>", (8,), r"[su]+mmla", ["neoverse-v1"]),
+    ("dotprod-8x8c4", "dotprod::Bytes<true>", (8,), r"[su]dot", ARM),
+    ("i8mm-8x8c4", "i8mm_dot::Bytes<false>", (8,), r"[su]+dot", ["neoverse-v1"]),
+    ("i8mm-8x8c8", "i8mm_matrix::Matrix<true, true>", (8,), r"[su]+mmla", ["neoverse-v1"]),
 ]
 
 
 # Loops that touch the stack, and why: see the README of the kernels.
-KNOWN = ["<avx2_proven::"]
+KNOWN = ["<avx2_i16_sums::"]
 
 
 def run(*command, **options):
@@ -131,8 +131,7 @@ def examine(functions, kernels, triple, vectors_per_step):
     for name, kind, tile, multiply, cpus in kernels:
         consts = ", ".join(map(str, tile))
         # Where every CPU of the target has the instructions, all heights are in one function.
-        own, shared = f"<{kind} as tile::Tiles>::tile::<{consts}>", f"::micro_8x8::<{kind}>"
-        own = own if triple == "aarch64" else own.replace(" tile::", " [xyz]mm::")
+        own, shared = rf"<{kind} as [\w:]*Tiles>::tile::<{consts}>", f"<tile::Tile8x8<{kind}> as "
         wanted = [f for f in functions if re.search(own, f)] or [f for f in functions if shared in f]
         if len(wanted) != 1:
             sys.exit(f"{name}: {len(wanted)} functions are {kind} with the tile {consts}")
@@ -146,7 +145,7 @@ def examine(functions, kernels, triple, vectors_per_step):
             )
     spilled = 0
     for function, lines in functions.items():
-        if "Tiles>::tile" in function or "micro_8x8::<neon" in function:
+        if "Tiles>::tile" in function or "Tile8x8<neon" in function:
             multiply = "|".join({m for _, kind, _, m, _ in kernels if kind.split("::")[0] in function})
             loops = hot_loops(lines, multiply)
             if not loops:

@@ -1,11 +1,12 @@
-//! The micro-kernels of qgemm, and all of its `unsafe`.
+//! The micro-kernels of qgemm, and all of its `unsafe` code.
 //!
-//! A micro-kernel multiplies a few rows of A by one packed panel of B (or two, where the rows are fewest):
+//! A micro-kernel multiplies a few rows of A by a packed panel of B (some also take two panels, or many rows) and
+//! stores a tile of C:
 //!
 //! ```text
 //!                  cols <= NR
 //!               +--------------+
-//!               |   panel of B |  K (packed in groups of KR, see `pack`)
+//!               |   panel of B |  K (packed in groups of KR, see `pack_panel`)
 //!               +--------------+
 //!      K
 //!  +--------+   +--------------+
@@ -15,11 +16,12 @@
 //!  sum[i][j] = Σ_k (A[i][k] + a_shift)·B[k][j] + col[j] + row[i] - Σ_o outer[o].row[i]·outer[o].col[j]   modulo 2^32
 //! ```
 //!
-//! and stores the sums, or 8-bit or f32 values made from them (see `finish`).
+//! The sums are stored, or 8-bit or f32 values that are made from them (see [`Output`]).
 //!
-//! [`TABLE`] lists them as data. A kernel runs only through a [`Ready`], which cannot be had without
-//! [`Features`] that show the CPU to have its instructions. No allocation; `std` (a default feature)
-//! serves to detect the CPU, nothing else.
+//! [`TABLE`] lists the kernels as data; a row is made from the constants of its code. A kernel runs only through a
+//! [`Ready`], which only [`Kernel::ready`] makes, from [`Features`] that show the CPU to have its instructions;
+//! [`Ready::run`] checks every length. Nothing is allocated. `std` (a default feature) serves to detect the CPU,
+//! nothing else.
 #![no_std]
 
 #[cfg(feature = "std")]

@@ -1,8 +1,9 @@
-//! 128-bit vectors on every target, through `wide`: SSE2, NEON, wasm simd128, or plain Rust.
+//! 128-bit vectors on every target, through the `wide` crate: SSE2, NEON, wasm simd128, or plain Rust.
 //!
-//! Tile 4x8, 16-bit operands, KR = 2. `i16x8::dot` multiplies pairs and adds them in 32 bits
-//! (`pmaddwd`); operands are widened bytes, so no sum of two products overflows. Registers on SSE2:
-//! 8 accumulators, 2 of B, 1 of A, 1 product, of 16. Each step takes a pair of k from every row:
+//! Tile 4x8, 16-bit operands, KR = 2. `i16x8::dot` multiplies pairs and adds them in 32 bits (`pmaddwd`); the operands
+//! are widened bytes, so no sum of two products overflows. Unlike the naive loop it takes two values of k of all
+//! columns at a time, one pair of each row against two vectors of the panel. Registers, of SSE2's 16: 8 accumulators, 2
+//! of B, 1 of A, 1 product.
 //!
 //! ```text
 //!   panel, one k-group:  j0k0 j0k1 j1k0 j1k1 .. j3k1 | j4k0 .. j7k1      two i16x8
@@ -10,42 +11,41 @@
 //! ```
 
 use crate::contract::args::Args;
-use crate::contract::kernel::{Kernel, Takes, Variant};
+use crate::contract::kernel::{Instruction, Kernel, Tile, Variant};
+use crate::contract::with_const::with_const;
 use crate::detect::Isa;
 use crate::elements::Stored;
 use wide::{i16x8, i32x4};
 
-const MR: usize = 4;
+pub static KERNEL: Kernel = Kernel::new("portable-4x8c2", &[Variant::of::<Words>()]);
+
+/// `i16x8::dot`.
+struct Words;
+
+impl Instruction for Words {
+    const ISA: Isa = Isa::Portable;
+    const A: Stored = Stored::I16;
+    const B: Stored = Stored::I16;
+    const KR: usize = 2;
+}
+
 const NR: usize = 8;
 
-pub static KERNEL: Kernel = Kernel {
-    name: "portable-4x8c2",
-    isa: Isa::Portable,
-    mr: MR,
-    nr: NR,
-    kr: 2,
-    i16_groups: 0,
-    fused: false,
-    takes: Takes::TILES,
-    variants: &[Variant { a: Stored::I16, b: Stored::I16, a_shift: 0, micro }],
-};
+// SAFETY: `tile` reads 2·NR words of the panel per pair of k, and stores rows of at most NR columns.
+unsafe impl Tile for Words {
+    type Instruction = Self;
+    const MR: usize = 4;
+    const NR: usize = NR;
 
-/// # Safety
-/// As for every [`MicroFn`](crate::contract::args::MicroFn).
-unsafe fn micro(t: &Args<'_>) {
-    // SAFETY: the caller's promise; H is the number of rows.
-    unsafe {
-        match t.rows {
-            1 => tile::<1>(t),
-            2 => tile::<2>(t),
-            3 => tile::<3>(t),
-            _ => tile::<4>(t),
-        }
+    unsafe fn micro(t: &Args<'_>) {
+        t.debug_assert_contract(Self::MR, Self::NR, Self::EXTENSIONS);
+        // SAFETY: the caller's promise; there are 1..=MR rows.
+        unsafe { with_const!(H in [1, 2, 3, 4] = t.rows => tile::<H>(t)) }
     }
 }
 
 /// # Safety
-/// As for every [`MicroFn`](crate::contract::args::MicroFn), with H rows.
+/// The contract of [`Args`], with H rows.
 unsafe fn tile<const H: usize>(t: &Args<'_>) {
     let mut acc = [[i32x4::ZERO; 2]; H];
     for k in (0..t.k).step_by(2) {
@@ -68,7 +68,7 @@ unsafe fn tile<const H: usize>(t: &Args<'_>) {
     let (c, accumulate) = t.sums();
     for (i, acc) in acc.iter().enumerate() {
         let sums: [[i32; 4]; 2] = acc.map(|v| v.to_array());
-        // SAFETY: i < rows and j < cols <= NR: elements of C, `col` and `row`; C is exclusive.
+        // SAFETY: i < rows and j < cols <= NR: elements of C, `col` and `row`; nobody else accesses C.
         unsafe {
             for j in 0..t.cols {
                 let c = c.add(i * t.ldc + j);

@@ -14,13 +14,13 @@ pub static TABLE: &[&Kernel] = &[
     #[cfg(target_arch = "x86_64")]
     &x86::avx2::KERNEL,
     #[cfg(target_arch = "x86_64")]
-    &x86::avx2_i16_sums::STEPS[0],
+    &x86::avx2_i16_sums::BY_GROUPS[0],
     #[cfg(target_arch = "x86_64")]
-    &x86::avx2_i16_sums::STEPS[1],
+    &x86::avx2_i16_sums::BY_GROUPS[1],
     #[cfg(target_arch = "x86_64")]
-    &x86::avx2_i16_sums::STEPS[2],
+    &x86::avx2_i16_sums::BY_GROUPS[2],
     #[cfg(target_arch = "x86_64")]
-    &x86::avx2_i16_sums::STEPS[3],
+    &x86::avx2_i16_sums::BY_GROUPS[3],
     #[cfg(target_arch = "x86_64")]
     &x86::avx_vnni::KERNEL,
     #[cfg(target_arch = "x86_64")]
@@ -38,7 +38,7 @@ pub static TABLE: &[&Kernel] = &[
     #[cfg(target_arch = "aarch64")]
     &aarch64::dotprod::KERNEL,
     #[cfg(target_arch = "aarch64")]
-    &aarch64::i8mm::DOT,
+    &aarch64::i8mm_dot::KERNEL,
     #[cfg(target_arch = "aarch64")]
-    &aarch64::i8mm::MATRIX,
+    &aarch64::i8mm_matrix::KERNEL,
 ];

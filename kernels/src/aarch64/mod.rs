@@ -3,8 +3,9 @@
 //! Instructions beyond NEON are written as `asm!`, one at a time with the registers left to the compiler:
 //! their intrinsics are not stable yet. That works alike for Linux, macOS and Windows.
 
+mod dot_tile;
 pub mod dotprod;
-pub mod i8mm;
-mod lanes;
+pub mod i8mm_dot;
+pub mod i8mm_matrix;
 pub mod neon;
 mod tile;

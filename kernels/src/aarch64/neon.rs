@@ -1,7 +1,8 @@
 //! NEON alone: `smlal` of 16-bit operands by an element, tile 8x8, KR = 1.
 //!
-//! Operands are widened bytes; `smlal` adds the 32-bit product of two i16 to an i32. Registers, of 32:
-//! 16 accumulators, 8 of A (8 values of k of each row), 1 of B:
+//! Operands are widened bytes; `smlal` adds the 32-bit product of two i16 to an i32. Unlike the naive loop, a turn
+//! takes 8 values of k, loaded once for each row. Registers, of 32: 16 accumulators, 8 of A (8 values of k of each
+//! row), 1 of B:
 //!
 //! ```text
 //!   panel, one k:   j0 j1 j2 j3 | j4 j5 j6 j7        one q register
@@ -9,32 +10,31 @@
 //! ```
 
 use crate::aarch64::tile;
-use crate::aarch64::tile::{MR, NR, Tiles};
+use crate::aarch64::tile::{NR, NeonTiles, Tile8x8};
 use crate::contract::args::Args;
-use crate::contract::kernel::{Kernel, Takes, Variant};
+use crate::contract::kernel::{Instruction, Kernel, Variant};
 use crate::detect::Isa;
 use crate::elements::Stored;
 use core::arch::aarch64::*;
 
-pub static KERNEL: Kernel = Kernel {
-    name: "neon-8x8c1",
-    isa: Isa::Neon,
-    mr: MR,
-    nr: NR,
-    kr: 1,
-    i16_groups: 0,
-    fused: false,
-    takes: Takes::TILES,
-    variants: &[Variant { a: Stored::I16, b: Stored::I16, a_shift: 0, micro: tile::micro_8x8::<Words> }],
-};
+pub static KERNEL: Kernel = Kernel::new("neon-8x8c1", &[Variant::of::<Tile8x8<Words>>()]);
 
+/// `smlal` by element.
 struct Words;
 
-impl Tiles for Words {
+impl Instruction for Words {
+    const ISA: Isa = Isa::Neon;
+    const A: Stored = Stored::I16;
+    const B: Stored = Stored::I16;
+    const KR: usize = 1;
+}
+
+// SAFETY: 8 values of a row of A are read where it has as many, else one; of the panel one row of NR at a time.
+unsafe impl NeonTiles for Words {
     #[target_feature(enable = "neon")]
     unsafe fn tile<const H: usize>(t: &Args<'_>) {
-        // SAFETY: throughout, row i of A has k elements and the panel NR for each of them; the terms and
-        // C are as the caller promises.
+        t.debug_assert_tile(H, 1, NR);
+        // SAFETY: row i of A has k elements, and the panel NR for each of them.
         unsafe {
             let mut acc = tile::start::<H>(t);
             let whole = t.k / 8 * 8;
@@ -70,7 +70,7 @@ impl Tiles for Words {
 /// acc += element L of each row times row L of the panel from `b` on.
 ///
 /// # Safety
-/// The panel has that row.
+/// The panel has that row of NR values.
 #[inline]
 #[target_feature(enable = "neon")]
 unsafe fn step<const H: usize, const L: i32>(acc: &mut tile::Acc<H>, a: &[int16x8_t; H], b: *const i16) {

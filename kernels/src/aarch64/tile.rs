@@ -1,7 +1,10 @@
-//! What the 8x8 tiles share: 16 accumulators of 4 columns, started from the terms and stored at the end.
+//! The 8x8 tile of the 64-bit Arm kernels: 16 accumulators of 4 columns, started from the terms and stored at the end.
 
 use crate::contract::args::Args;
+use crate::contract::kernel::{Instruction, Tile};
+use crate::contract::with_const::with_const;
 use core::arch::aarch64::*;
+use core::marker::PhantomData;
 
 /// Rows of a tile.
 pub const MR: usize = 8;
@@ -11,8 +14,38 @@ pub const NR: usize = 8;
 /// Accumulators of H rows: columns 0..4 and 4..8.
 pub type Acc<const H: usize> = [[int32x4_t; 2]; H];
 
+/// An instruction with the code of its tiles.
+///
 /// # Safety
-/// As for every [`MicroFn`](crate::contract::args::MicroFn), with H rows.
+/// [`tile`](Self::tile) keeps to the contract of [`Args`] for a panel of [`NR`] columns.
+pub unsafe trait NeonTiles: Instruction {
+    /// A tile of H rows, compiled for the instruction set.
+    ///
+    /// # Safety
+    /// The contract of [`Args`], with H rows; the CPU has the instructions of [`Instruction::ISA`].
+    unsafe fn tile<const H: usize>(t: &Args<'_>);
+}
+
+/// The 8x8 tile of an instruction.
+pub struct Tile8x8<I>(PhantomData<I>);
+
+// SAFETY: `NeonTiles::tile` keeps to the contract, given the number of rows.
+unsafe impl<I: NeonTiles> Tile for Tile8x8<I> {
+    type Instruction = I;
+    const MR: usize = MR;
+    const NR: usize = NR;
+
+    unsafe fn micro(t: &Args<'_>) {
+        t.debug_assert_contract(MR, NR, Self::EXTENSIONS);
+        // SAFETY: the caller's promise: there are 1..=MR rows.
+        unsafe { with_const!(H in [1, 2, 3, 4, 5, 6, 7, 8] = t.rows => I::tile::<H>(t)) }
+    }
+}
+
+/// The sums of H rows before the first product: the terms of the rows and columns.
+///
+/// # Safety
+/// The contract of [`Args`], with H rows.
 #[inline]
 #[target_feature(enable = "neon")]
 pub unsafe fn start<const H: usize>(t: &Args<'_>) -> Acc<H> {
@@ -41,10 +74,11 @@ pub fn each_row<const H: usize>(mut f: impl FnMut(usize)) {
     }
 }
 
-/// By value: accumulators whose address is known to a function that is not inlined would be memory throughout.
+/// Stores the sums, or adds them to the values that are there. It takes them by value: accumulators whose address is
+/// known to a function that is not inlined would be memory throughout.
 ///
 /// # Safety
-/// As for every [`MicroFn`](crate::contract::args::MicroFn), with H rows.
+/// The contract of [`Args`], with H rows.
 #[inline]
 #[target_feature(enable = "neon")]
 pub unsafe fn store<const H: usize>(t: &Args<'_>, acc: Acc<H>) {
@@ -72,40 +106,14 @@ pub unsafe fn store<const H: usize>(t: &Args<'_>, acc: Acc<H>) {
     }
 }
 
-/// An instruction set with a pair of stored types.
-pub trait Tiles {
-    /// H rows.
-    ///
-    /// # Safety
-    /// As for every [`MicroFn`](crate::contract::args::MicroFn), with H rows.
-    unsafe fn tile<const H: usize>(t: &Args<'_>);
-}
-
-/// # Safety
-/// As for every [`MicroFn`](crate::contract::args::MicroFn).
-pub unsafe fn micro_8x8<T: Tiles>(t: &Args<'_>) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        match t.rows {
-            1 => T::tile::<1>(t),
-            2 => T::tile::<2>(t),
-            3 => T::tile::<3>(t),
-            4 => T::tile::<4>(t),
-            5 => T::tile::<5>(t),
-            6 => T::tile::<6>(t),
-            7 => T::tile::<7>(t),
-            _ => T::tile::<8>(t),
-        }
-    }
-}
-
 /// The `left` (fewer than 16) bytes that remain of a row, completed with zeros.
 ///
 /// # Safety
-/// That many bytes lie at `rest`.
+/// `left` bytes are readable at `rest`.
 #[inline]
 #[target_feature(enable = "neon")]
 pub unsafe fn partial(rest: *const u8, left: usize) -> uint8x16_t {
+    debug_assert!(left < 16);
     let mut bytes = [0; 16];
     // SAFETY: `left` bytes are there, and fit.
     unsafe {

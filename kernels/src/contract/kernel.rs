@@ -1,25 +1,163 @@
-//! A row of the kernel table, as data.
+//! A row of the kernel table, made from the constants of the tile types that do its work.
+//!
+//! [`Ready::run`](crate::contract::ready::Ready) checks slices against MR, NR, KR and the stored types of a row, and
+//! then calls code that reads and writes by its own MR, NR, KR and types. Both are the same constants: a [`Variant`]
+//! can only be made from a [`Tile`], and a [`Kernel`] only from variants whose tiles agree.
 
-use crate::contract::args::MicroFn;
+use crate::contract::args::{Args, Extensions, MicroFn};
+use crate::contract::limits::{MAX_I16_GROUPS, MAX_MR, MAX_NR};
 use crate::detect::Isa;
 use crate::elements::{Convert, Stored};
 use core::fmt;
 
-/// A pair of types that a kernel multiplies, and the function that does.
+/// The multiply-add that a tile repeats: its instruction set and the types of its operands.
+pub(crate) trait Instruction {
+    /// The instruction set that the code is compiled for.
+    const ISA: Isa;
+    /// The type that A is read as.
+    const A: Stored;
+    /// The type that panels hold.
+    const B: Stored;
+    /// Values of k that lie side by side in a panel: a power of two.
+    const KR: usize;
+    /// Added to each value of A before it is multiplied: 128 if the code inverts the sign bits of i8, else 0.
+    const A_SHIFT: i32 = 0;
+    /// k-groups whose products are summed in 16 bits before they are widened: see [`Kernel::i16_groups`].
+    const I16_GROUPS: usize = 0;
+}
+
+/// The code of a micro-kernel, with the numbers that it and its callers agree on.
+///
+/// # Safety
+/// [`micro`](Self::micro) keeps to the contract of [`Args`] for these constants: it
+/// accesses no memory but what is listed there, and uses no instructions but those of [`Instruction::ISA`].
+pub(crate) unsafe trait Tile {
+    type Instruction: Instruction;
+    /// The most rows of a tile.
+    const MR: usize;
+    /// The columns of a panel: a power of two.
+    const NR: usize;
+    /// Whether it makes 8-bit and f32 outputs from the sums in registers; else it stores sums only, and takes no outer
+    /// products.
+    const FUSED: bool = false;
+    /// The larger calls that it supports.
+    const EXTENSIONS: Extensions = Extensions::NONE;
+
+    /// A tile, or one of the larger calls.
+    ///
+    /// # Safety
+    /// The CPU has the instructions, and the arguments keep the contract of [`Args`].
+    unsafe fn micro(t: &Args<'_>);
+}
+
+/// The stored type of 8 bits with or without a sign.
+pub(crate) const fn byte_type(signed: bool) -> Stored {
+    if signed { Stored::I8 } else { Stored::U8 }
+}
+
+/// A pair of types that a kernel multiplies, and the function that does it.
 pub struct Variant {
-    /// What A is read as.
+    /// The type that A is read as.
     pub a: Stored,
-    /// What the panels hold.
+    /// The type that panels hold.
     pub b: Stored,
-    /// What the kernel adds to the values of A before it multiplies them: 128, if it inverts the sign bits
-    /// of i8 as it reads them, else 0.
+    /// Added by the kernel to each value of A before it is multiplied: 128 if it inverts the sign bits of i8 as it
+    /// reads them, else 0.
     pub a_shift: i32,
-    pub(crate) micro: MicroFn,
+    micro: MicroFn,
+    shape: Shape,
+}
+
+/// The constants in which all variants of a kernel agree.
+#[derive(Clone, Copy)]
+struct Shape {
+    isa: Isa,
+    mr: usize,
+    nr: usize,
+    kr: usize,
+    i16_groups: usize,
+    fused: bool,
+    extensions: Extensions,
+}
+
+impl Shape {
+    /// # Panics
+    /// If [`Ready::run`](crate::contract::ready::Ready) could not rely on one of the numbers.
+    const fn check(&self) {
+        assert!(1 <= self.mr && self.mr <= MAX_MR);
+        // Columns are rounded up to panels by masks and shifts.
+        assert!(self.nr.is_power_of_two() && self.nr <= MAX_NR);
+        // k is rounded up to k-groups by masks.
+        assert!(self.kr.is_power_of_two());
+        // Runs of k-groups in a K block are whole: block sizes are multiples of `MAX_I16_GROUPS` groups.
+        assert!(
+            self.i16_groups == 0 || (self.i16_groups.is_power_of_two() && self.i16_groups <= MAX_I16_GROUPS)
+        );
+        let Extensions { two_panels_up_to_rows, b_stationary_up_to_k } = self.extensions;
+        // More than 2·NR - 16 columns are more than NR, so that there is a second panel; and 2·NR column terms are at
+        // most the 2·MAX_NR of `NO_COL` and `NO_BIAS`.
+        assert!(two_panels_up_to_rows == 0 || (self.nr >= 16 && two_panels_up_to_rows <= self.mr));
+        // The sums of both are stored, or made into outputs, by the code itself.
+        assert!(b_stationary_up_to_k == 0 || self.fused);
+    }
+
+    const fn is(&self, other: &Self) -> bool {
+        let (e, f) = (self.extensions, other.extensions);
+        self.isa as usize == other.isa as usize
+            && self.mr == other.mr
+            && self.nr == other.nr
+            && self.kr == other.kr
+            && self.i16_groups == other.i16_groups
+            && self.fused == other.fused
+            && e.two_panels_up_to_rows == f.two_panels_up_to_rows
+            && e.b_stationary_up_to_k == f.b_stationary_up_to_k
+    }
 }
 
 impl Variant {
-    /// How A, of i8 (`signed`) or u8, becomes what the kernel reads; and what that and the kernel add to its values
-    /// before they are multiplied.
+    /// The variant that a tile is the code of.
+    pub(crate) const fn of<T: Tile>() -> Self {
+        const {
+            // A panel may hold narrower values than A, which the code widens; not wider ones.
+            assert!(<T::Instruction as Instruction>::B.size() <= <T::Instruction as Instruction>::A.size());
+        }
+        let shape = Shape {
+            isa: T::Instruction::ISA,
+            mr: T::MR,
+            nr: T::NR,
+            kr: T::Instruction::KR,
+            i16_groups: T::Instruction::I16_GROUPS,
+            fused: T::FUSED,
+            extensions: T::EXTENSIONS,
+        };
+        shape.check();
+        Self {
+            a: T::Instruction::A,
+            b: T::Instruction::B,
+            a_shift: T::Instruction::A_SHIFT,
+            micro: T::micro,
+            shape,
+        }
+    }
+
+    /// The code: a tile of the kernel that this is a variant of.
+    #[inline]
+    pub(crate) fn micro(&self) -> MicroFn {
+        self.micro
+    }
+
+    /// A variant with other code, to see the self-test find what is wrong with it.
+    ///
+    /// # Safety
+    /// `micro` keeps to the contract of [`Tile`] for the constants of this variant, apart from `fused`, and the
+    /// results.
+    #[cfg(test)]
+    pub(crate) unsafe fn with_code(&self, micro: MicroFn, fused: bool) -> Self {
+        Self { micro, shape: Shape { fused, ..self.shape }, ..*self }
+    }
+
+    /// How A, of i8 (`signed`) or u8, becomes what the kernel reads; and the sum of what that conversion and the kernel
+    /// add to each of its values before it is multiplied.
     #[inline]
     pub fn convert_a(&self, signed: bool) -> (Convert, i32) {
         let convert = Convert::new(signed, self.a);
@@ -29,9 +167,10 @@ impl Variant {
 
 /// A row of the table.
 pub struct Kernel {
-    /// Instruction set, MRxNR, KR after the `c`, steps (if any) after the `s`: `avx512vnni-6x64c4`.
+    /// Instruction set, MRxNR, KR after the `c`, [`i16_groups`](Self::i16_groups) (if any) after the `s`:
+    /// `avx512vnni-6x64c4`.
     pub name: &'static str,
-    /// The instructions it needs.
+    /// The instructions that it needs.
     pub isa: Isa,
     /// The most rows of a tile.
     pub mr: usize,
@@ -39,30 +178,15 @@ pub struct Kernel {
     pub nr: usize,
     /// The values of k that lie side by side in a panel; a power of two.
     pub kr: usize,
-    /// 0 for a kernel that is exact for every B. Else how many k-groups it sums in 16 bits, which is exact
-    /// only for panels that [`provable_i16_groups`] finds to allow as many.
+    /// 0 for a kernel that is exact for every B. Else the number of k-groups that it sums in 16 bits, which is exact
+    /// only for panels that [`provable_i16_groups`](crate::provable_i16_groups) finds to allow as many.
     pub i16_groups: usize,
     /// Whether it makes 8-bit and f32 outputs itself, from registers. The others store sums only.
     pub fused: bool,
-    /// What its functions take besides tiles.
-    pub(crate) takes: Takes,
     /// The types it multiplies. An 8-bit kernel has a variant for each sign of A; of a 16-bit one the first serves all
     /// inputs, and there may be another for panels that are [`widened`](Self::widened).
     pub variants: &'static [Variant],
-}
-
-/// What the functions of a kernel take besides tiles of at most MR x NR.
-#[derive(Clone, Copy)]
-pub(crate) struct Takes {
-    /// So few rows, of two panels at once, the second one full but for 15 columns at most.
-    pub(crate) abreast: usize,
-    /// With at most so many values of k, tall products: any number of rows beyond MR that [`TALL`] divides, for
-    /// the outputs that have an [`Out::least_tall`]. Each row of A is read to the end of its last k-group.
-    pub(crate) tall: usize,
-}
-
-impl Takes {
-    pub(crate) const TILES: Self = Self { abreast: 0, tall: 0 };
+    extensions: Extensions,
 }
 
 impl fmt::Debug for Kernel {
@@ -72,8 +196,26 @@ impl fmt::Debug for Kernel {
 }
 
 impl Kernel {
-    /// Of a variant whose panels hold i8 that it widens to i16 as it reads them, the one that reads panels of the same
-    /// layout widened ahead: faster where that serves many rows.
+    /// The row of these variants, one at least, whose tiles must agree in everything but the types.
+    pub(crate) const fn new(name: &'static str, variants: &'static [Variant]) -> Self {
+        let shape = variants[0].shape;
+        let mut i = 1;
+        while i < variants.len() {
+            assert!(shape.is(&variants[i].shape), "variants of different tiles");
+            i += 1;
+        }
+        let Shape { isa, mr, nr, kr, i16_groups, fused, extensions } = shape;
+        Self { name, isa, mr, nr, kr, i16_groups, fused, variants, extensions }
+    }
+
+    /// The larger calls that its variants support.
+    #[inline]
+    pub(crate) fn extensions(&self) -> Extensions {
+        self.extensions
+    }
+
+    /// The variant that reads panels of the same layout widened to i16 ahead, if `variant` reads i8 and widens it as it
+    /// goes: faster where a panel serves many rows.
     pub fn widened(&self, variant: &Variant) -> Option<&'static Variant> {
         let both = (variant.a, variant.b) == (Stored::I16, Stored::I8);
         self.variants.iter().find(|other| both && (other.a, other.b) == (Stored::I16, Stored::I16))
@@ -103,5 +245,45 @@ pub fn tile_height(left: usize, mr: usize) -> usize {
         left.div_ceil(2)
     } else {
         left
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+
+    /// With each of these rows, `Ready::run` could accept operands that are too short for the code.
+    #[test]
+    fn a_row_that_cannot_be_relied_on_is_refused() {
+        let two_panels = Extensions { two_panels_up_to_rows: 3, ..Extensions::NONE };
+        let b_stationary = Extensions { b_stationary_up_to_k: 40, ..Extensions::NONE };
+        let right = Shape {
+            isa: Isa::Scalar,
+            mr: 4,
+            nr: 16,
+            kr: 4,
+            i16_groups: 0,
+            fused: true,
+            extensions: Extensions { b_stationary_up_to_k: 40, ..two_panels },
+        };
+        right.check();
+        let wrong = [
+            ("no rows", Shape { mr: 0, ..right }),
+            ("too many rows", Shape { mr: MAX_MR + 1, ..right }),
+            ("columns that are no power of two", Shape { nr: 48, ..right }),
+            ("too many columns", Shape { nr: 2 * MAX_NR, ..right }),
+            ("k-groups that are no power of two", Shape { kr: 3, ..right }),
+            ("a run of k-groups that does not divide the longest", Shape { i16_groups: 3, ..right }),
+            ("too long a run of k-groups", Shape { i16_groups: 2 * MAX_I16_GROUPS, ..right }),
+            ("two panels that may be one", Shape { nr: 8, extensions: two_panels, ..right }),
+            ("two panels of more rows than a tile", Shape { mr: 2, extensions: two_panels, ..right }),
+            ("stationary panels, but sums only", Shape { fused: false, extensions: b_stationary, ..right }),
+        ];
+        for (what, shape) in wrong {
+            assert!(std::panic::catch_unwind(|| shape.check()).is_err(), "{what}");
+            assert!(!shape.is(&right), "{what}");
+        }
+        assert!(right.is(&right.clone()));
     }
 }

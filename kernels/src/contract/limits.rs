@@ -1,13 +1,13 @@
-//! The bounds that hold for all kernels.
+//! Bounds that all kernels keep.
 
-/// The widest panel of any kernel.
+/// No kernel has a larger NR.
 pub const MAX_NR: usize = 64;
-/// The most steps of any kernel.
-pub const MAX_I16_GROUPS: usize = 8;
-/// The highest tile of any kernel.
+/// No kernel has a larger MR.
 pub const MAX_MR: usize = 12;
+/// No kernel sums more k-groups in 16 bits.
+pub const MAX_I16_GROUPS: usize = 8;
 
-/// Tall products have a multiple of so many rows.
-pub(crate) const TALL: usize = 4;
-/// No output has a lower [`Out::least_tall`].
-pub(crate) const LEAST_TALL: usize = 24;
+/// The rows of a call with a stationary panel are a multiple of this.
+pub(crate) const B_STATIONARY_ROW_STEP: usize = 4;
+/// No output is made with a stationary panel for fewer rows: the lowest `Out::min_b_stationary_rows`.
+pub(crate) const MIN_B_STATIONARY_ROWS: usize = 24;

@@ -9,3 +9,4 @@ pub mod ready;
 pub mod row_params;
 pub mod stage;
 pub mod sweep_operands;
+pub mod with_const;

@@ -3,7 +3,8 @@
 use crate::contract::kernel::Kernel;
 use crate::detect::Features;
 
-/// A kernel that this CPU can run: the witness without which none runs.
+/// A kernel that this CPU can run. Only [`Kernel::ready`] makes one, from features that include the kernel's, and only
+/// [`Ready::run`] runs a kernel.
 #[derive(Clone, Copy, Debug)]
 pub struct Ready {
     pub(crate) kernel: &'static Kernel,
@@ -30,14 +31,15 @@ impl Ready {
         self.kernel
     }
 
-    /// The same, for a CPU whose stores are so. Results do not depend on it.
+    /// This witness, with another answer to [`Features::slow_stores`]. It decides the order of a kernel's work, not its
+    /// results.
     pub fn with_slow_stores(self, slow_stores: bool) -> Self {
         Self { slow_stores, ..self }
     }
 }
 
 impl Kernel {
-    /// The witness, if `features` include the kernel's.
+    /// The witness that a CPU with these features can run the kernel; `None` if it cannot.
     pub fn ready(&'static self, features: &Features) -> Option<Ready> {
         features.has(self.isa).then_some(Ready { kernel: self, slow_stores: features.slow_stores() })
     }

@@ -1,7 +1,7 @@
-//! What becomes of the sums of a tile: they are stored, or scaled to 8 bits or f32 while in registers.
+//! The outputs of a tile: its sums are stored, or scaled to 8 bits or f32 while they are in registers.
 //!
-//! Every step rounds to nearest even, by itself (the sum's conversion, the product of the two scales, its
-//! product with the sum, the sum with the bias), so that all kernels give the same bits:
+//! Each operation (the conversion of the sum, the product of the two scales, the product with the sum, the addition of
+//! the bias) rounds to nearest even by itself, so that all kernels give the same bits:
 //!
 //! ```text
 //!   scale = row_scale[i] · scale[j]                                  (scale[j] alone, without row scales)
@@ -9,10 +9,10 @@
 //!   floats  clamp( f32(sum) · scale + bias[j], lo, hi )
 //! ```
 //!
-//! With [`F64Terms`] terms it is `f32(f64(sum) + col[j] + row[i])` in place of `f32(sum)`, and with a [`TileResidual`] its
-//! value is added before rounding, as `f32(value - zero_point) · scale`.
+//! With [`F64Terms`], `f32(f64(sum) + col[j] + row[i])` takes the place of `f32(sum)`. A [`TileResidual`] is added
+//! before rounding, as `f32(value - zero_point) · scale`.
 //!
-//! Or in integers, products in 64 bits and all else in 32, shifts to the right rounding down:
+//! [`TileFixedPoint`] does it in integers. Products have 64 bits, all else 32, and shifts to the right round down:
 //!
 //! ```text
 //!   high  = (sum·m[j] + nudge[j] (- 1 where `away` and sum·m[j] < 0)) >> 31
@@ -20,9 +20,9 @@
 //!   bytes   clamp( (((low >> before[j]) + one[j]) >> one[j]) + zero_point, lo, hi )
 //! ```
 //!
-//! Kernels clamp the rounded value to i16, add the zero point in i16 and clamp to 8 bits, each by an
-//! instruction that saturates: where |zero_point| <= [`MAX_ZERO_POINT`], what the first clamp cuts off is
-//! far outside 8 bits after the addition as well.
+//! Kernels clamp the rounded value to i16, add the zero point in i16 and clamp to 8 bits, by instructions that
+//! saturate. That is right where |zero_point| <= [`MAX_ZERO_POINT`]: a value that the first clamp changes is outside 8
+//! bits after the addition in any case.
 
 use crate::block::BlockMut;
 use crate::contract::limits::MAX_NR;
@@ -30,16 +30,17 @@ use crate::contract::limits::MAX_NR;
 /// The greatest magnitude of a zero point that fused kernels add.
 pub const MAX_ZERO_POINT: i32 = 1 << 14;
 
-/// Terms that do not fit 32 bits: integers whose sums with each other and with any sum are below 2^53.
+/// Terms of the sums that do not fit 32 bits: integers whose sums with each other and with any sum of a tile are below
+/// 2^53, so that f64 holds them exactly.
 #[derive(Clone, Copy)]
 pub struct F64Terms<'a> {
     /// NR values per panel.
     pub col: &'a [f64],
-    /// A value per row, where they are not all 0.
+    /// A value per row; `None` if all are 0.
     pub row: Option<&'a [f64]>,
 }
 
-/// A matrix of the output's shape that is added.
+/// A matrix of the output's shape that is added to it.
 #[derive(Clone, Copy)]
 pub struct TileResidual<'a> {
     /// The bits of its elements, from the first column on.
@@ -48,68 +49,69 @@ pub struct TileResidual<'a> {
     pub stride: usize,
     /// Whether they are i8, else u8.
     pub signed: bool,
-    /// At most 2^30 from 0.
+    /// The value of its elements that stands for 0: at most 2^30 from 0.
     pub zero_point: i32,
-    /// Such that all products are finite.
+    /// The width of a step of its values, relative to that of the output: finite.
     pub scale: f32,
 }
 
 impl TileResidual<'_> {
-    /// What to XOR to its bytes for values of u8, and what to take off those.
+    /// The mask that XORed to its bytes gives u8, and the zero point of that u8.
     #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
-    pub(crate) fn less(&self) -> (u8, i32) {
+    pub(crate) fn as_u8(&self) -> (u8, i32) {
         if self.signed { (0x80, self.zero_point + 128) } else { (0, self.zero_point) }
     }
 }
 
-/// To 8 bits.
+/// The stage that makes 8-bit values in f32.
 #[derive(Clone, Copy)]
 pub struct TileRequantize<'a> {
-    /// In f64.
+    /// Terms in f64.
     pub real: Option<F64Terms<'a>>,
-    /// Added before rounding.
+    /// A matrix that is added before rounding.
     pub residual: Option<TileResidual<'a>>,
     /// NR values per panel, finite and not negative.
     pub scale: &'a [f32],
     /// A value per row, finite and not negative, whose products with `scale` are finite.
     pub row_scale: Option<&'a [f32]>,
-    /// Whether no scale, or product of two, is more than 1/2, for what is rounded not to be more than 2^30.
+    /// Whether every scale (with row scales: every product of two) is at most 1/2: then |f32(sum)·scale| <= 2^30, and
+    /// kernels need not bound it before they convert it to an integer.
     pub at_most_half: bool,
-    /// At most [`MAX_ZERO_POINT`] from 0.
+    /// Added after rounding: at most [`MAX_ZERO_POINT`] from 0.
     pub zero_point: i32,
-    /// The least and the greatest result: of i8, or of u8.
+    /// The least and the greatest result: both of i8, or both of u8.
     pub range: (i32, i32),
 }
 
-/// To 8 bits in integers.
+/// The stage that makes 8-bit values in integers.
 #[derive(Clone, Copy)]
 pub struct TileFixedPoint<'a> {
-    /// NR values per panel, not negative.
+    /// The multiplier: NR values per panel, not negative.
     pub m: &'a [i32],
-    /// NR values per panel, of 0 to 2^30.
+    /// Added to the product before its shift by 31: NR values per panel, 0 to 2^30.
     pub nudge: &'a [i32],
-    /// NR values per panel, of 0 or 1.
+    /// Subtracted where the shifted product is negative: NR values per panel, 0 or 1.
     pub negative: &'a [i32],
-    /// NR values per panel, of 0 to 31.
+    /// The second shift, but for a last bit: NR values per panel, 0 to 31.
     pub before: &'a [i32],
-    /// NR values per panel, of 0 or 1.
+    /// The last bit of the second shift, 0 or 1, which is rounded half up: NR values per panel.
     pub one: &'a [i32],
-    /// Whether negative products are less by one.
+    /// Whether 1 is subtracted from negative products, for ties away from zero.
     pub away: bool,
-    /// As in [`TileRequantize`].
+    /// Added after rounding: at most [`MAX_ZERO_POINT`] from 0.
     pub zero_point: i32,
-    /// As in [`TileRequantize`].
+    /// The least and the greatest result: both of i8, or both of u8.
     pub range: (i32, i32),
 }
 
-/// To f32.
+/// The stage that makes f32 values.
 #[derive(Clone, Copy)]
 pub struct TileDequantize<'a> {
-    /// In f64.
+    /// Terms in f64.
     pub real: Option<F64Terms<'a>>,
     /// NR values per panel, as in [`TileRequantize`].
     pub scale: &'a [f32],
-    /// As in [`TileRequantize`].
+    /// A value per row, as in [`TileRequantize`].
     pub row_scale: Option<&'a [f32]>,
     /// NR values per panel, if there is one.
     pub bias: Option<&'a [f32]>,
@@ -117,51 +119,53 @@ pub struct TileDequantize<'a> {
     pub range: (f32, f32),
 }
 
-/// Where a product goes, a row per row of A.
+/// The output of a product, with a row per row of A.
 pub enum Output<'o, 'c> {
-    /// The sums themselves, stored or added to what is there.
+    /// The sums.
     Sums {
         /// The block.
         c: &'o mut BlockMut<'c, i32>,
-        /// Whether to add.
+        /// Whether they are added to the values that are there.
         accumulate: bool,
     },
     /// The bit patterns of 8-bit values.
     Bytes {
         /// The block.
         c: &'o mut BlockMut<'c, u8>,
-        /// How they are made.
+        /// The scales and the range.
         stage: TileRequantize<'o>,
     },
-    /// The same, made in integers.
+    /// The bit patterns of 8-bit values that are made in integers.
     FixedBytes {
         /// The block.
         c: &'o mut BlockMut<'c, u8>,
-        /// How they are made.
+        /// The multipliers, shifts and the range.
         stage: TileFixedPoint<'o>,
     },
     /// f32 values.
     Floats {
         /// The block.
         c: &'o mut BlockMut<'c, f32>,
-        /// How they are made.
+        /// The scales and the range.
         stage: TileDequantize<'o>,
     },
 }
 
-/// No bias: adding -0.0 changes nothing, not even the sign of a zero. As wide as two panels, the most of a call.
+/// The bias of columns that have none: adding -0.0 changes no value, not even the sign of a zero. Two panels are the
+/// most columns of a call.
 pub static NO_BIAS: [f32; 2 * MAX_NR] = [-0.0; 2 * MAX_NR];
 
 impl TileDequantize<'_> {
-    /// The bias of the columns from `left` on: of those of the panels of a call at least.
+    /// The bias of the columns of a call whose first one is `first_col`: valid for all columns of its panels.
     #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     #[inline(always)]
-    pub(crate) fn bias_from(&self, left: usize) -> *const f32 {
-        self.bias.map_or(NO_BIAS.as_ptr(), |bias| bias.as_ptr().wrapping_add(left))
+    pub(crate) fn bias_from(&self, first_col: usize) -> *const f32 {
+        self.bias.map_or(NO_BIAS.as_ptr(), |bias| bias.as_ptr().wrapping_add(first_col))
     }
 }
 
 impl Output<'_, '_> {
+    /// Rows and columns.
     pub(crate) fn shape(&self) -> (usize, usize) {
         match self {
             Output::Sums { c, .. } => (c.rows(), c.cols()),
@@ -170,50 +174,94 @@ impl Output<'_, '_> {
         }
     }
 
-    /// Whether rows are slices, scales and biases long enough for so many rows and columns, those that pad panels
-    /// among them, and the zero point and the range such as kernels can work with.
-    pub(crate) fn fits(&self, rows: usize, padded: usize) -> bool {
-        let long = |scale: &[f32], row_scale: Option<&[f32]>| {
-            scale.len() >= padded && row_scale.is_none_or(|scale| scale.len() >= rows)
-        };
-        let real = |real: Option<F64Terms<'_>>| {
-            real.is_none_or(|real| real.col.len() >= padded && real.row.is_none_or(|row| row.len() >= rows))
-        };
-        let added = |residual: &Option<TileResidual<'_>>, cols: usize| {
-            let Some(TileResidual { bits, stride, .. }) = residual else { return true };
-            let last = (rows - 1).checked_mul(*stride).and_then(|last| last.checked_add(cols));
-            last.is_some_and(|need| need <= bits.len())
-        };
-        let within = |(lo, hi): (i32, i32), zero_point: i32| {
-            let range = -128 <= lo && hi <= 127 || 0 <= lo && hi <= 255;
-            range && (-MAX_ZERO_POINT..=MAX_ZERO_POINT).contains(&zero_point)
-        };
+    /// Whether the rows are slices, the stage holds values for all rows and for all columns of whole panels (`padded`),
+    /// and its zero point and range are such as kernels can work with.
+    pub(crate) fn fits(&self, padded: usize) -> bool {
+        let (rows, cols) = self.shape();
         match self {
             Output::Sums { c, .. } => c.rows_are_slices(),
-            Output::Bytes { c, stage } => {
-                c.rows_are_slices()
-                    && long(stage.scale, stage.row_scale)
-                    && within(stage.range, stage.zero_point)
-                    && real(stage.real)
-                    && added(&stage.residual, c.cols())
-            }
-            Output::FixedBytes { c, stage } => {
-                let TileFixedPoint { m, nudge, negative, before, one, zero_point, range, .. } = stage;
-                let long = [m, nudge, negative, before, one].iter().all(|values| values.len() >= padded);
-                c.rows_are_slices() && long && within(*range, *zero_point)
-            }
-            Output::Floats { c, stage } => {
-                let TileDequantize { scale, row_scale, bias, .. } = *stage;
-                c.rows_are_slices()
-                    && long(scale, row_scale)
-                    && bias.is_none_or(|bias| bias.len() >= padded)
-                    && real(stage.real)
-            }
+            Output::Bytes { c, stage } => c.rows_are_slices() && stage.fits(rows, cols, padded),
+            Output::FixedBytes { c, stage } => c.rows_are_slices() && stage.fits(cols, padded),
+            Output::Floats { c, stage } => c.rows_are_slices() && stage.fits(rows, cols, padded),
         }
     }
 }
 
-/// Products of a value per row and a value per column, which are taken off the sums.
+/// Whether there are values for all `rows`, if there are any.
+fn holds<T>(per_row: Option<&[T]>, rows: usize) -> bool {
+    per_row.is_none_or(|values| values.len() >= rows)
+}
+
+impl F64Terms<'_> {
+    fn fits(&self, rows: usize, padded: usize) -> bool {
+        self.col.len() >= padded && holds(self.row, rows)
+    }
+}
+
+impl TileResidual<'_> {
+    fn fits(&self, rows: usize, cols: usize) -> bool {
+        debug_assert!(self.scale.is_finite() && self.zero_point.unsigned_abs() <= 1 << 30);
+        let last = (rows - 1).checked_mul(self.stride).and_then(|last| last.checked_add(cols));
+        last.is_some_and(|need| need <= self.bits.len())
+    }
+}
+
+/// Whether the range is one of i8 or u8, and the zero point is not too far from it.
+fn fits_8_bits((lo, hi): (i32, i32), zero_point: i32) -> bool {
+    let range = -128 <= lo && hi <= 127 || 0 <= lo && hi <= 255;
+    range && (-MAX_ZERO_POINT..=MAX_ZERO_POINT).contains(&zero_point)
+}
+
+/// Whether scales are finite and not negative, products with those of rows too; and none above `most`.
+fn are_scales(scale: &[f32], row_scale: Option<&[f32]>, most: f32) -> bool {
+    let greatest = |scales: &[f32]| scales.iter().fold(0f32, |greatest, scale| greatest.max(*scale));
+    let product = greatest(scale) * row_scale.map_or(1.0, greatest);
+    let all = scale.iter().chain(row_scale.unwrap_or(&[]));
+    all.clone().all(|scale| *scale >= 0.0) && product <= most
+}
+
+impl TileRequantize<'_> {
+    fn fits(&self, rows: usize, cols: usize, padded: usize) -> bool {
+        let fits = self.scale.len() >= padded
+            && holds(self.row_scale, rows)
+            && fits_8_bits(self.range, self.zero_point)
+            && self.real.is_none_or(|terms| terms.fits(rows, padded))
+            && self.residual.is_none_or(|residual| residual.fits(rows, cols));
+        let most = if self.at_most_half { 0.5 } else { f32::MAX };
+        debug_assert!(
+            !fits || are_scales(&self.scale[..cols], self.row_scale.map(|scale| &scale[..rows]), most)
+        );
+        fits
+    }
+}
+
+impl TileFixedPoint<'_> {
+    fn fits(&self, cols: usize, padded: usize) -> bool {
+        let Self { m, nudge, negative, before, one, .. } = self;
+        let fits = [m, nudge, negative, before, one].iter().all(|values| values.len() >= padded)
+            && fits_8_bits(self.range, self.zero_point);
+        let within =
+            |values: &[i32], most: i32| values[..cols].iter().all(|value| (0..=most).contains(value));
+        debug_assert!(!fits || within(m, i32::MAX) && within(nudge, 1 << 30) && within(before, 31));
+        debug_assert!(!fits || within(negative, 1) && within(one, 1));
+        fits
+    }
+}
+
+impl TileDequantize<'_> {
+    fn fits(&self, rows: usize, cols: usize, padded: usize) -> bool {
+        let fits = self.scale.len() >= padded
+            && holds(self.row_scale, rows)
+            && self.bias.is_none_or(|bias| bias.len() >= padded)
+            && self.real.is_none_or(|terms| terms.fits(rows, padded));
+        debug_assert!(
+            !fits || are_scales(&self.scale[..cols], self.row_scale.map(|scale| &scale[..rows]), f32::MAX)
+        );
+        fits
+    }
+}
+
+/// A value per row and a value per column, whose product is subtracted from the sum.
 #[derive(Clone, Copy)]
 pub struct OuterProduct<'a> {
     /// A value per row.

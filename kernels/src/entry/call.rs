@@ -1,148 +1,193 @@
-//! A product of rows and panels by a micro-kernel: lengths are checked here, once.
+//! A product of rows and panels by a micro-kernel. All lengths are checked here, once.
 
 use crate::block::BlockMut;
 use crate::contract::args::{Args, Out};
 use crate::contract::kernel::{Variant, tile_height};
-use crate::contract::limits::{LEAST_TALL, MAX_NR, TALL};
+use crate::contract::limits::{B_STATIONARY_ROW_STEP, MAX_NR, MIN_B_STATIONARY_ROWS};
 use crate::contract::ready::Ready;
 use crate::contract::stage::{OuterProduct, Output};
 
-/// Terms of columns to which nothing is added. As wide as two panels, the most of a call, and the same for all: as many
-/// as there are columns would have to come from memory.
+/// The terms of columns that have none: two panels are the most columns of a call. All calls read these, so that they
+/// stay in the first-level cache; zeros for all columns of a product would come from memory.
 static NO_COL: [i32; 2 * MAX_NR] = [0; 2 * MAX_NR];
 
-/// A product of rows and panels: see the head of this crate.
+/// A product of rows of A and panels of B: the head of this crate has the formula.
 pub struct PanelProduct<'a> {
     /// The common dimension.
     pub k: usize,
-    /// Rows of `k` elements of the variant's type A; no byte past the last row's end is read.
+    /// Rows of `k` elements of the variant's type of A; no byte past the last row's end is read.
     pub a: &'a [u8],
     /// Bytes from one row of A to the next.
     pub lda: usize,
-    /// Panels, one after the other, as `pack` makes them.
+    /// Panels, one after the other, as [`pack_panel`](crate::pack_panel) makes them.
     pub panels: &'a [u8],
-    /// NR values per panel, added to every row, if anything is.
+    /// NR values per panel, added to all sums of their columns; `None` adds nothing.
     pub col: Option<&'a [i32]>,
-    /// A value per row, added to all its columns.
+    /// A value per row, added to all its sums.
     pub row: &'a [i32],
-    /// What is taken off.
+    /// Products of a value per row and a value per column, subtracted from the sums.
     pub outer: &'a [OuterProduct<'a>],
 }
 
-impl Ready {
-    /// How many of the rows, the first ones, are a tall product: a multiple of [`TALL`] beyond MR, or 0.
+/// The shape of a product whose slices were found long enough for it.
+struct Checked {
+    rows: usize,
+    cols: usize,
+    /// Bytes from one row of A to the next.
+    lda: usize,
+    panel_bytes: usize,
+}
+
+impl Checked {
+    /// Checks a product of one row and column at least. The numbers name what the proof in [`Ready::run`] takes from
+    /// here.
+    ///
+    /// # Panics
+    /// If one of the numbered claims does not hold.
+    #[inline(always)]
+    fn new(kernel: &Ready, variant: &Variant, p: &PanelProduct<'_>, output: &Output<'_, '_>) -> Self {
+        let (rows, cols) = output.shape();
+        // 1: the variant is the kernel's, whose MR, NR and KR its code has (`Kernel::new`).
+        let own = kernel.table_row().variants.iter().any(|v| core::ptr::eq(v, variant));
+        assert!(own, "a variant of another kernel");
+        // NR is a power of two (`Variant::of`), and this is called too often for a division.
+        let padded =
+            cols.checked_add(kernel.nr - 1).expect("columns beyond the address space") & !(kernel.nr - 1);
+        let panels = padded >> kernel.nr.trailing_zeros();
+        // 2: the output's rows are slices of `cols` elements; the values of its stage (scales, biases, multipliers, f64
+        // terms) are there for `rows` rows and `padded` columns; the residual holds rows of `cols` bytes.
+        assert!(output.fits(padded), "an output of another shape");
+        // 3: a kernel that is not fused stores sums only.
+        assert!(kernel.fused || matches!(output, Output::Sums { .. }), "the kernel is not fused");
+        // 4: A holds `rows` rows of k elements. Nothing is read of rows without elements, wherever they
+        // are.
+        let row_bytes = p.k.checked_mul(variant.a.size());
+        let lda = if p.k == 0 { 0 } else { p.lda };
+        let need_a = (rows - 1).checked_mul(lda).zip(row_bytes).and_then(|(x, y)| x.checked_add(y));
+        assert!(need_a.is_some_and(|need| need <= p.a.len()), "A is too short");
+        // 5: the panels are whole.
+        let panel_bytes = kernel.panel_bytes(p.k, variant.b).expect("a panel beyond the address space");
+        let need_b = panel_bytes.checked_mul(panels);
+        assert!(need_b.is_some_and(|need| need <= p.panels.len()), "the panels are too short");
+        // 6: there is a term for each row, and none or one for each of `padded` columns.
+        let col_fits = p.col.is_none_or(|col| col.len() >= padded);
+        assert!(col_fits && p.row.len() >= rows, "the terms are too short");
+        // 7: as 6, for each outer product.
+        let long = |outer: &OuterProduct<'_>| outer.row.len() >= rows && outer.col.len() >= padded;
+        assert!(p.outer.iter().all(long), "the outer terms are too short");
+        Self { rows, cols, lda, panel_bytes }
+    }
+
+    /// The number of rows, from the first on, that one call multiplies by a stationary panel: a multiple of
+    /// [`B_STATIONARY_ROW_STEP`], or 0. Each of them may be read to the end of its last k-group.
     #[inline(never)]
-    fn tall_rows(
-        &self,
-        variant: &Variant,
-        p: &PanelProduct<'_>,
-        rows: usize,
-        lda: usize,
-        out: &Out<'_>,
-    ) -> usize {
-        if p.k > self.takes.tall || p.k == 0 || out.least_tall().is_none_or(|least| rows < least) {
+    fn b_stationary_rows(&self, kernel: &Ready, variant: &Variant, k: usize, out: &Out<'_>) -> usize {
+        let rows = self.rows;
+        let up_to_k = kernel.extensions().b_stationary_up_to_k;
+        if k > up_to_k || k == 0 || out.min_b_stationary_rows().is_none_or(|min| rows < min) {
             return 0;
         }
-        // KR is a power of two.
-        let whole = p.k & (self.kr - 1) == 0;
-        if whole {
-            rows / TALL * TALL
-        } else if lda >= self.kr * variant.a.size() {
-            // The last row's last k-group is not all there; that of others is, as the next row ends so much later.
-            (rows - 1) / TALL * TALL
+        // KR is a power of two (`Variant::of`).
+        let whole_groups = k & (kernel.kr - 1) == 0;
+        if whole_groups {
+            rows / B_STATIONARY_ROW_STEP * B_STATIONARY_ROW_STEP
+        } else if self.lda >= kernel.kr * variant.a.size() {
+            // The last k-group of the last row may lie beyond A, so that row is left to a tile. Those of other rows do
+            // not: the row after it ends at least a whole k-group later.
+            (rows - 1) / B_STATIONARY_ROW_STEP * B_STATIONARY_ROW_STEP
         } else {
             0
         }
     }
+}
 
-    /// Multiplies the rows of A by as many panels as `output` has columns for. It has as many rows as A, which are
-    /// slices.
+impl Ready {
+    /// Multiplies the rows of A by as many panels as `output` has columns for. The output has as many rows as A, and
+    /// each is contiguous.
     ///
     /// # Panics
-    /// If a slice is shorter than the shape needs, or a kernel that is not fused is to make other outputs than sums.
+    /// If a slice is shorter than the shape needs, `variant` is another kernel's, or the kernel is not fused and
+    /// `output` is not [`Output::Sums`].
     pub fn run(&self, variant: &Variant, p: &PanelProduct<'_>, mut output: Output<'_, '_>) {
         let (rows, cols) = output.shape();
         if rows == 0 || cols == 0 {
             return;
         }
-        let own = self.kernel.variants.iter().any(|v| core::ptr::eq(v, variant));
-        assert!(own, "a variant of another kernel");
-        // NR is a power of two, and this is called too often for a division.
-        let padded =
-            cols.checked_add(self.nr - 1).expect("columns beyond the address space") & !(self.nr - 1);
-        let panels = padded >> self.nr.trailing_zeros();
-        assert!(output.fits(rows, padded), "an output of another shape");
-        assert!(self.fused || matches!(output, Output::Sums { .. }), "the kernel is not fused");
-        let row_bytes = p.k.checked_mul(variant.a.size());
-        // Of rows without elements nothing is read, wherever they are.
-        let lda = if p.k == 0 { 0 } else { p.lda };
-        let need_a = (rows - 1).checked_mul(lda).zip(row_bytes).and_then(|(x, y)| x.checked_add(y));
-        assert!(need_a.is_some_and(|need| need <= p.a.len()), "A is too short");
-        let panel_bytes = self.panel_bytes(p.k, variant.b).expect("a panel beyond the address space");
-        let need_b = panel_bytes.checked_mul(panels);
-        assert!(need_b.is_some_and(|need| need <= p.panels.len()), "the panels are too short");
-        let col_fits = p.col.is_none_or(|col| col.len() >= padded);
-        assert!(col_fits && p.row.len() >= rows, "the terms are too short");
-        let long = |outer: &OuterProduct<'_>| outer.row.len() >= rows && outer.col.len() >= padded;
-        assert!(p.outer.iter().all(long), "the outer terms are too short");
-
+        let checked = Checked::new(self, variant, p, &output);
+        let Checked { rows, cols, lda, panel_bytes } = checked;
+        let two_panels_up_to_rows = self.extensions().two_panels_up_to_rows;
         let (out, ldc) = output.as_out();
-        let tall = if rows < LEAST_TALL { 0 } else { self.tall_rows(variant, p, rows, lda, &out) };
+        let b_stationary = if rows < MIN_B_STATIONARY_ROWS {
+            0
+        } else {
+            checked.b_stationary_rows(self, variant, p.k, &out)
+        };
         let (mut j, mut panel) = (0, 0);
         while j < cols {
-            let two = rows <= self.takes.abreast && cols - j > 2 * self.nr - 16;
+            // With at most 15 columns less than two panels there is a second panel, since NR is 16 or more
+            // (`Variant::of`).
+            let two = rows <= two_panels_up_to_rows && cols - j > 2 * self.nr - 16;
             let width = if two { 2 * self.nr } else { self.nr }.min(cols - j);
             let mut i = 0;
             while i < rows {
-                let h = if i < tall { tall } else { tile_height(rows - i, self.mr) };
-                // SAFETY: the witness shows the CPU to have the instructions. The asserts above show A to hold `rows`
-                // rows of k elements, the panels to be whole, all terms and scales to be long enough (`NO_COL` is for
-                // the one or two panels of this call); the output is a block of rows x cols elements whose rows are
-                // contiguous, borrowed exclusively. i + h <= rows, so rows i..i+h of each lie within them; j is a
-                // multiple of NR and j + width <= cols, so do columns j..j+width, and their panels. Two panels, and
-                // more rows than MR, are asked only of kernels that take them, as they say; then row h - 1 has whole
-                // k-groups, or row h ends at least a k-group after it.
+                let height = if i < b_stationary { b_stationary } else { tile_height(rows - i, self.mr) };
+                // SAFETY: `self` is the witness that the CPU has the instructions. The contract of `Args`, line by
+                // line, with the numbers of `Checked::new`; i + height <= rows and j + width <= cols throughout:
+                // - rows, cols: `tile_height` is 1..=MR, 1 <= width <= NR or `two` as above; the code has these MR and
+                //   NR (1), and the extensions asked for are the kernel's;
+                // - a: rows i..i + height lie in A (4), also to the end of their last k-group if they are more than MR
+                //   (`b_stationary_rows`);
+                // - b: j is a multiple of NR, so `panel` <= ceil(cols / NR) - 1, or - 2 if `two`: whole panels (5);
+                // - col, row: (6), or `NO_COL`, which is as wide as two panels (`Variant::of`: NR <= MAX_NR);
+                // - outer: (7), from first_row = i and first_col = j on; none if the kernel is not fused;
+                // - out: rows i.. and columns j.. of an exclusively borrowed block of contiguous rows (2), and it is
+                //   `Sums` if the kernel is not fused (3);
+                // - the stage: (2), from first_row = i and first_col = j on; an absent bias is `NO_BIAS`, wide as
+                //   `NO_COL`.
                 unsafe {
-                    (variant.micro)(&Args {
+                    variant.micro()(&Args {
                         k: p.k,
                         a: p.a.as_ptr().add(i * lda),
                         lda,
                         b: p.panels.as_ptr().add(panel * panel_bytes),
-                        rows: h,
+                        rows: height,
                         cols: width,
                         col: p.col.map_or(NO_COL.as_ptr(), |col| col.as_ptr().add(j)),
                         row: p.row.as_ptr().add(i),
                         outer: if self.fused { p.outer } else { &[] },
-                        top: i,
-                        left: j,
+                        first_row: i,
+                        first_col: j,
                         out: out.at(i * ldc + j),
                         ldc,
                         slow_stores: self.slow_stores,
                     });
                 }
-                i += h;
+                i += height;
             }
             j += width;
             panel += if two { 2 } else { 1 };
         }
-        if let (false, Output::Sums { c, .. }) = (self.fused, output) {
-            take_off(p.outer, c);
+        if !self.fused
+            && let Output::Sums { c, .. } = output
+        {
+            subtract_outer_products(p.outer, c);
         }
     }
 }
 
-/// Takes outer products off sums, modulo 2^32: for kernels that do not do it in registers.
-pub(crate) fn take_off(outer: &[OuterProduct<'_>], c: &mut BlockMut<'_, i32>) {
+/// Subtracts outer products from sums, modulo 2^32: for kernels that do not do it in registers.
+pub(crate) fn subtract_outer_products(outer: &[OuterProduct<'_>], c: &mut BlockMut<'_, i32>) {
     for outer in outer {
         for i in 0..c.rows() {
             let row = c.row_mut(i).expect("the rows are slices");
-            take_off_row(row, outer.row[i], outer.col);
+            subtract_multiple(row, outer.row[i], outer.col);
         }
     }
 }
 
+/// Subtracts `factor` times `col` from a row of sums.
 #[multiversion::multiversion(targets("x86_64+avx2"))]
-fn take_off_row(row: &mut [i32], factor: i32, col: &[i32]) {
+fn subtract_multiple(row: &mut [i32], factor: i32, col: &[i32]) {
     for (sum, col) in row.iter_mut().zip(col) {
         *sum = sum.wrapping_sub(factor.wrapping_mul(*col));
     }

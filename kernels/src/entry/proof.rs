@@ -75,25 +75,36 @@ fn provable_in_lane(mut sums: [LaneSums; MAX_I16_GROUPS], most: usize) -> usize 
 mod tests {
     extern crate std;
     use super::*;
-    use crate::contract::kernel::Kernel;
+    use crate::contract::args::Args;
+    use crate::contract::kernel::{Instruction, Kernel, Tile, Variant};
+    use crate::detect::{Features, Isa};
     use std::{vec, vec::Vec};
 
-    /// A kernel that sums in 16 bits, for any target: only its layout matters here.
-    static KERNEL: Kernel = Kernel {
-        name: "layout-6x16c4s1",
-        isa: crate::Isa::Scalar,
-        mr: 6,
-        nr: 16,
-        kr: 4,
-        i16_groups: 1,
-        fused: false,
-        takes: crate::contract::kernel::Takes::TILES,
-        variants: &[],
-    };
+    /// A kernel that sums k-groups in 16 bits, on any target: only its layout matters here.
+    static KERNEL: Kernel = Kernel::new("layout-6x16c4s1", &[Variant::of::<Layout>()]);
+
+    struct Layout;
+
+    impl Instruction for Layout {
+        const ISA: Isa = Isa::Scalar;
+        const A: Stored = Stored::U8;
+        const B: Stored = Stored::I8;
+        const KR: usize = 4;
+        const I16_GROUPS: usize = 1;
+    }
+
+    // SAFETY: it accesses nothing.
+    unsafe impl Tile for Layout {
+        type Instruction = Self;
+        const MR: usize = 6;
+        const NR: usize = 16;
+
+        unsafe fn micro(_: &Args<'_>) {}
+    }
 
     fn provable(b: &[i8], k: usize, n: usize) -> usize {
         let source = Source { bits: bytemuck::cast_slice(b), row_stride: n, col_stride: 1 };
-        let ready = KERNEL.ready(&crate::Features::detect()).expect("it needs nothing");
+        let ready = KERNEL.ready(&Features::detect()).expect("it needs nothing");
         provable_i16_groups(ready, &PackJob { source, rows: k, cols: n, signed: true, stored: Stored::I8 })
     }
 

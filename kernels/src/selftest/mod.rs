@@ -79,8 +79,8 @@ pub fn run(kernel: Ready, arena: &mut [u8], out: &mut dyn Write) -> Outcome {
     }
     shape(3 * mr + 1, 131, 2 * nr + 3);
     shape(5 * mr, 256, 2 * nr);
-    if kernel.takes.tall > 0 {
-        for k in 1..=kernel.takes.tall + 1 {
+    if kernel.extensions().b_stationary_up_to_k > 0 {
+        for k in 1..=kernel.extensions().b_stationary_up_to_k + 1 {
             for n in [nr, 1 + 11 * k % nr, nr + 1 + 7 * k % nr] {
                 for (signs, output) in (0..4).zip([Kind::Sums, Kind::Bytes, Kind::Bytes, Kind::Sums]) {
                     let (a_signed, b_signed) = (signs & 1 != 0, (signs & 2 != 0) != (k % 2 == 0));

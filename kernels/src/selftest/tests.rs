@@ -3,12 +3,10 @@
 extern crate std;
 use super::*;
 use crate::contract::args::{Args, MicroFn, Out};
-use crate::contract::kernel::{Kernel, Variant};
-use crate::contract::limits::MAX_NR;
+use crate::contract::kernel::Kernel;
+use crate::contract::limits::{MAX_I16_GROUPS, MAX_MR, MAX_NR};
 use crate::contract::panel::panel_index;
 use crate::contract::stage::F64Terms;
-use crate::detect::Isa;
-use crate::elements::Stored;
 use crate::scalar;
 use crate::selftest::arena::{MAX_M, MAX_N};
 use crate::selftest::case::value;
@@ -26,7 +24,7 @@ fn run_on_heap(kernel: Ready) -> (Outcome, String) {
 #[test]
 fn the_tables_limits_hold() {
     for kernel in TABLE {
-        assert!(kernel.nr <= MAX_NR && kernel.mr <= crate::MAX_MR && 5 * kernel.mr <= MAX_M, "{kernel:?}");
+        assert!(kernel.nr <= MAX_NR && kernel.mr <= MAX_MR && 5 * kernel.mr <= MAX_M, "{kernel:?}");
         let mut name = std::format!("{}-{}x{}c{}", kernel.isa, kernel.mr, kernel.nr, kernel.kr);
         if kernel.i16_groups > 0 {
             name += &std::format!("s{}", kernel.i16_groups);
@@ -34,8 +32,8 @@ fn the_tables_limits_hold() {
         assert_eq!(kernel.name, name);
         assert!(kernel.kr.is_power_of_two() && kernel.nr.is_power_of_two(), "{kernel:?}");
         assert!(
-            kernel.i16_groups <= crate::MAX_I16_GROUPS
-                && crate::MAX_I16_GROUPS.is_multiple_of(kernel.i16_groups.max(1))
+            kernel.i16_groups <= MAX_I16_GROUPS
+                && MAX_I16_GROUPS.is_multiple_of(kernel.i16_groups.max(1))
         );
     }
 }
@@ -48,22 +46,13 @@ unsafe fn forward(t: &Args<'_>, change: impl Fn(&mut Args<'_>)) {
     let mut t = *t;
     change(&mut t);
     // SAFETY: the caller's promise.
-    unsafe { (scalar::KERNEL.variants[0].micro)(&t) }
+    unsafe { scalar::KERNEL.variants[0].micro()(&t) }
 }
 
 fn outcome_of(micro: MicroFn, fused: bool) -> (Outcome, String) {
-    let variants = vec![Variant { a: Stored::U8, b: Stored::I8, a_shift: 0, micro }].leak();
-    let kernel = Kernel {
-        name: "test",
-        isa: Isa::Scalar,
-        mr: 4,
-        nr: 8,
-        kr: 4,
-        i16_groups: 0,
-        fused,
-        takes: crate::contract::kernel::Takes::TILES,
-        variants,
-    };
+    // SAFETY: the wrong kernels below access what the specification kernel does, or less.
+    let variants = vec![unsafe { scalar::KERNEL.variants[0].with_code(micro, fused) }].leak();
+    let kernel = Kernel::new("test", variants);
     run_on_heap(Ready { kernel: std::boxed::Box::leak(std::boxed::Box::new(kernel)), slow_stores: false })
 }
 
@@ -145,20 +134,21 @@ unsafe fn fused<const OFF: u32>(t: &Args<'_>) {
     // SAFETY: a tile of the test kernel is at most 4x8.
     unsafe { forward(t, |t| (t.out, t.ldc) = (Out::Sums { c, accumulate: false }, 8)) };
     for (i, j) in (0..t.rows).flat_map(|i| (0..t.cols).map(move |j| (i, j))) {
-        let column = if OFF == 17 { j } else { t.left + j };
+        let column = if OFF == 17 { j } else { t.first_col + j };
         let mut sum = sums[8 * i + j];
         let outer = if OFF == 1 { &[] } else { t.outer };
         for outer in outer {
-            sum = sum.wrapping_sub(outer.row[t.top + i].wrapping_mul(outer.col[t.left + j]));
+            sum = sum.wrapping_sub(outer.row[t.first_row + i].wrapping_mul(outer.col[t.first_col + j]));
         }
         let row = |scale: Option<&[f32]>| match scale {
             Some(_) if OFF == 2 => 1.0,
-            Some(scale) => scale[if OFF == 3 { i } else { t.top + i }],
+            Some(scale) => scale[if OFF == 3 { i } else { t.first_row + i }],
             None => 1.0,
         };
         let real = |real: Option<F64Terms<'_>>| match real {
             Some(real) if OFF != 14 => {
-                let exact = f64::from(sum) + real.col[column] + real.row.map_or(0.0, |row| row[t.top + i]);
+                let exact =
+                    f64::from(sum) + real.col[column] + real.row.map_or(0.0, |row| row[t.first_row + i]);
                 exact as f32
             }
             _ => sum as f32,
@@ -174,7 +164,7 @@ unsafe fn fused<const OFF: u32>(t: &Args<'_>) {
                     let x = real(stage.real) * (row(stage.row_scale) * stage.scale[column]);
                     let x = match stage.residual {
                         Some(r) if OFF != 15 => {
-                            let at = if OFF == 16 { i } else { t.top + i } * r.stride + column;
+                            let at = if OFF == 16 { i } else { t.first_row + i } * r.stride + column;
                             x + (value(r.bits[at], r.signed) - r.zero_point) as f32 * r.scale
                         }
                         _ => x,

@@ -1,44 +1,51 @@
-//! AVX2, exact: `vpmaddwd` on 16-bit operands, tile 6x16, KR = 2 (see `ymm`).
+//! AVX2, exact: `vpmaddwd` on 16-bit operands, tile 6x16, KR = 2 (`tile::ymm` has the panel and the registers).
 //!
-//! `vpmaddwd` multiplies pairs of i16 and adds them in 32 bits; operands are widened bytes, so nothing
-//! saturates (unlike `vpmaddubsw`, which adds in 16 bits).
+//! `vpmaddwd` multiplies pairs of i16 and adds them in 32 bits. The operands are widened bytes, so nothing saturates
+//! (unlike `vpmaddubsw`, which adds in 16 bits).
 //!
-//! B is packed as bytes and widened when it is read: few rows wait for memory, of which that takes half. One row is 1.3 to
-//! 2.7 times as fast so, 4x4096x4096 twice. Tiles of many rows would be 7 % slower; for those the driver widens a panel
-//! ahead (Zen 4, 2026-11-27).
+//! B is packed as bytes and widened when it is read: few rows wait for memory, of which that takes half. One row is 1.3
+//! to 2.7 times as fast so, 4x4096x4096 twice. Tiles of many rows would be 7 % slower; for those the driver widens a
+//! panel ahead (Zen 4, 2026-11-27).
 
 use crate::contract::args::Args;
-use crate::contract::kernel::{Kernel, Takes, Variant};
+use crate::contract::kernel::{Instruction, Kernel, Variant};
 use crate::detect::Isa;
 use crate::elements::Stored;
-use crate::x86::k_group::Elements;
-use crate::x86::tile::ymm;
-use crate::x86::tile::ymm::{MR, NR, Tiles};
+use crate::x86::tile::dot::Dot;
+use crate::x86::tile::ymm::{self, Tile6x16, YmmTiles};
 use core::arch::x86_64::*;
 
-pub static KERNEL: Kernel = Kernel {
-    name: "avx2-6x16c2",
-    isa: Isa::Avx2,
-    mr: MR,
-    nr: NR,
-    kr: 2,
-    i16_groups: 0,
-    fused: true,
-    takes: Takes::TILES,
-    variants: &[
-        Variant { a: Stored::I16, b: Stored::I8, a_shift: 0, micro: ymm::micro_6x16::<Words<true>> },
-        Variant { a: Stored::I16, b: Stored::I16, a_shift: 0, micro: ymm::micro_6x16::<Words<false>> },
-    ],
-};
+pub static KERNEL: Kernel = Kernel::new(
+    "avx2-6x16c2",
+    &[Variant::of::<Tile6x16<Words<true>>>(), Variant::of::<Tile6x16<Words<false>>>()],
+);
 
-/// 16-bit operands, of B widened here or ahead.
-struct Words<const WIDEN: bool>;
+/// `vpmaddwd`. B_IS_I8: panels hold i8, which are widened as they are read; else i16.
+struct Words<const B_IS_I8: bool>;
 
-impl<const WIDEN: bool> Tiles for Words<WIDEN> {
+impl<const B_IS_I8: bool> Instruction for Words<B_IS_I8> {
+    const ISA: Isa = Isa::Avx2;
+    const A: Stored = Stored::I16;
+    const B: Stored = if B_IS_I8 { Stored::I8 } else { Stored::I16 };
+    const KR: usize = 2;
+}
+
+// SAFETY: AVX2, registers only.
+unsafe impl<const B_IS_I8: bool> Dot for Words<B_IS_I8> {
+    type Vector = __m256i;
+
+    #[inline(always)]
+    unsafe fn dot(acc: __m256i, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: the caller's promise.
+        unsafe { _mm256_add_epi32(acc, _mm256_madd_epi16(a, b)) }
+    }
+}
+
+// SAFETY: `ymm::tile` keeps to the contract.
+unsafe impl<const B_IS_I8: bool> YmmTiles for Words<B_IS_I8> {
     #[target_feature(enable = "avx2")]
     unsafe fn tile<const H: usize, const V: usize>(t: &Args<'_>) {
-        let elements = Elements { size: 2, widen: WIDEN };
         // SAFETY: the caller's promise.
-        unsafe { ymm::tile::<H, V>(t, elements, |acc, a, b| _mm256_add_epi32(acc, _mm256_madd_epi16(a, b))) }
+        unsafe { ymm::tile::<Self, H, V>(t) }
     }
 }

@@ -1,115 +1,112 @@
 //! AVX2 for weights that are proven to be small: `vpmaddubsw`, which saturates, where it cannot.
 //!
-//! Tile 6x16, KR = 4, u8 x i8. `vpmaddubsw` multiplies unsigned by signed bytes and adds pairs of products
-//! in 16 bits; S k-groups are summed there by `vpaddw` before `vpmaddwd` by ones widens them to 32:
+//! Tile 6x16, KR = 4, u8 x i8 (`tile::ymm` has the panel). `vpmaddubsw` multiplies unsigned by signed bytes and adds
+//! pairs of products in 16 bits; unlike the other 6x16 tiles this one sums G k-groups there, by `vpaddw`, before
+//! `vpmaddwd` by ones widens them to 32:
 //!
 //! ```text
-//!   16-bit lane 2j     a0·w0 + a1·w1  of k-group 0, + the same of k-group 1, .. S - 1
-//!   16-bit lane 2j+1   a2·w2 + a3·w3  ..
+//!   16-bit lane 2j     a0·w0 + a1·w1  of k-group 0, + that of k-group 1, .. G - 1
+//!   16-bit lane 2j+1   a2·w2 + a3·w3  of k-group 0, + ..
 //! ```
 //!
-//! A lane thus sums 2·S products in 16 bits. With 0 <= a <= 255 every sum of some of them lies in
-//! [-255·Σ max(-w, 0), 255·Σ max(w, 0)]; where both Σ are at most 128, that is within ±32,640, and nothing
-//! saturates or wraps, whatever A is. `proven::provable_i16_groups` finds the most S for which this holds in all
-//! lanes of a panel. i8 activations are flipped to u8 first, which the zero point takes up.
+//! A lane thus sums 2·G products in 16 bits. With 0 <= a <= 255 every sum of some of them lies in [-255·Σ max(-w, 0),
+//! 255·Σ max(w, 0)]; where both Σ are at most 128, that is within ±32,640, and nothing saturates or wraps, whatever A
+//! is. `entry::proof::provable_i16_groups` finds the largest G for which this holds in all lanes of a panel. i8
+//! activations are flipped to u8 first, for which the zero point makes up.
 //!
-//! The panel is read from L1 for every row, so that the registers hold 12 accumulators, 2 sums of 16
-//! bits, 1 of A and the ones.
+//! Registers, all 16: 12 accumulators, 2 sums of 16 bits, 1 of A, and the ones. The panel is read from the first-level
+//! cache for every row.
 
 use crate::contract::args::Args;
-use crate::contract::kernel::{Kernel, Takes, Variant};
+use crate::contract::kernel::{Instruction, Kernel, Variant};
 use crate::detect::Isa;
 use crate::elements::Stored;
-use crate::x86::k_group::partial_group;
-use crate::x86::tile::ymm;
-use crate::x86::tile::ymm::{MR, NR, Tiles};
-use crate::x86::tile::ymm_epilogue::finish;
+use crate::x86::k_group::{KGroups, partial_group};
+use crate::x86::tile::dot::start;
+use crate::x86::tile::epilogue::finish;
+use crate::x86::tile::ymm::{NR, Tile6x16, YmmTiles};
 use core::arch::x86_64::*;
 
-/// For 1, 2, 4 and 8 steps.
-pub static STEPS: [Kernel; 4] = [
-    kernel("avx2-6x16c4s1", 1, &[variant(ymm::micro_6x16::<Steps<1>>)]),
-    kernel("avx2-6x16c4s2", 2, &[variant(ymm::micro_6x16::<Steps<2>>)]),
-    kernel("avx2-6x16c4s4", 4, &[variant(ymm::micro_6x16::<Steps<4>>)]),
-    kernel("avx2-6x16c4s8", 8, &[variant(ymm::micro_6x16::<Steps<8>>)]),
+/// The kernels that sum 1, 2, 4 and 8 k-groups in 16 bits.
+pub static BY_GROUPS: [Kernel; 4] = [
+    Kernel::new("avx2-6x16c4s1", &[Variant::of::<Tile6x16<Bytes<1>>>()]),
+    Kernel::new("avx2-6x16c4s2", &[Variant::of::<Tile6x16<Bytes<2>>>()]),
+    Kernel::new("avx2-6x16c4s4", &[Variant::of::<Tile6x16<Bytes<4>>>()]),
+    Kernel::new("avx2-6x16c4s8", &[Variant::of::<Tile6x16<Bytes<8>>>()]),
 ];
 
-const fn kernel(name: &'static str, i16_groups: usize, variants: &'static [Variant]) -> Kernel {
-    Kernel {
-        name,
-        isa: Isa::Avx2,
-        mr: MR,
-        nr: NR,
-        kr: 4,
-        i16_groups,
-        fused: true,
-        takes: Takes::TILES,
-        variants,
-    }
+/// `vpmaddubsw`, with G k-groups summed in 16 bits.
+struct Bytes<const G: usize>;
+
+impl<const G: usize> Instruction for Bytes<G> {
+    const ISA: Isa = Isa::Avx2;
+    const A: Stored = Stored::U8;
+    const B: Stored = Stored::I8;
+    const KR: usize = 4;
+    const I16_GROUPS: usize = G;
 }
 
-const fn variant(micro: crate::contract::args::MicroFn) -> Variant {
-    Variant { a: Stored::U8, b: Stored::I8, a_shift: 0, micro }
-}
-
-struct Steps<const S: usize>;
-
-impl<const S: usize> Tiles for Steps<S> {
+// SAFETY: the k-groups that are read of A and of the panel are those that they have.
+unsafe impl<const G: usize> YmmTiles for Bytes<G> {
     #[target_feature(enable = "avx2")]
     unsafe fn tile<const H: usize, const V: usize>(t: &Args<'_>) {
+        t.debug_assert_tile(H, V, 8);
         let ones = _mm256_set1_epi16(1);
-        let mut acc = [[_mm256_setzero_si256(); V]; H];
-        let whole = t.k / (4 * S) * S;
-        // SAFETY: throughout, row i of A has k bytes and the panel all its k-groups, the last one padded;
-        // the terms and C are as the caller promises.
+        let groups = KGroups::new::<Self>(t.k);
+        let runs_end = groups.whole / G * G;
+        // SAFETY: the caller's promise: row i of A has the whole k-groups and `left` bytes more, the panel all
+        // k-groups, the last one padded.
         unsafe {
-            for g in (0..whole).step_by(S) {
+            let mut acc = start::<_, H, V>(t, 0);
+            for first in (0..runs_end).step_by(G) {
                 for i in 0..H {
                     let mut sum = [_mm256_setzero_si256(); V];
-                    for s in g..g + S {
-                        let four = t.a.add(i * t.lda + 4 * s).cast::<i32>().read_unaligned();
-                        add_products(&mut sum, four, t.b.add(s * 4 * NR));
+                    for g in first..first + G {
+                        let a = t.a.add(i * t.lda + 4 * g).cast::<i32>().read_unaligned();
+                        add_products(&mut sum, a, t.b.add(g * 4 * NR));
                     }
-                    widen(&mut acc[i], &sum, ones);
+                    add_widened(&mut acc[i], &sum, ones);
                 }
             }
-            // Fewer groups than S, the last of them perhaps not whole: a part of sums that were proven.
+            // Fewer groups than G, the last of them perhaps not whole: a part of sums that were proven.
             for i in 0..H {
                 let mut sum = [_mm256_setzero_si256(); V];
-                for s in whole..t.k.div_ceil(4) {
-                    let rest = t.a.add(i * t.lda + 4 * s);
-                    let four = match t.k - 4 * s {
-                        left @ 1..4 => partial_group(rest, left, s > 0),
-                        _ => rest.cast::<i32>().read_unaligned(),
+                for g in runs_end..t.k.div_ceil(4) {
+                    let rest = t.a.add(i * t.lda + 4 * g);
+                    let a = if g < groups.whole {
+                        rest.cast::<i32>().read_unaligned()
+                    } else {
+                        partial_group(rest, groups.left, g > 0)
                     };
-                    add_products(&mut sum, four, t.b.add(s * 4 * NR));
+                    add_products(&mut sum, a, t.b.add(g * 4 * NR));
                 }
-                widen(&mut acc[i], &sum, ones);
+                add_widened(&mut acc[i], &sum, ones);
             }
             finish(t, acc);
         }
     }
 }
 
-/// sum += pairs of products of four bytes of A and a k-group of the panel, in 16 bits.
+/// Adds to each 16-bit lane of `sum` the products of a pair of bytes, of the k-group `a` of A and of that of the panel.
 ///
 /// # Safety
-/// The k-group lies at `group`.
+/// The panel's k-group lies at `b`: 4·NR bytes.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn add_products<const V: usize>(sum: &mut [__m256i; V], four: i32, group: *const u8) {
-    let a = _mm256_set1_epi32(four);
+unsafe fn add_products<const V: usize>(sum: &mut [__m256i; V], a: i32, b: *const u8) {
+    const { assert!(32 * V <= 4 * NR) };
+    let a = _mm256_set1_epi32(a);
     for v in 0..V {
-        // SAFETY: V <= 2 vectors make up at most the k-group.
-        let b = unsafe { _mm256_loadu_si256(group.add(32 * v).cast()) };
+        // SAFETY: the caller's promise, and V vectors are no more, as was asserted.
+        let b = unsafe { _mm256_loadu_si256(b.add(32 * v).cast()) };
         sum[v] = _mm256_add_epi16(sum[v], _mm256_maddubs_epi16(a, b));
     }
 }
 
-/// acc += the two halves of each lane.
+/// Adds to each lane of `acc` both 16-bit halves of the lane of `sum`.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn widen<const V: usize>(acc: &mut [__m256i; V], sum: &[__m256i; V], ones: __m256i) {
+fn add_widened<const V: usize>(acc: &mut [__m256i; V], sum: &[__m256i; V], ones: __m256i) {
     for v in 0..V {
         acc[v] = _mm256_add_epi32(acc[v], _mm256_madd_epi16(sum[v], ones));
     }

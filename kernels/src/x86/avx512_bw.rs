@@ -1,38 +1,36 @@
-//! AVX-512 F, BW and VL, without VNNI: `vpmaddwd` on 16-bit operands, tile 12x32, KR = 2 (see `zmm`).
+//! AVX-512 F, BW and VL, without VNNI: `vpmaddwd` on 16-bit operands, tile 12x32, KR = 2 (`tile::zmm` has the panel and
+//! the registers).
 //!
-//! Exact for the reason given in `avx2`. B is packed as bytes and widened as it is read, or ahead for many rows: on Zen 4
-//! that would not take it (2 %, 2026-11-27), but the CPUs that have nothing better are Intel's, for which `emu/mca.py`
-//! predicts 18 % more cycles otherwise.
+//! Exact for the reason given in `avx2`. B is packed as bytes and widened as it is read, or ahead for many rows. Zen 4
+//! gains 2 % by widening ahead (2026-11-27); but the CPUs that have nothing better are Intel's, for which `emu/mca.py`
+//! predicts 18 %.
 
 use crate::contract::args::Args;
-use crate::contract::kernel::{Kernel, Takes, Variant};
+use crate::contract::kernel::{Instruction, Kernel, Variant};
 use crate::detect::Isa;
 use crate::elements::Stored;
-use crate::x86::k_group::Elements;
-use crate::x86::tile::zmm;
-use crate::x86::tile::zmm::Tiles;
+use crate::x86::tile::dot::Dot;
+use crate::x86::tile::zmm::{self, Tile12x32, ZmmTiles};
 use core::arch::x86_64::*;
 
-pub static KERNEL: Kernel = Kernel {
-    name: "avx512bw-12x32c2",
-    isa: Isa::Avx512Bw,
-    mr: 12,
-    nr: 32,
-    kr: 2,
-    i16_groups: 0,
-    fused: true,
-    takes: Takes { abreast: zmm::ABREAST, tall: 0 },
-    variants: &[
-        Variant { a: Stored::I16, b: Stored::I8, a_shift: 0, micro: zmm::micro_12x32::<Words<true>> },
-        Variant { a: Stored::I16, b: Stored::I16, a_shift: 0, micro: zmm::micro_12x32::<Words<false>> },
-    ],
-};
+pub static KERNEL: Kernel = Kernel::new(
+    "avx512bw-12x32c2",
+    &[Variant::of::<Tile12x32<Words<true>>>(), Variant::of::<Tile12x32<Words<false>>>()],
+);
 
-/// 16-bit operands, of B widened here or ahead.
-struct Words<const WIDEN: bool>;
+/// `vpmaddwd`. B_IS_I8: panels hold i8, which are widened as they are read; else i16.
+struct Words<const B_IS_I8: bool>;
 
-impl<const WIDEN: bool> Tiles for Words<WIDEN> {
-    const ELEMENTS: Elements = Elements { size: 2, widen: WIDEN };
+impl<const B_IS_I8: bool> Instruction for Words<B_IS_I8> {
+    const ISA: Isa = Isa::Avx512Bw;
+    const A: Stored = Stored::I16;
+    const B: Stored = if B_IS_I8 { Stored::I8 } else { Stored::I16 };
+    const KR: usize = 2;
+}
+
+// SAFETY: AVX-512 BW and AVX2, registers only.
+unsafe impl<const B_IS_I8: bool> Dot for Words<B_IS_I8> {
+    type Vector = __m512i;
 
     #[inline(always)]
     unsafe fn dot(acc: __m512i, a: __m512i, b: __m512i) -> __m512i {
@@ -41,11 +39,17 @@ impl<const WIDEN: bool> Tiles for Words<WIDEN> {
     }
 
     #[inline(always)]
-    unsafe fn dot_8(acc: __m256i, a: __m256i, b: __m256i) -> __m256i {
+    unsafe fn dot_low(acc: __m512i, a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: the caller's promise.
-        unsafe { _mm256_add_epi32(acc, _mm256_madd_epi16(a, b)) }
+        unsafe {
+            let low = |x| _mm512_castsi512_si256(x);
+            _mm512_zextsi256_si512(_mm256_add_epi32(low(acc), _mm256_madd_epi16(low(a), low(b))))
+        }
     }
+}
 
+// SAFETY: `zmm::tile` keeps to the contract.
+unsafe impl<const B_IS_I8: bool> ZmmTiles for Words<B_IS_I8> {
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
     unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(t: &Args<'_>) {
         // SAFETY: the caller's promise.

@@ -1,51 +1,50 @@
-//! AVX-VNNI: the 256-bit `vpdpbusd` of CPUs without AVX-512, tile 6x16, KR = 4 (see `ymm`).
+//! AVX-VNNI: the 256-bit `vpdpbusd` of CPUs without AVX-512, tile 6x16, KR = 4 (`tile::ymm` has the panel and the
+//! registers).
 //!
-//! The instruction multiplies four unsigned by four signed bytes and adds them to an i32 without
-//! saturation (`vpdpbusds` would). Which operand is unsigned is free: for u8 activations the panel holds
-//! i8, for i8 activations u8, and no sign is changed in the loop.
+//! The instruction multiplies four unsigned by four signed bytes and adds them to an i32 without saturation
+//! (`vpdpbusds` would). Either operand may be the unsigned one: for u8 activations the panel holds i8, for i8
+//! activations u8, and no sign is changed in the loop.
 
 use crate::contract::args::Args;
-use crate::contract::kernel::{Kernel, Takes, Variant};
+use crate::contract::kernel::{Instruction, Kernel, Variant, byte_type};
 use crate::detect::Isa;
 use crate::elements::Stored;
-use crate::x86::k_group::BYTES;
-use crate::x86::tile::ymm;
-use crate::x86::tile::ymm::{MR, NR, Tiles};
+use crate::x86::tile::dot::Dot;
+use crate::x86::tile::ymm::{self, Tile6x16, YmmTiles};
 use core::arch::x86_64::*;
 
-pub static KERNEL: Kernel = Kernel {
-    name: "avxvnni-6x16c4",
-    isa: Isa::AvxVnni,
-    mr: MR,
-    nr: NR,
-    kr: 4,
-    i16_groups: 0,
-    fused: true,
-    takes: Takes::TILES,
-    variants: &[
-        Variant { a: Stored::U8, b: Stored::I8, a_shift: 0, micro: ymm::micro_6x16::<Unsigned> },
-        Variant { a: Stored::I8, b: Stored::U8, a_shift: 0, micro: ymm::micro_6x16::<Signed> },
-    ],
-};
+pub static KERNEL: Kernel = Kernel::new(
+    "avxvnni-6x16c4",
+    &[Variant::of::<Tile6x16<Bytes<false>>>(), Variant::of::<Tile6x16<Bytes<true>>>()],
+);
 
-/// u8 activations.
-struct Unsigned;
+/// `vpdpbusd`, for A with or without signs and panels of the other type.
+struct Bytes<const A_SIGNED: bool>;
 
-impl Tiles for Unsigned {
-    #[target_feature(enable = "avx2,avxvnni")]
-    unsafe fn tile<const H: usize, const V: usize>(t: &Args<'_>) {
+impl<const A_SIGNED: bool> Instruction for Bytes<A_SIGNED> {
+    const ISA: Isa = Isa::AvxVnni;
+    const A: Stored = byte_type(A_SIGNED);
+    const B: Stored = byte_type(!A_SIGNED);
+    const KR: usize = 4;
+}
+
+// SAFETY: AVX-VNNI, registers only.
+unsafe impl<const A_SIGNED: bool> Dot for Bytes<A_SIGNED> {
+    type Vector = __m256i;
+
+    #[inline(always)]
+    unsafe fn dot(acc: __m256i, a: __m256i, b: __m256i) -> __m256i {
+        let (unsigned, signed) = if A_SIGNED { (b, a) } else { (a, b) };
         // SAFETY: the caller's promise.
-        unsafe { ymm::tile::<H, V>(t, BYTES, |acc, a, b| _mm256_dpbusd_avx_epi32(acc, a, b)) }
+        unsafe { _mm256_dpbusd_avx_epi32(acc, unsigned, signed) }
     }
 }
 
-/// i8 activations.
-struct Signed;
-
-impl Tiles for Signed {
+// SAFETY: `ymm::tile` keeps to the contract.
+unsafe impl<const A_SIGNED: bool> YmmTiles for Bytes<A_SIGNED> {
     #[target_feature(enable = "avx2,avxvnni")]
     unsafe fn tile<const H: usize, const V: usize>(t: &Args<'_>) {
         // SAFETY: the caller's promise.
-        unsafe { ymm::tile::<H, V>(t, BYTES, |acc, a, b| _mm256_dpbusd_avx_epi32(acc, b, a)) }
+        unsafe { ymm::tile::<Self, H, V>(t) }
     }
 }

@@ -1,75 +1,61 @@
-//! AVX-VNNI-INT8: the 256-bit dot products of bytes of any signs, tile 6x16, KR = 4 (see `ymm`).
+//! AVX-VNNI-INT8: the 256-bit dot products of bytes of any signs, tile 6x16, KR = 4 (`tile::ymm` has the panel and the
+//! registers).
 //!
 //! `vpdpbuud`, `vpdpbssd` and `vpdpbsud` multiply four bytes by four, both unsigned, both signed, or the first
-//! operand's signed and the second's unsigned, and add them to an i32 without saturation (their forms that end
-//! in `s` would). So every pair of types has a variant, and neither A nor the panel is shifted.
+//! operand's signed and the second's unsigned, and add them to an i32 without saturation (their forms that end in `s`
+//! would). So every pair of types has a variant, and neither A nor the panel is shifted.
 
 use crate::contract::args::Args;
-use crate::contract::kernel::{Kernel, Takes, Variant};
+use crate::contract::kernel::{Instruction, Kernel, Variant, byte_type};
 use crate::detect::Isa;
 use crate::elements::Stored;
-use crate::x86::k_group::BYTES;
-use crate::x86::tile::ymm;
-use crate::x86::tile::ymm::{MR, NR, Tiles};
+use crate::x86::tile::dot::Dot;
+use crate::x86::tile::ymm::{self, Tile6x16, YmmTiles};
 use core::arch::x86_64::*;
 
-pub static KERNEL: Kernel = Kernel {
-    name: "avxvnniint8-6x16c4",
-    isa: Isa::AvxVnniInt8,
-    mr: MR,
-    nr: NR,
-    kr: 4,
-    i16_groups: 0,
-    fused: true,
-    takes: Takes::TILES,
-    variants: &[
-        Variant { a: Stored::U8, b: Stored::I8, a_shift: 0, micro: ymm::micro_6x16::<UnsignedSigned> },
-        Variant { a: Stored::I8, b: Stored::I8, a_shift: 0, micro: ymm::micro_6x16::<SignedSigned> },
-        Variant { a: Stored::U8, b: Stored::U8, a_shift: 0, micro: ymm::micro_6x16::<UnsignedUnsigned> },
-        Variant { a: Stored::I8, b: Stored::U8, a_shift: 0, micro: ymm::micro_6x16::<SignedUnsigned> },
+pub static KERNEL: Kernel = Kernel::new(
+    "avxvnniint8-6x16c4",
+    &[
+        Variant::of::<Tile6x16<Bytes<false, true>>>(),
+        Variant::of::<Tile6x16<Bytes<true, true>>>(),
+        Variant::of::<Tile6x16<Bytes<false, false>>>(),
+        Variant::of::<Tile6x16<Bytes<true, false>>>(),
     ],
-};
+);
 
-/// u8 activations, i8 panels.
-struct UnsignedSigned;
+/// The dot product of bytes with or without signs.
+struct Bytes<const A_SIGNED: bool, const B_SIGNED: bool>;
 
-impl Tiles for UnsignedSigned {
-    #[target_feature(enable = "avx2,avxvnniint8")]
-    unsafe fn tile<const H: usize, const V: usize>(t: &Args<'_>) {
+impl<const A_SIGNED: bool, const B_SIGNED: bool> Instruction for Bytes<A_SIGNED, B_SIGNED> {
+    const ISA: Isa = Isa::AvxVnniInt8;
+    const A: Stored = byte_type(A_SIGNED);
+    const B: Stored = byte_type(B_SIGNED);
+    const KR: usize = 4;
+}
+
+// SAFETY: AVX-VNNI-INT8, registers only.
+unsafe impl<const A_SIGNED: bool, const B_SIGNED: bool> Dot for Bytes<A_SIGNED, B_SIGNED> {
+    type Vector = __m256i;
+
+    #[inline(always)]
+    unsafe fn dot(acc: __m256i, a: __m256i, b: __m256i) -> __m256i {
         // SAFETY: the caller's promise.
-        unsafe { ymm::tile::<H, V>(t, BYTES, |acc, a, b| _mm256_dpbsud_epi32(acc, b, a)) }
+        unsafe {
+            match (A_SIGNED, B_SIGNED) {
+                (false, false) => _mm256_dpbuud_epi32(acc, a, b),
+                (false, true) => _mm256_dpbsud_epi32(acc, b, a),
+                (true, false) => _mm256_dpbsud_epi32(acc, a, b),
+                (true, true) => _mm256_dpbssd_epi32(acc, a, b),
+            }
+        }
     }
 }
 
-/// i8 activations, i8 panels.
-struct SignedSigned;
-
-impl Tiles for SignedSigned {
+// SAFETY: `ymm::tile` keeps to the contract.
+unsafe impl<const A_SIGNED: bool, const B_SIGNED: bool> YmmTiles for Bytes<A_SIGNED, B_SIGNED> {
     #[target_feature(enable = "avx2,avxvnniint8")]
     unsafe fn tile<const H: usize, const V: usize>(t: &Args<'_>) {
         // SAFETY: the caller's promise.
-        unsafe { ymm::tile::<H, V>(t, BYTES, |acc, a, b| _mm256_dpbssd_epi32(acc, a, b)) }
-    }
-}
-
-/// u8 activations, u8 panels.
-struct UnsignedUnsigned;
-
-impl Tiles for UnsignedUnsigned {
-    #[target_feature(enable = "avx2,avxvnniint8")]
-    unsafe fn tile<const H: usize, const V: usize>(t: &Args<'_>) {
-        // SAFETY: the caller's promise.
-        unsafe { ymm::tile::<H, V>(t, BYTES, |acc, a, b| _mm256_dpbuud_epi32(acc, a, b)) }
-    }
-}
-
-/// i8 activations, u8 panels.
-struct SignedUnsigned;
-
-impl Tiles for SignedUnsigned {
-    #[target_feature(enable = "avx2,avxvnniint8")]
-    unsafe fn tile<const H: usize, const V: usize>(t: &Args<'_>) {
-        // SAFETY: the caller's promise.
-        unsafe { ymm::tile::<H, V>(t, BYTES, |acc, a, b| _mm256_dpbsud_epi32(acc, a, b)) }
+        unsafe { ymm::tile::<Self, H, V>(t) }
     }
 }

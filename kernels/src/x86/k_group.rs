@@ -1,27 +1,38 @@
-//! K-groups: the 4 bytes of a row of A that one instruction multiplies.
+//! K-groups: the 4 bytes of a row of A (KR values of k) that one instruction multiplies.
 
-/// What a tile multiplies.
+use crate::contract::kernel::Instruction;
+
+/// The k-groups of a row of A.
 #[derive(Clone, Copy)]
-pub struct Elements {
-    /// Bytes of one, when it is multiplied.
-    pub size: usize,
-    /// Whether panels hold i8, which become i16 as they are read.
-    pub widen: bool,
+pub struct KGroups {
+    /// Groups of 4 bytes.
+    pub whole: usize,
+    /// Bytes that follow them: 0 to 3.
+    pub left: usize,
 }
 
-pub const BYTES: Elements = Elements { size: 1, widen: false };
+impl KGroups {
+    /// The k-groups of `k` elements of A.
+    #[inline(always)]
+    pub fn new<I: Instruction>(k: usize) -> Self {
+        const { assert!(I::KR * I::A.size() == 4) };
+        let bytes = k * I::A.size();
+        Self { whole: bytes / 4, left: bytes % 4 }
+    }
+}
 
-/// The `left` bytes (1 to 3) that remain of a row, completed with zeros to a k-group. `whole`: whether a
-/// whole k-group lies before them.
+/// The `left` bytes (1 to 3) that remain of a row, completed with zeros to a k-group. `follows`: a whole k-group lies
+/// before them, so that one load suffices.
 ///
 /// # Safety
-/// That many bytes lie at `rest`, and if `whole`, 4 before.
+/// `left` bytes are readable at `rest`, and, if `follows`, 4 before it.
 #[inline(always)]
-pub unsafe fn partial_group(rest: *const u8, left: usize, whole: bool) -> i32 {
-    // SAFETY: the caller's promise: all reads lie within the row.
+pub unsafe fn partial_group(rest: *const u8, left: usize, follows: bool) -> i32 {
+    debug_assert!((1..4).contains(&left));
+    // SAFETY: the caller's promise; the 4 bytes that end with the rest begin at most 3 before it.
     unsafe {
-        if whole {
-            // The row's last 4 bytes, those before the rest shifted out.
+        if follows {
+            // The row's last 4 bytes, with those before the rest shifted out.
             let last = rest.sub(4 - left).cast::<u32>().read_unaligned();
             return (last >> (8 * (4 - left))) as i32;
         }

@@ -1,4 +1,4 @@
-//! x86-64.
+//! x86-64: a file per instruction set, and the tiles that they share. `operands` and `lookup` are no micro-kernels.
 
 pub mod avx2;
 pub mod avx2_i16_sums;

@@ -1,173 +1,88 @@
-//! The 6x16 tiles of the 256-bit kernels. Their files give the dot product; everything else is here.
-//!
-//! A k-group is 4 bytes of a row of A (4 bytes or 2 words, KR of them) and 8 times 4 bytes of the panel
-//! per vector:
+//! The 6x16 tile of the 256-bit kernels: loop nest and register budget. `dot` has the steps of the loop.
 //!
 //! ```text
-//!   panel, one k-group:  j0 (KR values) j1 .. j7 | j8 .. j15        two ymm
-//!   A, row i:            the 4 bytes of the group, in all lanes     vpbroadcastd
+//!   panel, one k-group:  j0 (KR values of k) j1 .. j7 | j8 .. j15       two ymm
+//!   A, row i:            the 4 bytes of the group, in all lanes         vpbroadcastd
 //! ```
 //!
-//! Registers, all 16: 12 accumulators, 2 of B, 1 of A, 1 product where the instruction does not add it
-//! itself. Where 8 columns of a panel or fewer are stored, its second half is left out.
+//! Registers, all 16: 12 accumulators, 2 of B, 1 of A, 1 product where the instruction does not add it itself. Where at
+//! most 8 columns of a panel are stored, its second half is left out.
 
 use crate::contract::args::Args;
-use crate::x86::k_group::{Elements, partial_group};
-use crate::x86::tile::ymm_epilogue::finish;
+use crate::contract::kernel::{Instruction, Tile};
+use crate::contract::with_const::with_const;
+use crate::x86::k_group::KGroups;
+use crate::x86::tile::dot::{Dot, add_terms, last_step, step, streams};
+use crate::x86::tile::epilogue::finish;
 use core::arch::x86_64::*;
+use core::marker::PhantomData;
 
-/// Rows of a tile.
-pub const MR: usize = 6;
 /// Columns of a panel.
 pub const NR: usize = 16;
 
-/// An instruction set with a pair of stored types.
-pub trait Tiles {
-    /// Calls [`tile`] with the dot product, in a function that has the instructions.
+/// An instruction with the code of its tiles.
+///
+/// # Safety
+/// [`tile`](Self::tile) keeps to the contract of [`Args`] for a panel of [`NR`] columns.
+pub unsafe trait YmmTiles: Instruction {
+    /// A tile of H rows and V vectors, compiled for the instruction set.
     ///
     /// # Safety
-    /// As for [`tile`], and the CPU has the instructions.
+    /// The contract of [`Args`], with H rows and V = ceil(cols / 8); the CPU has the instructions of
+    /// [`Instruction::ISA`].
     unsafe fn tile<const H: usize, const V: usize>(t: &Args<'_>);
 }
 
-/// # Safety
-/// As for every [`MicroFn`](crate::contract::args::MicroFn).
-pub unsafe fn micro_6x16<T: Tiles>(t: &Args<'_>) {
-    // SAFETY: the caller's promise; the tile has as many vectors as hold the columns.
-    unsafe {
-        match (t.rows, t.cols > 8) {
-            (1, false) => T::tile::<1, 1>(t),
-            (2, false) => T::tile::<2, 1>(t),
-            (3, false) => T::tile::<3, 1>(t),
-            (4, false) => T::tile::<4, 1>(t),
-            (5, false) => T::tile::<5, 1>(t),
-            (_, false) => T::tile::<6, 1>(t),
-            (1, true) => T::tile::<1, 2>(t),
-            (2, true) => T::tile::<2, 2>(t),
-            (3, true) => T::tile::<3, 2>(t),
-            (4, true) => T::tile::<4, 2>(t),
-            (5, true) => T::tile::<5, 2>(t),
-            (_, true) => T::tile::<6, 2>(t),
+/// The 6x16 tile of an instruction.
+pub struct Tile6x16<I>(PhantomData<I>);
+
+// SAFETY: `YmmTiles::tile` keeps to the contract, given the number of rows and the vectors that hold the columns.
+unsafe impl<I: YmmTiles> Tile for Tile6x16<I> {
+    type Instruction = I;
+    const MR: usize = 6;
+    const NR: usize = NR;
+    const FUSED: bool = true;
+
+    unsafe fn micro(t: &Args<'_>) {
+        t.debug_assert_contract(Self::MR, Self::NR, Self::EXTENSIONS);
+        // SAFETY: the caller's promise: there are 1..=MR rows, and columns for one vector or two.
+        unsafe {
+            if t.cols > 8 {
+                with_const!(H in [1, 2, 3, 4, 5, 6] = t.rows => I::tile::<H, 2>(t))
+            } else {
+                with_const!(H in [1, 2, 3, 4, 5, 6] = t.rows => I::tile::<H, 1>(t))
+            }
         }
     }
 }
 
-/// From so many k-groups on, tiles of few rows read several parts of the panel side by side.
-const STREAMS: usize = 64;
+/// From this number of k-groups on, tiles of up to 3 rows read several parts of the panel side by side.
+const STREAMS_FROM: usize = 64;
 
-/// H rows and V vectors of columns; `dot(acc, a, b)` adds to
-/// each lane the products of the lane's groups.
+/// A tile of H rows and V vectors of columns.
 ///
 /// # Safety
-/// As for every [`MicroFn`](crate::contract::args::MicroFn), with H rows and V = ceil(cols / 8); the caller has AVX2,
-/// and is where this is inlined.
+/// The contract of [`YmmTiles::tile`], and of [`Dot`].
 #[inline(always)]
-pub unsafe fn tile<const H: usize, const V: usize>(
-    t: &Args,
-    elements: Elements,
-    dot: impl Fn(__m256i, __m256i, __m256i) -> __m256i,
-) {
-    // SAFETY: throughout, the CPU has the instructions. C, `row` and A have H rows, `col` NR values; the
-    // masks keep loads and stores to the `cols` elements of a row of C; the panel has all its k-groups,
-    // the last one padded; of A no more is read than the bytes of its rows.
+pub unsafe fn tile<D: Dot<Vector = __m256i>, const H: usize, const V: usize>(t: &Args<'_>) {
+    t.debug_assert_tile(H, V, 8);
+    // SAFETY: the caller's promise; steps are taken for the k-groups that there are.
     unsafe {
-        let mut acc = [[_mm256_setzero_si256(); V]; H];
-        let (groups, left) = (t.k * elements.size / 4, t.k * elements.size % 4);
+        let no_flips = _mm256_setzero_si256();
+        let mut acc = [[no_flips; V]; H];
+        let groups = KGroups::new::<D>(t.k);
         let mut first = 0;
-        if groups >= STREAMS {
+        if groups.whole >= STREAMS_FROM {
             first = match H {
-                1 => streams::<H, V, 4>(t, groups, (elements, &dot), &mut acc),
-                2 | 3 => streams::<H, V, 2>(t, groups, (elements, &dot), &mut acc),
+                1 => streams::<D, H, V, { NR / 8 }, 4>(t, groups.whole, no_flips, &mut acc),
+                2 | 3 => streams::<D, H, V, { NR / 8 }, 2>(t, groups.whole, no_flips, &mut acc),
                 _ => 0,
             };
         }
-        for g in first..groups {
-            step::<H, V>(t, g, (elements, &dot), &mut acc);
+        for g in first..groups.whole {
+            step::<D, H, V, { NR / 8 }, false>(t, g, no_flips, &mut acc);
         }
-        if left > 0 {
-            for i in 0..H {
-                let rest = t.a.add(i * t.lda + 4 * groups);
-                let a = _mm256_set1_epi32(partial_group(rest, left, groups > 0));
-                for v in 0..V {
-                    acc[i][v] = dot(acc[i][v], a, load(t, elements, groups, v));
-                }
-            }
-        }
-        finish(t, acc);
-    }
-}
-
-/// Adds the products of all k-groups but the last few, read from S places side by side: a few rows are too few
-/// accumulators to wait for each other, and several streams come faster from memory than one. Returns how many
-/// k-groups those were.
-///
-/// # Safety
-/// As for [`tile`].
-#[inline(always)]
-unsafe fn streams<const H: usize, const V: usize, const S: usize>(
-    t: &Args<'_>,
-    groups: usize,
-    (elements, dot): (Elements, &impl Fn(__m256i, __m256i, __m256i) -> __m256i),
-    acc: &mut [[__m256i; V]; H],
-) -> usize {
-    // SAFETY: as in `tile`.
-    unsafe {
-        let part = groups / S;
-        let mut sums = [[[_mm256_setzero_si256(); V]; H]; S];
-        for g in 0..part {
-            for s in 0..S {
-                step::<H, V>(t, s * part + g, (elements, dot), &mut sums[s]);
-            }
-        }
-        for s in 0..S {
-            for i in 0..H {
-                for v in 0..V {
-                    acc[i][v] = _mm256_add_epi32(acc[i][v], sums[s][i][v]);
-                }
-            }
-        }
-        S * part
-    }
-}
-
-/// Adds the products of k-group `g`, which must exist.
-///
-/// # Safety
-/// As for [`tile`].
-#[inline(always)]
-unsafe fn step<const H: usize, const V: usize>(
-    t: &Args<'_>,
-    g: usize,
-    (elements, dot): (Elements, &impl Fn(__m256i, __m256i, __m256i) -> __m256i),
-    acc: &mut [[__m256i; V]; H],
-) {
-    // SAFETY: as in `tile`.
-    unsafe {
-        let mut b = [_mm256_setzero_si256(); V];
-        for v in 0..V {
-            b[v] = load(t, elements, g, v);
-        }
-        for i in 0..H {
-            let a = _mm256_set1_epi32(t.a.add(i * t.lda + 4 * g).cast::<i32>().read_unaligned());
-            for v in 0..V {
-                acc[i][v] = dot(acc[i][v], a, b[v]);
-            }
-        }
-    }
-}
-
-/// Vector `v` of k-group `g`.
-///
-/// # Safety
-/// As for [`tile`]; there is such a group.
-#[inline(always)]
-unsafe fn load(t: &Args<'_>, elements: Elements, g: usize, v: usize) -> __m256i {
-    let at = 4 * NR * g + 32 * v;
-    // SAFETY: the caller's promise; of bytes the panel has half as many.
-    unsafe {
-        match elements.widen {
-            true => _mm256_cvtepi8_epi16(_mm_loadu_si128(t.b.add(at / 2).cast())),
-            false => _mm256_loadu_si256(t.b.add(at).cast()),
-        }
+        last_step::<D, H, V, { NR / 8 }>(t, groups, no_flips, &mut acc);
+        finish(t, add_terms(t, acc));
     }
 }
