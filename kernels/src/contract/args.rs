@@ -29,7 +29,7 @@ use crate::contract::stage::{OuterProduct, Output, TileDequantize, TileFixedPoin
 /// - the stage in `out`: its values per column are the panels' columns from `first_col` on, its values per row are
 ///   `first_row + rows`. Its residual holds `cols` bytes at `(first_row + i)·stride + first_col`, for each i < `rows`.
 ///
-/// None of the addresses need be aligned beyond what its element type asks for, and 16-bit elements of A and B need not
+/// No address need be aligned beyond what its element type asks for, and 16-bit elements of A and B need not
 /// be aligned at all.
 #[derive(Clone, Copy)]
 // No kernel of another target is fused.

@@ -32,8 +32,7 @@ fn the_tables_limits_hold() {
         assert_eq!(kernel.name, name);
         assert!(kernel.kr.is_power_of_two() && kernel.nr.is_power_of_two(), "{kernel:?}");
         assert!(
-            kernel.i16_groups <= MAX_I16_GROUPS
-                && MAX_I16_GROUPS.is_multiple_of(kernel.i16_groups.max(1))
+            kernel.i16_groups <= MAX_I16_GROUPS && MAX_I16_GROUPS.is_multiple_of(kernel.i16_groups.max(1))
         );
     }
 }

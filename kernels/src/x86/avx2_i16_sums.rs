@@ -24,6 +24,7 @@ use crate::elements::Stored;
 use crate::x86::k_group::{KGroups, partial_group};
 use crate::x86::tile::dot::start;
 use crate::x86::tile::epilogue::finish;
+use crate::x86::tile::vector::Vector;
 use crate::x86::tile::ymm::{NR, Tile6x16, YmmTiles};
 use core::arch::x86_64::*;
 
@@ -62,7 +63,7 @@ unsafe impl<const G: usize> YmmTiles for Bytes<G> {
                 for i in 0..H {
                     let mut sum = [_mm256_setzero_si256(); V];
                     for g in first..first + G {
-                        let a = t.a.add(i * t.lda + 4 * g).cast::<i32>().read_unaligned();
+                        let a = i32::from_ne_bytes(*t.a.add(i * t.lda + 4 * g).cast());
                         add_products(&mut sum, a, t.b.add(g * 4 * NR));
                     }
                     add_widened(&mut acc[i], &sum, ones);
@@ -74,7 +75,7 @@ unsafe impl<const G: usize> YmmTiles for Bytes<G> {
                 for g in runs_end..t.k.div_ceil(4) {
                     let rest = t.a.add(i * t.lda + 4 * g);
                     let a = if g < groups.whole {
-                        rest.cast::<i32>().read_unaligned()
+                        i32::from_ne_bytes(*rest.cast())
                     } else {
                         partial_group(rest, groups.left, g > 0)
                     };
@@ -98,7 +99,7 @@ unsafe fn add_products<const V: usize>(sum: &mut [__m256i; V], a: i32, b: *const
     let a = _mm256_set1_epi32(a);
     for v in 0..V {
         // SAFETY: the caller's promise, and V vectors are no more, as was asserted.
-        let b = unsafe { _mm256_loadu_si256(b.add(32 * v).cast()) };
+        let b = unsafe { __m256i::load(b.add(32 * v).cast()) };
         sum[v] = _mm256_add_epi16(sum[v], _mm256_maddubs_epi16(a, b));
     }
 }

@@ -28,12 +28,11 @@ impl KGroups {
 /// `left` bytes are readable at `rest`, and, if `follows`, 4 before it.
 #[inline(always)]
 pub unsafe fn partial_group(rest: *const u8, left: usize, follows: bool) -> i32 {
-    debug_assert!((1..4).contains(&left));
     // SAFETY: the caller's promise; the 4 bytes that end with the rest begin at most 3 before it.
     unsafe {
         if follows {
             // The row's last 4 bytes, with those before the rest shifted out.
-            let last = rest.sub(4 - left).cast::<u32>().read_unaligned();
+            let last = u32::from_ne_bytes(*rest.sub(4 - left).cast());
             return (last >> (8 * (4 - left))) as i32;
         }
         let second = if left > 1 { u32::from(*rest.add(1)) } else { 0 };

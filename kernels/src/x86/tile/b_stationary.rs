@@ -21,6 +21,7 @@ use crate::contract::limits::B_STATIONARY_ROW_STEP;
 use crate::contract::with_const::with_const;
 use crate::x86::tile::dot::{Dot, a_group, start};
 use crate::x86::tile::epilogue::{last_is_half, store_bytes, store_sums, subtract_outer_products};
+use crate::x86::tile::vector::Vector;
 use core::arch::x86_64::*;
 use core::marker::PhantomData;
 
@@ -135,7 +136,7 @@ pub unsafe fn rows<
         let mut b = [[_mm512_setzero_si512(); V]; G];
         for g in 0..G {
             for v in 0..V {
-                b[g][v] = _mm512_loadu_si512(t.b.add((g * panel + v) * 64).cast());
+                b[g][v] = __m512i::load(t.b.add((g * panel + v) * 64).cast());
             }
         }
         let left = t.k % 4;

@@ -209,7 +209,7 @@ pub unsafe fn last_step_of_row<D: Dot, const V: usize, const PANEL: usize>(
 #[inline(always)]
 pub unsafe fn a_group<X: Vector>(t: &Args<'_>, g: usize, i: usize, flips: X) -> X {
     // SAFETY: the caller's promise.
-    unsafe { X::splat(t.a.add(i * t.lda + 4 * g).cast::<i32>().read_unaligned()).xor(flips) }
+    unsafe { X::splat(i32::from_ne_bytes(*t.a.add(i * t.lda + 4 * g).cast())).xor(flips) }
 }
 
 /// Vector `v` of k-group `g` of a panel that is PANEL vectors wide, or from v = PANEL on of the panel after it. Panels

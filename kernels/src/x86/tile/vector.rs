@@ -5,6 +5,9 @@ use crate::contract::args::Args;
 
 /// A vector of i32.
 ///
+/// Whole vectors are loaded without `ptr::read_unaligned` and the intrinsics made of it: where debug assertions are on,
+/// it asserts at each load that the copy does not overlap, and the image of the bare-metal rig would be a fifth larger.
+///
 /// # Safety
 /// The contract of each method: the CPU has the instructions of the width (AVX2; AVX-512 F, BW and VL), the method is
 /// inlined into code that is compiled for them, and pointers are valid for [`LANES`](Self::LANES) elements, or as many

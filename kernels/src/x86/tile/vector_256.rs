@@ -7,6 +7,7 @@ use crate::contract::args::Args;
 use crate::x86::tile::epilogue_rare;
 use crate::x86::tile::vector::{Narrow, Vector};
 use core::arch::x86_64::*;
+use core::mem::transmute;
 
 /// The first few lanes. A masked store takes some CPUs twenty cycles, so whole vectors are stored without the mask.
 #[derive(Clone, Copy)]
@@ -35,7 +36,7 @@ unsafe impl Vector for __m256i {
     }
     #[inline(always)]
     unsafe fn load(from: *const i32) -> Self {
-        unsafe { _mm256_loadu_si256(from.cast()) }
+        unsafe { transmute(*from.cast::<[u8; 32]>()) }
     }
     #[inline(always)]
     unsafe fn store(self, to: *mut i32) {
@@ -97,7 +98,7 @@ unsafe impl Vector for __m256i {
     }
     #[inline(always)]
     unsafe fn load_floats(from: *const f32) -> __m256 {
-        unsafe { _mm256_loadu_ps(from) }
+        unsafe { transmute(*from.cast::<[u8; 32]>()) }
     }
     #[inline(always)]
     unsafe fn store_floats(x: __m256, to: *mut f32) {

@@ -36,7 +36,7 @@ unsafe impl Vector for __m512i {
     }
     #[inline(always)]
     unsafe fn load(from: *const i32) -> Self {
-        unsafe { _mm512_loadu_si512(from.cast()) }
+        unsafe { _mm512_maskz_loadu_epi32(!0, from) }
     }
     #[inline(always)]
     unsafe fn store(self, to: *mut i32) {
@@ -94,7 +94,7 @@ unsafe impl Vector for __m512i {
     }
     #[inline(always)]
     unsafe fn load_floats(from: *const f32) -> __m512 {
-        unsafe { _mm512_loadu_ps(from) }
+        unsafe { _mm512_maskz_loadu_ps(!0, from) }
     }
     #[inline(always)]
     unsafe fn store_floats(x: __m512, to: *mut f32) {
@@ -108,7 +108,7 @@ unsafe impl Vector for __m512i {
     unsafe fn to_floats_with_terms(self, col: *const f64, row: Option<f64>) -> __m512 {
         unsafe {
             let add = |half: __m256i, col: *const f64| {
-                let x = _mm512_add_pd(_mm512_cvtepi32_pd(half), _mm512_loadu_pd(col));
+                let x = _mm512_add_pd(_mm512_cvtepi32_pd(half), _mm512_maskz_loadu_pd(!0, col));
                 _mm256_castps_pd(_mm512_cvtpd_ps(match row {
                     Some(row) => _mm512_add_pd(x, _mm512_set1_pd(row)),
                     None => x,
