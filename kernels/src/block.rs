@@ -1,7 +1,7 @@
 //! A strided output matrix that splits into blocks which share no element.
 //!
-//! With it threads write to one C without `unsafe` in the driver: a block is made from a mutable slice, which is checked
-//! once, and from then on only split.
+//! With it threads write to one C without `unsafe` in the driver: a block is made from a mutable slice, which is
+//! checked once, and from then on only split.
 
 use core::marker::PhantomData;
 
@@ -185,8 +185,8 @@ impl<'a, T> BlockMut<'a, T> {
         if self.cols == 0 {
             return Some(&mut []);
         }
-        // SAFETY: (i, 0) is an element of the matrix; its row is contiguous and lies in the slice that `new` checked; the
-        // block borrows all its elements exclusively.
+        // SAFETY: (i, 0) is an element of the matrix; its row is contiguous and lies in the slice that `new` checked;
+        // the block borrows all its elements exclusively.
         Some(unsafe { core::slice::from_raw_parts_mut(self.data.add(i * self.row_stride), self.cols) })
     }
 
@@ -195,8 +195,8 @@ impl<'a, T> BlockMut<'a, T> {
         if i >= self.rows || j >= self.cols {
             return None;
         }
-        // SAFETY: (i, j) is an element of the matrix, which `new` checked to lie in the slice and to be distinct from all
-        // others.
+        // SAFETY: (i, j) is an element of the matrix, which `new` checked to lie in the slice and to be distinct from
+        // all others.
         Some(unsafe { &mut *self.data.add(i * self.row_stride + j * self.col_stride) })
     }
 }

@@ -16,7 +16,8 @@ pub struct Caches {
 }
 
 impl Caches {
-    /// The sizes that are assumed where the CPU does not tell. They are small, so that blocks fit the caches of most CPUs.
+    /// The sizes that are assumed where the CPU does not tell. They are small, so that blocks fit the caches of most
+    /// CPUs.
     pub const DEFAULT: Caches = Caches { l1d: 32 << 10, l2: 512 << 10, l3: 4 << 20 };
 
     /// Asks the CPU on x86-64. Returns [`Caches::DEFAULT`] elsewhere, or if the CPU does not tell.

@@ -35,8 +35,8 @@ pub fn instruction(isa: Isa) -> Option<&'static str> {
     }
 }
 
-/// Runs a probe for `iterations` turns (at least one) and returns the number of multiply-adds that it did; the caller takes
-/// the time. `None` if there is no probe for `isa` or the CPU lacks it.
+/// Runs a probe for `iterations` turns (at least one) and returns the number of multiply-adds that it did; the caller
+/// takes the time. `None` if there is no probe for `isa` or the CPU lacks it.
 pub fn run(features: &Features, isa: Isa, iterations: u32) -> Option<u64> {
     if !features.has(isa) {
         return None;

@@ -1,5 +1,5 @@
-//! Runs the kernels' self-test, and compares products of the library with its reference, as WebAssembly; `run.mjs` calls
-//! it.
+//! Runs the kernels' self-test, and compares products of the library with its reference, as WebAssembly; `run.mjs`
+//! calls it.
 
 use qgemm::{Dispatch, ElementType, Gemm, MatMut, MatRef, PackedB, Requantize, reference};
 use qgemm_kernels::{Features, TABLE, Line, selftest};

@@ -53,11 +53,12 @@ pub fn packs_side_by_side(kernel: Ready, source: &Source<'_>) -> bool {
 }
 
 /// Packs all columns of the job into the panels they take, one after the other, faster than [`pack_panel`] by panel.
-/// Adds the sum of each column to `sums`, NR of them per panel; those of columns that pad the last panel have any value.
+/// Adds the sum of each column to `sums`, NR of them per panel; those of columns that pad the last panel have any
+/// value.
 ///
 /// # Panics
-/// If [`packs_side_by_side`] is false, `panels` is not exactly as long as the panels, `sums` shorter than their columns,
-/// there are more than [`MAX_PACK_ROWS`] rows, or the source is too short.
+/// If [`packs_side_by_side`] is false, `panels` is not exactly as long as the panels, `sums` shorter than their
+/// columns, there are more than [`MAX_PACK_ROWS`] rows, or the source is too short.
 pub fn pack_panels(kernel: Ready, job: &PackJob<'_>, panels: &mut [u8], sums: Option<&mut [i32]>) {
     let count = job.cols.div_ceil(kernel.nr);
     let bytes = kernel.panel_bytes(job.rows, job.stored).and_then(|bytes| bytes.checked_mul(count));

@@ -7,8 +7,8 @@ use crate::contract::ready::Ready;
 use crate::elements::Stored;
 use crate::entry::pack::pack_panel;
 
-/// The greatest sum of positive weights, and of magnitudes of negative ones, in a lane: with activations of at most 255,
-/// 255·128 < 2^15.
+/// The greatest sum of positive weights, and of magnitudes of negative ones, in a lane: with activations of at most
+/// 255, 255·128 < 2^15.
 const LIMIT: i32 = 128;
 
 /// The sum of the positive weights in a lane, and of the magnitudes of the negative ones.

@@ -28,15 +28,15 @@ impl<'a> F32Rows<'a> {
         detected(Isa::Avx512Bw).then_some(Self { data, stride, k })
     }
 
-    /// Quantizes the first `rows` rows. `params_of_row(row, extremes)` returns a row's scale and zero point; it is called
-    /// once per row, in order. If it returns `None`, the result is `Err(row)`, and rows before that one may be written or
-    /// not.
+    /// Quantizes the first `rows` rows. `params_of_row(row, extremes)` returns a row's scale and zero point; it is
+    /// called once per row, in order. If it returns `None`, the result is `Err(row)`, and rows before that one may be
+    /// written or not.
     ///
-    /// Extremes are looked for only if `want_extremes`, else they are given as 0. In them the bits of NaN lie beyond the
-    /// bits of infinities.
+    /// Extremes are looked for only if `want_extremes`, else they are given as 0. In them the bits of NaN lie beyond
+    /// the bits of infinities.
     ///
-    /// Results are saturated correctly if the numbers exceed the range by the rounding of the scale or of the zero point
-    /// only. Numbers that exceed it by more, or are not finite, get any result.
+    /// Results are saturated correctly if the numbers exceed the range by the rounding of the scale or of the zero
+    /// point only. Numbers that exceed it by more, or are not finite, get any result.
     ///
     /// # Panics
     /// If the numbers or `out` have fewer rows.
@@ -66,8 +66,8 @@ impl<'a> F32Rows<'a> {
             };
             // SAFETY:
             // - AVX-512 F and BW: `new` makes a value of this type only where they are detected.
-            // - Both pointers are valid for `rows` rows of `k` values, as asserted, and come from slices that are borrowed
-            //   for the call, `out` exclusively.
+            // - Both pointers are valid for `rows` rows of `k` values, as asserted, and come from slices that are
+            //   borrowed for the call, `out` exclusively.
             unsafe {
                 if out.unsigned {
                     quantize::<true>(&job, params_of_row)

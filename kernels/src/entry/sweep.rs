@@ -1,5 +1,6 @@
 //! Products of a few rows of A with a B that is not packed: packing would take several times as long as the product.
-//! The sweep reads B once as it lies. If B comes by rows the sums are kept in memory meanwhile, if by columns in registers.
+//! The sweep reads B once as it lies. If B comes by rows the sums are kept in memory meanwhile, if by columns in
+//! registers.
 
 use crate::block::extent;
 use crate::contract::ready::Ready;
@@ -15,8 +16,8 @@ impl Ready {
     /// Multiplies `rows` rows of A with all of B. In each row of sums, those beyond the columns of B get any value.
     ///
     /// # Panics
-    /// If the kernel does not sweep, `rows` is not 1 to [`MAX_SWEEP_ROWS`], the stride of the sums is not as documented,
-    /// or a slice is shorter than the shape needs.
+    /// If the kernel does not sweep, `rows` is not 1 to [`MAX_SWEEP_ROWS`], the stride of the sums is not as
+    /// documented, or a slice is shorter than the shape needs.
     pub fn sweep(&self, rows: usize, operands: &SweepOperands<'_>, sums: SweepSums<'_>) {
         let SweepOperands { a, b, k, cols, b_by_columns, .. } = *operands;
         assert!(self.sweeps() && (1..=MAX_SWEEP_ROWS).contains(&rows), "not for this kernel");

@@ -5,7 +5,8 @@ use crate::contract::limits::MAX_NR;
 /// The arena that suffices for every case, in bytes.
 pub const ARENA: usize = 1 << 20;
 
-/// Elements between the rows of A in half of the cases, and between the rows of C. They must stay unread, and untouched.
+/// Elements between the rows of A in half of the cases, and between the rows of C. They must stay unread, and
+/// untouched.
 pub(super) const GAP: usize = 3;
 /// The most rows of a case.
 pub(super) const MAX_M: usize = 70;

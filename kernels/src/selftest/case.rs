@@ -98,8 +98,8 @@ impl Case {
         }
     }
 
-    /// Changes B so that a kernel which sums in 16 bits is exact, but only just: in each 16-bit sum the positive and the
-    /// negative values come to 128 each, or to as much of that as the elements can.
+    /// Changes B so that a kernel which sums in 16 bits is exact, but only just: in each 16-bit sum the positive and
+    /// the negative values come to 128 each, or to as much of that as the elements can.
     pub(super) fn make_provable(&self, kernel: &Kernel, b: &mut [u8]) {
         let Case { k, n, .. } = *self;
         let flip = if self.b_signed { 0 } else { 0x80 };

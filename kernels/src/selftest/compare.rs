@@ -23,7 +23,8 @@ pub(super) fn compare(case: Case, a: &[u8], b: &[u8], c: &[u8]) -> Result<(), Wr
     Ok(())
 }
 
-/// The sum of element (i, j), modulo 2^32: products of values less zero points, bias, and C's own value if accumulating.
+/// The sum of element (i, j), modulo 2^32: products of values less zero points, bias, and C's own value if
+/// accumulating.
 fn sum(case: Case, a: &[u8], b: &[u8], i: usize, j: usize) -> i32 {
     let (lda, ldc) = (case.lda(), case.ldc());
     let (a_zero, b_zero) = (i64::from(case.a_zero(i)), i64::from(case.b_zero(j)));

@@ -11,8 +11,8 @@
 //!   residuals, and terms beyond 32 bits;
 //! - for kernels that sweep, products with a B that is not packed;
 //! - 0xFF in the padding of B, which must not matter, and sentinels around C, which must survive;
-//! - A, the panels or C at the very end of the arena: where the memory after it is not mapped, a read or write past them
-//!   faults.
+//! - A, the panels or C at the very end of the arena: where the memory after it is not mapped, a read or write past
+//!   them faults.
 
 mod arena;
 mod case;
@@ -33,8 +33,8 @@ use core::fmt::Write;
 pub use crate::selftest::arena::ARENA;
 pub use crate::selftest::report::Outcome;
 
-/// Runs all cases on a kernel and writes a line to `out` for each that fails. `arena` is [`ARENA`] bytes, aligned to 64,
-/// preferably with unmapped memory after it.
+/// Runs all cases on a kernel and writes a line to `out` for each that fails. `arena` is [`ARENA`] bytes, aligned to
+/// 64, preferably with unmapped memory after it.
 ///
 /// # Panics
 /// If the arena is too small or not aligned.

@@ -1,5 +1,5 @@
-//! The output stage of a case: scales, ranges and the like, which follow from its number, and the element that must come
-//! out.
+//! The output stage of a case: scales, ranges and the like, which follow from its number, and the element that must
+//! come out.
 
 use crate::contract::stage::MAX_ZERO_POINT;
 use crate::selftest::case::{Case, Kind, value};
@@ -22,7 +22,8 @@ impl Case {
         (self.choose(8, 3) == 0).then(|| [0.5, 1.0, 2.0, 0.75, 1.1][i % 5])
     }
 
-    /// The f64 terms of column `j` and of row `i`, in half of the cases. Some nearly cancel; in some cases rows have none.
+    /// The f64 terms of column `j` and of row `i`, in half of the cases. Some nearly cancel; in some cases rows have
+    /// none.
     pub(super) fn f64_terms(&self, i: usize, j: usize) -> Option<(i64, i64)> {
         let (i, j) = (i as i64, j as i64);
         match self.choose(14, 6) {
@@ -59,7 +60,8 @@ impl Case {
         }
     }
 
-    /// The rounding of fixed point: 0 and 1 round twice, 2 rounds once and half up, 3 rounds once and half away from zero.
+    /// The rounding of fixed point: 0 and 1 round twice, 2 rounds once and half up, 3 rounds once and half away from
+    /// zero.
     pub(super) fn rounding(&self) -> u32 {
         if self.is_about_ties() { self.seed % 4 } else { self.choose(13, 4) }
     }

@@ -7,8 +7,9 @@ use crate::selftest::arena::{MAX_M, MAX_N};
 use crate::selftest::case::{Case, value};
 use core::ops::Range;
 
-/// The terms that a driver adds to the sums of stored products. With one zero point each (`Case::has_one_zero_each`) they
-/// are all in `col` and `row`; else the outer products `a_zero[i]·b_sum[j] + a_sum[i]·b_zero[j]` are subtracted too.
+/// The terms that a driver adds to the sums of stored products. With one zero point each (`Case::has_one_zero_each`)
+/// they are all in `col` and `row`; else the outer products `a_zero[i]·b_sum[j] + a_sum[i]·b_zero[j]` are subtracted
+/// too.
 pub(super) struct Terms {
     pub(super) col: [i32; MAX_N],
     pub(super) row: [i32; MAX_M],
@@ -19,8 +20,8 @@ pub(super) struct Terms {
 }
 
 impl Terms {
-    /// The terms for some columns: sums are Σ (a - a_zero)·(b - b_zero) over stored values a and b, whose zero points are
-    /// shifted as they are.
+    /// The terms for some columns: sums are Σ (a - a_zero)·(b - b_zero) over stored values a and b, whose zero points
+    /// are shifted as they are.
     pub(super) fn new(case: Case, variant: &Variant, a: &[u8], b: &[u8], columns: Range<usize>) -> Self {
         let Case { m, k, n, .. } = case;
         let (_, a_shift) = variant.convert_a(case.a_signed);

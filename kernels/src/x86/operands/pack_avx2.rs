@@ -50,7 +50,8 @@ pub unsafe fn interleave_rows<const SIGNED: bool, const KR: usize>(
                 if width == 32 {
                     let row = |k: usize| {
                         let from = source.bits.as_ptr().add(k * source.row_stride + j);
-                        // Prefetches the next panel's columns: this panel reads too little of a row for the CPU to do it.
+                        // Prefetches the next panel's columns: this panel reads too little of a row for the CPU to do
+                        // it.
                         _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(nr).cast());
                         _mm256_loadu_si256(from.cast())
                     };
@@ -69,7 +70,8 @@ pub unsafe fn interleave_rows<const SIGNED: bool, const KR: usize>(
     4 * groups
 }
 
-/// Loads `width` bytes of B from index `at` on, and fills the vector with bytes of `flips`, which become 0 in the panel.
+/// Loads `width` bytes of B from index `at` on, and fills the vector with bytes of `flips`, which become 0 in the
+/// panel.
 ///
 /// # Safety
 /// - The CPU has AVX2.
@@ -85,9 +87,9 @@ unsafe fn part_of_row(source: Source<'_>, at: usize, width: usize, flips: __m256
     let padding = _mm256_cmpgt_epi8(lanes, _mm256_set1_epi8(width as i8 - 1));
     // The last index from which on B has 32 bytes: negative if it is shorter. Slices are shorter than isize::MAX.
     let last_whole = source.bits.len() as isize - 32;
-    // SAFETY: a whole vector is loaded from B only if its 32 bytes lie within the slice, which the comparison says. Those
-    // past `width` belong to other rows or to none, and `padding` replaces them. Near the end of the slice the row's
-    // `width` bytes, which exist by the caller's promise, are copied to an array of 32.
+    // SAFETY: a whole vector is loaded from B only if its 32 bytes lie within the slice, which the comparison says.
+    // Those past `width` belong to other rows or to none, and `padding` replaces them. Near the end of the slice the
+    // row's `width` bytes, which exist by the caller's promise, are copied to an array of 32.
     let x = unsafe {
         let from = source.bits.as_ptr().add(at);
         if at as isize <= last_whole {

@@ -84,8 +84,8 @@ unsafe fn side_by_side<const SIGNED: bool, const SUMS: bool, const P: usize>(
             let from = GroupRows { first, stride, cols: nr.min(cols - p * nr), prefetch };
             let out = GroupOut { first: out.wrapping_add(p * panel_bytes + 4 * g * nr), nr, flips };
             let sums_of = &mut sums_of[p];
-            // SAFETY: B has `rows - 4·g` rows from row 4·g on, of the columns of panel p, of which there is at least one;
-            // panel p has k-group g.
+            // SAFETY: B has `rows - 4·g` rows from row 4·g on, of the columns of panel p, of which there is at least
+            // one; panel p has k-group g.
             unsafe {
                 if rows - 4 * g >= 4 {
                     pack_and_sum::<SIGNED, SUMS, 4>(from, out, sums_of);
@@ -159,8 +159,8 @@ pub unsafe fn transpose_panels<const SIGNED: bool, const SUMS: bool>(
             let left = (rows - k).min(64);
             let mask = !0u64 >> (64 - left);
             let mut x = [flips; 16];
-            // SAFETY: B has columns j to j + width - 1, and `left` values, 1 to 64, of each from row k on; the mask keeps
-            // the loads to those.
+            // SAFETY: B has columns j to j + width - 1, and `left` values, 1 to 64, of each from row k on; the mask
+            // keeps the loads to those.
             unsafe {
                 let from = from.wrapping_add(k);
                 if width == 16 && left == 64 {
@@ -177,8 +177,8 @@ pub unsafe fn transpose_panels<const SIGNED: bool, const SUMS: bool>(
             let groups = transpose_16x16(x);
             let (whole, count) = (left / 4, left.div_ceil(4));
             for (g, group) in groups[..count].iter().enumerate() {
-                // SAFETY: the CPU has the instructions. The panel of column j has k-group k / 4 + g, and in it 16 columns
-                // from column j on, of 4 bytes each.
+                // SAFETY: the CPU has the instructions. The panel of column j has k-group k / 4 + g, and in it 16
+                // columns from column j on, of 4 bytes each.
                 unsafe {
                     if SUMS {
                         let rest = _mm512_set1_epi32((1 << (8 * (left % 4))) - 1);

@@ -6,8 +6,8 @@
 use crate::contract::row_params::{FRACTION_BITS, OFFSET, RowExtremes, RowParams};
 use core::arch::x86_64::*;
 
-/// The distance from the row that is quantized to the one whose extremes are looked for: with two, the scale of a row is
-/// there before it is needed.
+/// The distance from the row that is quantized to the one whose extremes are looked for: with two, the scale of a row
+/// is there before it is needed.
 const ROWS_AHEAD: usize = 2;
 
 /// Rows to quantize, and the place for the results.
@@ -28,8 +28,8 @@ pub struct QuantizeJob {
     pub want_extremes: bool,
 }
 
-/// Quantizes rows to u8 (`UNSIGNED`) or i8. `params_of_row(row, extremes)` returns the scale and zero point of a row, or
-/// `None` to end with `Err(row)`.
+/// Quantizes rows to u8 (`UNSIGNED`) or i8. `params_of_row(row, extremes)` returns the scale and zero point of a row,
+/// or `None` to end with `Err(row)`.
 ///
 /// # Safety
 /// - The CPU has AVX-512 F and BW.

@@ -19,8 +19,8 @@ fn excess(signed: bool, k: usize) -> i64 {
     if signed { i64::from(SIGN_SHIFT) * k as i64 } else { 0 }
 }
 
-/// Adds to each of `sums` the sum of a row of `k` bytes, `lda` bytes after the row before. The result is exact if `k` is
-/// at most [`BYTES_PER_I32_SUM`].
+/// Adds to each of `sums` the sum of a row of `k` bytes, `lda` bytes after the row before. The result is exact if `k`
+/// is at most [`BYTES_PER_I32_SUM`].
 ///
 /// # Safety
 /// - The CPU has AVX-512 F and BW.
@@ -106,8 +106,8 @@ fn add_up_16(rows: [__m512i; 16]) -> __m512i {
     halve(halve(four[0], four[1]), halve(four[2], four[3]))
 }
 
-/// Adds to each of `sums` the sum of a row of `k` bytes, `lda` bytes after the row before. The result is exact if `k` is
-/// at most [`BYTES_PER_I32_SUM`].
+/// Adds to each of `sums` the sum of a row of `k` bytes, `lda` bytes after the row before. The result is exact if `k`
+/// is at most [`BYTES_PER_I32_SUM`].
 ///
 /// # Safety
 /// - The CPU has AVX2.

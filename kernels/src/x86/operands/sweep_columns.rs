@@ -19,8 +19,8 @@ pub unsafe fn columns_of_b<const H: usize, const OF_B: bool>(
     debug_assert!(operands.b_by_columns && sums.stride.is_multiple_of(4) && sums.stride >= operands.cols);
     // SAFETY:
     // - Columns of B and rows of A hold k values, and the masks keep loads to those.
-    // - Four sums from column j on, a multiple of 4, lie within a row of sums, whose length is a multiple of SWEEP_WIDTH
-    //   and at least `cols`.
+    // - Four sums from column j on, a multiple of 4, lie within a row of sums, whose length is a multiple of
+    //   SWEEP_WIDTH and at least `cols`.
     unsafe {
         let SweepOperands { a, a_signed, k, b, cols, .. } = *operands;
         let flips = _mm512_set1_epi8(mask_to_u8(a_signed) as i8);
