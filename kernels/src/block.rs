@@ -1,7 +1,7 @@
 //! A strided output matrix that splits into blocks which share no element.
 //!
-//! This is how threads write to one C without `unsafe` in the driver: a block is made once from a
-//! mutable slice, checked, and from then on only taken apart.
+//! With it threads write to one C without `unsafe` in the driver: a block is made from a mutable slice, which is
+//! checked once, and from then on only split.
 
 use core::marker::PhantomData;
 
@@ -16,22 +16,22 @@ pub struct BlockMut<'a, T> {
     life: PhantomData<&'a mut T>,
 }
 
-// SAFETY: a block is an exclusive borrow of its elements, as `&mut [T]` is: the constructor takes
-// one, and splitting gives each element to one of the two parts.
+// SAFETY: a block borrows its elements exclusively, as `&mut [T]` does: `new` takes such a borrow, and splitting gives
+// each element to one of the two parts.
 unsafe impl<T: Send> Send for BlockMut<'_, T> {}
 
-/// Why a slice cannot hold a strided matrix.
+/// The reason why a slice cannot hold a strided matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LayoutError {
-    /// The last element lies past the slice, which would need this length.
+    /// The last element lies past the end of the slice, which needs this length.
     TooShort(usize),
     /// The needed length does not fit a `usize`.
     TooLarge,
-    /// Two elements coincide.
+    /// Two elements of the matrix are the same element of the slice.
     Overlap,
 }
 
-/// The length that a slice must have at least to hold such a matrix; `None` where that overflows.
+/// The least length of a slice that holds such a matrix; `None` where that overflows.
 pub fn extent(rows: usize, cols: usize, row_stride: usize, col_stride: usize) -> Option<usize> {
     rows.checked_mul(cols)?;
     if rows == 0 || cols == 0 {
@@ -42,10 +42,10 @@ pub fn extent(rows: usize, cols: usize, row_stride: usize, col_stride: usize) ->
     down.checked_add(right)?.checked_add(1)
 }
 
-/// Whether two elements coincide.
+/// Whether two elements of a matrix coincide.
 ///
-/// (i, j) and (i', j') do when (i - i')·rs = (j' - j)·cs. With g = gcd(rs, cs) the smallest such
-/// step is cs/g rows against rs/g columns, so they do exactly when both fit the matrix.
+/// (i, j) and (i', j') coincide if (i - i')·rs = (j' - j)·cs. With g = gcd(rs, cs) the smallest such step is cs/g rows
+/// against rs/g columns, so there are two such elements exactly if the matrix has more rows and more columns than that.
 fn overlaps(rows: usize, cols: usize, row_stride: usize, col_stride: usize) -> bool {
     if rows == 0 || cols == 0 || (col_stride == 1 && row_stride >= cols) {
         return false;
@@ -61,7 +61,7 @@ fn overlaps(rows: usize, cols: usize, row_stride: usize, col_stride: usize) -> b
 }
 
 impl<'a, T> BlockMut<'a, T> {
-    /// The matrix over `data`, if it fits and its elements are distinct.
+    /// The `rows` x `cols` matrix over `data`, if it fits and its elements are distinct.
     pub fn new(
         data: &'a mut [T],
         rows: usize,
@@ -103,24 +103,24 @@ impl<'a, T> BlockMut<'a, T> {
         self.col_stride
     }
 
-    /// Whether every row is a slice: the form that kernels store to.
+    /// Whether every row is a slice, as kernels need it.
     #[inline]
     pub fn rows_are_slices(&self) -> bool {
         self.col_stride == 1 || self.cols <= 1
     }
 
-    /// The first element's address; only the matrix's own elements may be reached from it.
+    /// The address of the first element, from which only elements of the matrix may be reached.
     pub(crate) fn as_mut_ptr(&mut self) -> *mut T {
         self.data
     }
 
-    /// The same block for a shorter time.
+    /// Borrows the block for a shorter time.
     #[inline]
     pub fn reborrow(&mut self) -> BlockMut<'_, T> {
         BlockMut { life: PhantomData, ..*self }
     }
 
-    /// The same elements with rows and columns exchanged.
+    /// Exchanges rows and columns.
     pub fn transposed(self) -> Self {
         Self {
             rows: self.cols,
@@ -131,20 +131,20 @@ impl<'a, T> BlockMut<'a, T> {
         }
     }
 
-    /// The rows before `at`, and those from it on.
+    /// Splits into the rows before `at` and those from `at` on.
     ///
     /// # Panics
     /// If `at` exceeds the number of rows.
     pub fn split_rows(self, at: usize) -> (Self, Self) {
         assert!(at <= self.rows, "split at row {at} of {}", self.rows);
-        // Of a part without elements the pointer stays where it is: the offset could leave the slice.
+        // The pointer of a part without elements stays where it is, since the offset could leave the slice.
         let offset = if at < self.rows && self.cols > 0 { at * self.row_stride } else { 0 };
         // SAFETY: the offset is that of an element of the matrix (row `at`, column 0), or 0.
         let below = unsafe { self.data.add(offset) };
         (Self { rows: at, ..self }, Self { data: below, rows: self.rows - at, ..self })
     }
 
-    /// The columns before `at`, and those from it on.
+    /// Splits into the columns before `at` and those from `at` on.
     ///
     /// # Panics
     /// If `at` exceeds the number of columns.
@@ -162,7 +162,7 @@ impl<'a, T> BlockMut<'a, T> {
         let inside =
             row <= self.rows && rows <= self.rows - row && col <= self.cols && cols <= self.cols - col;
         assert!(inside, "{rows} x {cols} at ({row}, {col}) of {} x {}", self.rows, self.cols);
-        // Of a part without elements the pointer stays where it is: the offset could leave the slice.
+        // The pointer of a part without elements stays where it is, since the offset could leave the slice.
         let empty = rows == 0 || cols == 0;
         let offset = if empty { 0 } else { row * self.row_stride + col * self.col_stride };
         // SAFETY: the offset is that of an element of the matrix, or 0.
@@ -185,8 +185,8 @@ impl<'a, T> BlockMut<'a, T> {
         if self.cols == 0 {
             return Some(&mut []);
         }
-        // SAFETY: (i, 0) is an element of the matrix, its row is contiguous and lies in the slice
-        // that `new` checked, and the block borrows all its elements exclusively.
+        // SAFETY: (i, 0) is an element of the matrix; its row is contiguous and lies in the slice that `new` checked;
+        // the block borrows all its elements exclusively.
         Some(unsafe { core::slice::from_raw_parts_mut(self.data.add(i * self.row_stride), self.cols) })
     }
 
@@ -195,14 +195,14 @@ impl<'a, T> BlockMut<'a, T> {
         if i >= self.rows || j >= self.cols {
             return None;
         }
-        // SAFETY: (i, j) is an element of the matrix, which `new` checked to lie in the slice and
-        // to be distinct from all others.
+        // SAFETY: (i, j) is an element of the matrix, which `new` checked to lie in the slice and to be distinct from
+        // all others.
         Some(unsafe { &mut *self.data.add(i * self.row_stride + j * self.col_stride) })
     }
 }
 
 impl<'a, T: bytemuck::Pod> BlockMut<'a, T> {
-    /// The bit patterns of a matrix of bytes, signed or not.
+    /// The bit patterns of a matrix of i8 or u8.
     pub fn into_bits(self) -> BlockMut<'a, u8> {
         const { assert!(size_of::<T>() == 1, "not a matrix of bytes") };
         let Self { data, rows, cols, row_stride, col_stride, .. } = self;

@@ -1,8 +1,8 @@
-//! What this CPU can do.
+//! Detects the instruction sets of the CPU.
 
 use core::fmt;
 
-/// The instruction sets that kernels are written for, by the names that users give.
+/// The instruction sets that kernels are written for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Isa {
     /// Plain Rust, the specification.
@@ -15,9 +15,9 @@ pub enum Isa {
     AvxVnni,
     /// AVX2 and AVX-VNNI-INT8 (x86-64).
     AvxVnniInt8,
-    /// AVX-512 F, BW and VL (x86-64).
+    /// AVX2 and AVX-512 F, BW and VL (x86-64).
     Avx512Bw,
-    /// AVX-512 F, BW, VL and VNNI (x86-64).
+    /// AVX2 and AVX-512 F, BW, VL and VNNI (x86-64).
     Avx512Vnni,
     /// NEON (64-bit Arm).
     Neon,
@@ -28,7 +28,7 @@ pub enum Isa {
 }
 
 impl Isa {
-    /// All of them, the narrowest first.
+    /// All instruction sets, the narrowest of each architecture first.
     pub const ALL: [Isa; 10] = [
         Isa::Scalar,
         Isa::Portable,
@@ -42,7 +42,7 @@ impl Isa {
         Isa::I8mm,
     ];
 
-    /// The name that users give.
+    /// The name, as in the names of kernels and in `QGEMM_ISA`.
     pub const fn name(self) -> &'static str {
         match self {
             Isa::Scalar => "scalar",
@@ -57,6 +57,15 @@ impl Isa {
             Isa::I8mm => "i8mm",
         }
     }
+
+    /// Whether a CPU that has this instruction set has AVX2: [`Features`] hold it only together with AVX2. Code for
+    /// AVX2 relies on it, so it is false unless the instruction set's documentation above says AVX2.
+    pub(crate) const fn includes_avx2(self) -> bool {
+        match self {
+            Isa::Avx2 | Isa::AvxVnni | Isa::AvxVnniInt8 | Isa::Avx512Bw | Isa::Avx512Vnni => true,
+            Isa::Scalar | Isa::Portable | Isa::Neon | Isa::Dotprod | Isa::I8mm => false,
+        }
+    }
 }
 
 impl fmt::Display for Isa {
@@ -65,8 +74,8 @@ impl fmt::Display for Isa {
     }
 }
 
-/// The instruction sets that the CPU has, of which a value of this type is proof, and what else decides how
-/// kernels work.
+/// The instruction sets that the CPU has, and how fast it stores. A value of this type proves that the CPU has them:
+/// it comes from detection or from a caller's `unsafe` promise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Features {
     has: [bool; Isa::ALL.len()],
@@ -74,10 +83,10 @@ pub struct Features {
 }
 
 impl Features {
-    /// Asks the CPU and the operating system. Without the feature `std` only what the target itself
-    /// guarantees is found.
+    /// Asks the CPU and the operating system. Without the feature `std` it finds only the instruction sets that the
+    /// compilation target guarantees.
     pub fn detect() -> Self {
-        // SAFETY: `detected` tells the truth.
+        // SAFETY: `detected` is true only for instruction sets that the CPU and the operating system report.
         let features = unsafe { Self::assume(detected) };
         #[cfg(target_arch = "x86_64")]
         return Self { slow_stores: is_zen_4(), ..features };
@@ -85,11 +94,11 @@ impl Features {
         features
     }
 
-    /// Takes the caller's word, for bare metal.
+    /// Takes the caller's word, for bare metal, where nothing can be asked.
     ///
     /// # Safety
-    /// The CPU has each instruction set for which `has` returns true, and the operating system, if
-    /// any, keeps its registers.
+    /// The CPU has every extension that the documentation of [`Isa`] lists for each instruction set for which `has`
+    /// returns true, and the operating system, if any, saves the registers that it uses.
     pub unsafe fn assume(has: impl Fn(Isa) -> bool) -> Self {
         Self { has: Isa::ALL.map(has), slow_stores: false }
     }
@@ -99,13 +108,13 @@ impl Features {
         self.has[isa as usize]
     }
 
-    /// Whether a store of 512 bits takes two cycles: on Zen 4.
+    /// Whether a store of 512 bits takes two cycles, as on Zen 4. It changes how kernels store, not their results.
     pub fn slow_stores(&self) -> bool {
         self.slow_stores
     }
 }
 
-/// Whether all the features of the target are there: at run time with `std`, else at compile time.
+/// Whether the CPU has all the target features: asked at run time with `std`, else known at compile time.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! has {
     ($($feature:tt)*) => {{
@@ -119,7 +128,7 @@ macro_rules! has {
     }};
 }
 
-/// Whether the CPU has `isa`.
+/// Whether the CPU has `isa` and the operating system supports it.
 pub(crate) fn detected(isa: Isa) -> bool {
     match isa {
         Isa::Scalar | Isa::Portable => true,
@@ -130,28 +139,30 @@ pub(crate) fn detected(isa: Isa) -> bool {
         #[cfg(target_arch = "x86_64")]
         Isa::AvxVnniInt8 => has!("avx2" "avxvnniint8"),
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Bw => has!("avx512f" "avx512bw" "avx512vl"),
+        Isa::Avx512Bw => has!("avx2" "avx512f" "avx512bw" "avx512vl"),
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Vnni => has!("avx512f" "avx512bw" "avx512vl" "avx512vnni"),
+        Isa::Avx512Vnni => has!("avx2" "avx512f" "avx512bw" "avx512vl" "avx512vnni"),
         #[cfg(target_arch = "aarch64")]
         Isa::Neon => has!("neon"),
         #[cfg(target_arch = "aarch64")]
         Isa::Dotprod => has!("neon" "dotprod"),
         #[cfg(target_arch = "aarch64")]
         Isa::I8mm => has!("neon" "i8mm"),
-        // Of another architecture.
+        // Instruction sets of other architectures.
         #[allow(unreachable_patterns)]
         _ => false,
     }
 }
 
+/// Whether the vendor is AMD, or Hygon, whose CPUs are Zen and answer CPUID as AMD's do.
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn is_amd() -> bool {
     let vendor = core::arch::x86_64::__cpuid(0).ecx;
     vendor == u32::from_le_bytes(*b"cAMD") || vendor == u32::from_le_bytes(*b"uine")
 }
 
-/// Zen 3 and 4, of which only the latter has stores of 512 bits.
+/// Whether the CPU is of AMD's family 0x19, which is Zen 3 and Zen 4. Zen 3 has no stores of 512 bits, so that its
+/// answer does not matter.
 #[cfg(target_arch = "x86_64")]
 fn is_zen_4() -> bool {
     let signature = core::arch::x86_64::__cpuid(1).eax;
@@ -162,4 +173,16 @@ fn is_zen_4() -> bool {
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn vbmi() -> bool {
     has!("avx512f" "avx512bw" "avx512vbmi")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instruction_sets_that_include_avx2_are_detected_with_it_only() {
+        for isa in Isa::ALL {
+            assert!(!(isa.includes_avx2() && detected(isa)) || detected(Isa::Avx2), "{isa}");
+        }
+    }
 }

@@ -1,19 +1,19 @@
-//! Large matrices in huge pages: where one is read once per product, as for M = 1, the walks of the page
-//! table and the prefetchers' stops at the end of each page cost a third of the bandwidth.
+//! Huge pages for large matrices. Where a matrix is read once per product, as with M = 1, page-table walks and the
+//! prefetchers' stops at the end of each small page cost a third of the bandwidth.
 
 use core::mem::MaybeUninit;
 
-/// Below so many bytes huge pages are not worth a system call: two of them may not even fit.
+/// The least size in bytes that is worth a system call: a smaller buffer may not contain two aligned pages of 2 MiB.
 #[cfg(all(target_os = "linux", feature = "huge-pages"))]
-const WORTHWHILE: usize = 4 << 20;
+const MIN_BYTES: usize = 4 << 20;
 
-/// Asks the system to back memory that was not used yet by huge pages, as far as it has such: Linux with
-/// transparent huge pages on `madvise` or `always`, and the feature `huge-pages`. Elsewhere nothing happens.
+/// Asks the system to back memory that has not been used yet by huge pages. This has an effect with the feature
+/// `huge-pages` on Linux whose transparent huge pages are on `madvise` or `always`; elsewhere nothing happens.
 pub fn prefer_huge<T>(unused: &mut [MaybeUninit<T>]) {
     #[cfg(all(target_os = "linux", feature = "huge-pages"))]
     {
         let bytes = size_of_val(unused);
-        if bytes < WORTHWHILE {
+        if bytes < MIN_BYTES {
             return;
         }
         // SAFETY: sysconf has no preconditions.
@@ -25,8 +25,8 @@ pub fn prefer_huge<T>(unused: &mut [MaybeUninit<T>]) {
             return;
         }
         let whole = (bytes - skipped) / page * page;
-        // SAFETY: skipped + whole <= bytes, so the pages lie within `unused`. The advice changes neither what
-        // they hold nor who may access them. That it is refused is no error.
+        // SAFETY: skipped + whole <= bytes, so the pages lie within `unused`. The advice changes neither their contents
+        // nor who may access them. A refusal is no error.
         unsafe { libc::madvise(start.add(skipped).cast(), whole, libc::MADV_HUGEPAGE) };
     }
     #[cfg(not(all(target_os = "linux", feature = "huge-pages")))]

@@ -1,17 +1,15 @@
-//! What an instruction can do by itself: the rate that no kernel built on it exceeds.
+//! Probes of the multiply-add instructions alone: no kernel exceeds the rate of its instruction.
 //!
-//! Each probe repeats the kernel's multiply-add on registers alone, in 12 independent chains (more
-//! than latency x throughput of any CPU so far), 24 of them to a turn of the loop. There is no load,
-//! no store and nothing to decode that a kernel would not have too.
+//! Each probe repeats a kernel's multiply-add on registers, in 12 independent chains, which is more than latency times
+//! throughput on any CPU so far. A turn of the loop has 24 of them, no load and no store.
 
 use crate::detect::{Features, Isa};
 
-/// Groups of instructions in one turn of the loop.
+/// Vectors of multiply-adds in one turn of the loop, each done by an instruction or a few.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-const GROUPS: u64 = 24;
+const VECTORS_PER_TURN: u64 = 24;
 
-/// The instruction that the kernels of `isa` multiply with, and its width in bits; `None` if there is
-/// no probe for it.
+/// The instruction that the kernels of `isa` multiply with, and its width in bits; `None` if there is no probe for it.
 pub fn instruction(isa: Isa) -> Option<&'static str> {
     match isa {
         #[cfg(target_arch = "x86_64")]
@@ -30,15 +28,15 @@ pub fn instruction(isa: Isa) -> Option<&'static str> {
         Isa::Neon => Some("smlal-128"),
         #[cfg(target_arch = "aarch64")]
         Isa::Dotprod => Some("sdot-128"),
-        // The faster one of its two kernels; the other's `usdot` does half as much.
+        // One of its two kernels; `usdot` of the other one does half as much.
         #[cfg(target_arch = "aarch64")]
         Isa::I8mm => Some("smmla-128"),
         _ => None,
     }
 }
 
-/// Runs a probe for `iterations` turns (at least one) and returns the number of multiply-adds that it
-/// did; the caller takes the time. `None` if there is no probe for `isa` or the CPU lacks it.
+/// Runs a probe for `iterations` turns (at least one) and returns the number of multiply-adds that it did; the caller
+/// takes the time. `None` if there is no probe for `isa` or the CPU lacks it.
 pub fn run(features: &Features, isa: Isa, iterations: u32) -> Option<u64> {
     if !features.has(isa) {
         return None;
@@ -52,56 +50,56 @@ pub fn run(features: &Features, isa: Isa, iterations: u32) -> Option<u64> {
                 8
             }
             Isa::Avx2 => {
-                // SAFETY: `features`, which prove what they claim, have AVX2: checked above.
+                // SAFETY: `features` prove that the CPU has AVX2: asked above.
                 unsafe { vpmaddwd_256(turns) };
                 16
             }
             Isa::AvxVnni => {
-                // SAFETY: `features`, which prove what they claim, have AVX-VNNI: checked above.
+                // SAFETY: `features` prove that the CPU has AVX-VNNI: asked above.
                 unsafe { vpdpbusd_256(turns) };
                 32
             }
             Isa::AvxVnniInt8 => {
-                // SAFETY: `features`, which prove what they claim, have AVX-VNNI-INT8: checked above.
+                // SAFETY: `features` prove that the CPU has AVX-VNNI-INT8: asked above.
                 unsafe { vpdpbssd_256(turns) };
                 32
             }
             Isa::Avx512Bw => {
-                // SAFETY: `features`, which prove what they claim, have AVX-512 BW: checked above.
+                // SAFETY: `features` prove that the CPU has AVX-512 BW: asked above.
                 unsafe { vpmaddwd_512(turns) };
                 32
             }
             Isa::Avx512Vnni => {
-                // SAFETY: `features`, which prove what they claim, have AVX-512 VNNI: checked above.
+                // SAFETY: `features` prove that the CPU has AVX-512 VNNI: asked above.
                 unsafe { vpdpbusd_512(turns) };
                 64
             }
             _ => return None,
         };
-        Some(macs * GROUPS * u64::from(turns))
+        Some(macs * VECTORS_PER_TURN * u64::from(turns))
     }
     #[cfg(target_arch = "aarch64")]
     {
         let turns = iterations.max(1);
         let macs = match isa {
             Isa::Neon => {
-                // SAFETY: `features`, which prove what they claim, have NEON: checked above.
+                // SAFETY: `features` prove that the CPU has NEON: asked above.
                 unsafe { smlal_128(turns) };
                 4
             }
             Isa::Dotprod => {
-                // SAFETY: `features`, which prove what they claim, have the dot product: checked above.
+                // SAFETY: `features` prove that the CPU has the dot product: asked above.
                 unsafe { sdot_128(turns) };
                 16
             }
             Isa::I8mm => {
-                // SAFETY: `features`, which prove what they claim, have the matrix product: checked above.
+                // SAFETY: `features` prove that the CPU has the matrix product: asked above.
                 unsafe { smmla_128(turns) };
                 32
             }
             _ => return None,
         };
-        Some(macs * GROUPS * u64::from(turns))
+        Some(macs * VECTORS_PER_TURN * u64::from(turns))
     }
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     {
@@ -128,10 +126,10 @@ macro_rules! repeat {
     };
 }
 
-/// SSE2 is part of x86-64. It has no three-operand form: the copy is in the kernel too.
+/// Needs no check, because SSE2 is part of x86-64. It has no three-operand form, so kernels have the copy too.
 #[cfg(target_arch = "x86_64")]
 fn pmaddwd_128(turns: u32) {
-    // SAFETY: registers only, all of them declared; `turns` is not 0, so the loop ends.
+    // SAFETY: the code changes declared registers only; `turns` is at least 1, so the loop ends.
     unsafe {
         repeat!(turns,
             "movdqa xmm12, xmm14" "pmaddwd xmm12, xmm15" "paddd xmm\\i, xmm12",
@@ -142,7 +140,7 @@ fn pmaddwd_128(turns: u32) {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn vpmaddwd_256(turns: u32) {
-    // SAFETY: registers only, all of them declared; `turns` is not 0, so the loop ends.
+    // SAFETY: the code changes declared registers only; `turns` is at least 1, so the loop ends.
     unsafe {
         repeat!(turns,
             "vpmaddwd ymm12, ymm15, ymm14" "vpaddd ymm\\i, ymm\\i, ymm12",
@@ -153,7 +151,7 @@ fn vpmaddwd_256(turns: u32) {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,avxvnni")]
 fn vpdpbusd_256(turns: u32) {
-    // SAFETY: registers only, all of them declared; `turns` is not 0, so the loop ends. `{vex}`: the
+    // SAFETY: the code changes declared registers only; `turns` is at least 1, so the loop ends. `{vex}`: the
     // other encoding is AVX-512's.
     unsafe {
         repeat!(turns,
@@ -165,7 +163,7 @@ fn vpdpbusd_256(turns: u32) {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,avxvnniint8")]
 fn vpdpbssd_256(turns: u32) {
-    // SAFETY: registers only, all of them declared; `turns` is not 0, so the loop ends.
+    // SAFETY: the code changes declared registers only; `turns` is at least 1, so the loop ends.
     unsafe {
         repeat!(turns,
             "vpdpbssd ymm\\i, ymm15, ymm14",
@@ -176,7 +174,7 @@ fn vpdpbssd_256(turns: u32) {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn vpmaddwd_512(turns: u32) {
-    // SAFETY: registers only, all of them declared; `turns` is not 0, so the loop ends.
+    // SAFETY: the code changes declared registers only; `turns` is at least 1, so the loop ends.
     unsafe {
         repeat!(turns,
             "vpmaddwd zmm12, zmm31, zmm30" "vpaddd zmm\\i, zmm\\i, zmm12",
@@ -187,7 +185,7 @@ fn vpmaddwd_512(turns: u32) {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn vpdpbusd_512(turns: u32) {
-    // SAFETY: registers only, all of them declared; `turns` is not 0, so the loop ends.
+    // SAFETY: the code changes declared registers only; `turns` is at least 1, so the loop ends.
     unsafe {
         repeat!(turns,
             "vpdpbusd zmm\\i, zmm31, zmm30",
@@ -195,7 +193,7 @@ fn vpdpbusd_512(turns: u32) {
     }
 }
 
-/// The same for 64-bit Arm, where a chain is a single instruction; `\\()` ends the name `i`.
+/// `asm!` of a loop for 64-bit Arm that repeats `$line` for 12 registers, twice a turn; `\\()` ends the name `i`.
 #[cfg(target_arch = "aarch64")]
 macro_rules! repeat {
     ($turns:expr, $line:literal) => {
@@ -217,21 +215,21 @@ macro_rules! repeat {
 #[cfg(target_arch = "aarch64")]
 #[target_feature(enable = "neon")]
 fn smlal_128(turns: u32) {
-    // SAFETY: registers only, all of them declared; `turns` is not 0, so the loop ends.
+    // SAFETY: the code changes declared registers only; `turns` is at least 1, so the loop ends.
     unsafe { repeat!(turns, "smlal v\\i\\().4s, v31.4h, v30.4h") }
 }
 
 #[cfg(target_arch = "aarch64")]
 #[target_feature(enable = "neon,dotprod")]
 fn sdot_128(turns: u32) {
-    // SAFETY: registers only, all of them declared; `turns` is not 0, so the loop ends.
+    // SAFETY: the code changes declared registers only; `turns` is at least 1, so the loop ends.
     unsafe { repeat!(turns, "sdot v\\i\\().4s, v31.16b, v30.16b") }
 }
 
 #[cfg(target_arch = "aarch64")]
 #[target_feature(enable = "neon,i8mm")]
 fn smmla_128(turns: u32) {
-    // SAFETY: registers only, all of them declared; `turns` is not 0, so the loop ends.
+    // SAFETY: the code changes declared registers only; `turns` is at least 1, so the loop ends.
     unsafe { repeat!(turns, "smmla v\\i\\().4s, v31.16b, v30.16b") }
 }
 

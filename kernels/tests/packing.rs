@@ -1,20 +1,22 @@
-//! Packing, and what it learns of columns, against their definitions, for every kernel that this CPU can run.
+//! Compares panels and the statistics of their columns with the definitions, for every kernel that this CPU can run.
 
 mod random;
 
-use qgemm_kernels::ColumnStats;
 use qgemm_kernels::{
-    Convert, Line, PackJob, Source, pack_panel, pack_panels, packs_side_by_side, panel_value,
+    ColumnStats, Convert, Features, Isa, Line, PackJob, Ready, Source, Stored, TABLE, Variant, pack_panel,
+    pack_panels, packs_side_by_side, panel_value,
 };
-use qgemm_kernels::{Features, Isa, Ready, Stored, TABLE, Variant};
 use random::Random;
 
+/// The kernels of this CPU.
 fn ready() -> impl Iterator<Item = Ready> {
     TABLE.iter().filter_map(|kernel| kernel.ready(&Features::detect()))
 }
 
+/// A matrix B.
 #[derive(Debug)]
 struct Case {
+    /// Rows and columns.
     size: (usize, usize),
     row_stride: usize,
     col_stride: usize,
@@ -23,7 +25,7 @@ struct Case {
 }
 
 impl Case {
-    /// B as it lies, transposed, or neither.
+    /// A random B with contiguous rows (`layout` 0), contiguous columns (1) or neither.
     fn new(size @ (k, n): (usize, usize), layout: usize, signed: bool, random: &mut Random) -> Self {
         let gap = random.below(3);
         let (row_stride, col_stride) = match layout {
@@ -31,9 +33,9 @@ impl Case {
             1 => (1, k + gap),
             _ => (2, 2 * k + gap),
         };
-        // Not a byte more than there must be.
+        // The slice is not longer than it must be.
         let len = if k * n == 0 { 0 } else { (k - 1) * row_stride + (n - 1) * col_stride + 1 };
-        // Now and then only the two extremes.
+        // Now and then all values are one of the two extremes.
         let extremes = random.below(4) == 0;
         let (least, greatest) = if signed { (0x80, 0x7f) } else { (0, 0xff) };
         let byte = |random: &mut Random| match random.next() as u8 {
@@ -59,6 +61,7 @@ impl Case {
         PackJob { source: self.source(), rows, cols, signed: self.signed, stored }
     }
 
+    /// Packs one panel, and compares it and the statistics with the definitions.
     fn check(&self, kernel: Ready, variant: &Variant) {
         let (k_len, cols) = self.size;
         let bytes = kernel.panel_bytes(k_len, variant.b).expect("cases are small");
@@ -88,7 +91,7 @@ impl Case {
     }
 }
 
-/// Those that there are.
+/// The statistics of the first `cols` columns.
 fn columns(stats: &ColumnStats, cols: usize) -> Vec<(i32, i32, i16, i16)> {
     let ColumnStats { sum, abs, least, greatest } = stats;
     (0..cols).map(|j| (sum[j], abs[j], least[j], greatest[j])).collect()
@@ -100,12 +103,9 @@ fn panels_and_stats_are_those_of_the_definition() {
     for kernel in ready() {
         for variant in kernel.table_row().variants {
             for round in 0..400 {
-                // Around k-groups, runs of them, and the vectors that hold columns.
+                // Lengths about those of k-groups, of the blocks that packing sums together, and of vectors.
                 let k = [0, 1, 3, 4, 5, 31, 32, 33, 64, 127, 128, 129, 300][random.below(13)];
-                let n = match round % 3 {
-                    0 => kernel.nr,
-                    _ => 1 + random.below(kernel.nr),
-                };
+                let n = if round % 3 == 0 { kernel.nr } else { 1 + random.below(kernel.nr) };
                 Case::new((k, n), random.below(3), random.next().is_multiple_of(2), &mut random)
                     .check(kernel, variant);
             }
@@ -159,7 +159,7 @@ fn rows_may_be_packed_in_parts() {
 fn panels_packed_together_are_those_packed_one_by_one() {
     let mut random = Random(4);
     for kernel in ready() {
-        let there_is_a_way = kernel.isa == Isa::Avx512Vnni;
+        let has_code = kernel.isa == Isa::Avx512Vnni;
         for variant in kernel.table_row().variants {
             for round in 0..300 {
                 let k = 1 + [random.below(12), random.below(300)][round % 2];
@@ -175,7 +175,7 @@ fn panels_packed_together_are_those_packed_one_by_one() {
                     let mut sums = vec![7; count * kernel.nr];
                     let slices = case.col_stride == 1 || case.row_stride == 1;
                     let can = packs_side_by_side(kernel, &case.source());
-                    assert_eq!(can, there_is_a_way && slices, "{case:?}");
+                    assert_eq!(can, has_code && slices, "{case:?}");
                     if !can {
                         continue;
                     }
@@ -198,5 +198,23 @@ fn panels_packed_together_are_those_packed_one_by_one() {
                 }
             }
         }
+    }
+}
+
+/// The number of padded columns overflows: that is an error if it matters, and nothing if it does not.
+#[test]
+fn no_rows_of_columns_beyond_the_address_space() {
+    let source = Source { bits: &[], row_stride: 1, col_stride: 1 };
+    let job = |kernel: Ready| {
+        let variant = &kernel.table_row().variants[0];
+        PackJob { source, rows: 0, cols: usize::MAX, signed: true, stored: variant.b }
+    };
+    for kernel in ready().filter(|kernel| packs_side_by_side(*kernel, &source)) {
+        let pack = |sums: Option<&mut [i32]>| pack_panels(kernel, &job(kernel), &mut [], sums);
+        pack(None);
+        let refused = std::panic::catch_unwind(|| pack(Some(&mut [0; 64])));
+        let message = refused.expect_err("sums are too short");
+        let message = message.downcast_ref::<&str>().expect("the message of an assertion");
+        assert!(message.starts_with("assertion failed"), "{message}");
     }
 }

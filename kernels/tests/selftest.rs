@@ -1,4 +1,4 @@
-//! The self-test on every kernel that this CPU can run, with guard pages around its arena.
+//! Runs the self-test on every kernel that this CPU can run, with guard pages around its arena.
 
 use qgemm_kernels::{Features, Isa, Kernel, TABLE, Variant, selftest};
 
@@ -13,17 +13,17 @@ struct Guarded {
 #[cfg(unix)]
 impl Guarded {
     fn new(len: usize) -> Self {
-        // SAFETY: a query without arguments that could be wrong.
+        // SAFETY: sysconf has no preconditions.
         let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
         assert_eq!(len % page, 0);
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-        // QGEMM_NO_GUARD=1: for qemu-user, whose masked loads touch what the mask leaves out. CPUs and
-        // Bochs do not.
+        // QGEMM_NO_GUARD=1 leaves the guard pages accessible, for qemu-user: its masked loads touch bytes that the mask
+        // leaves out. CPUs and Bochs do not.
         let outer = match std::env::var_os("QGEMM_NO_GUARD") {
             Some(_) => libc::PROT_READ | libc::PROT_WRITE,
             None => libc::PROT_NONE,
         };
-        // SAFETY: a new mapping, nothing else refers to it; its inner part becomes accessible.
+        // SAFETY: the mapping is new, so nothing else refers to it; its inner part becomes accessible.
         unsafe {
             let map = libc::mmap(std::ptr::null_mut(), len + 2 * page, outer, flags, -1, 0);
             assert_ne!(map, libc::MAP_FAILED);
@@ -42,7 +42,7 @@ impl Guarded {
 #[cfg(unix)]
 impl Drop for Guarded {
     fn drop(&mut self) {
-        // SAFETY: the mapping that `new` made, whole; no borrow of it outlives `self`.
+        // SAFETY: this is the whole mapping that `new` made, and no borrow of it outlives `self`.
         unsafe { libc::munmap(self.map, self.len + 2 * self.page) };
     }
 }
@@ -78,7 +78,7 @@ fn every_kernel_of_this_cpu_is_exact() {
         };
         let mut report = String::new();
         let outcome = selftest::run(ready, arena().bytes(), &mut report);
-        // The same line as the bare-metal rig's: scripts read it.
+        // Scripts read this line, which the bare-metal rig prints too.
         println!("\n{report}KERNEL {} passed={} failed={}", kernel.name, outcome.passed, outcome.failed);
         assert!(outcome.passed + outcome.failed > 250, "{}: too few cases ran", kernel.name);
         failed += outcome.failed;
@@ -86,7 +86,7 @@ fn every_kernel_of_this_cpu_is_exact() {
     assert_eq!(failed, 0, "cases failed, see above");
 }
 
-/// `QGEMM_REQUIRE_ISA=avx2,!avx512vnni`: what must have run above, and what must not have.
+/// `QGEMM_REQUIRE_ISA=avx2,!avx512vnni` lists instruction sets whose kernels must have run above, or must not (`!`).
 #[test]
 fn the_required_instruction_sets_ran() {
     let features = Features::detect();

@@ -1,10 +1,11 @@
-//! The kernels' self-test, and products of the library against its reference, as WebAssembly: see `run.mjs`.
+//! Runs the kernels' self-test, and compares products of the library with its reference, as WebAssembly; `run.mjs`
+//! calls it.
 
 use qgemm::{Dispatch, ElementType, Gemm, MatMut, MatRef, PackedB, Requantize, reference};
 use qgemm_kernels::{Features, TABLE, Line, selftest};
 use std::fmt::Write;
 
-/// Runs all of it. The report is at the address in the low 32 bits of the result; the high ones are its length.
+/// Runs everything. The low 32 bits of the result are the address of the report, the high 32 bits its length.
 #[unsafe(no_mangle)]
 pub extern "C" fn run() -> u64 {
     let mut report = String::new();
@@ -28,7 +29,7 @@ pub extern "C" fn run() -> u64 {
     (report.len() as u64) << 32 | report.as_ptr() as u64
 }
 
-/// Whether a product of several panels, with zero points, is what the reference says.
+/// Whether a product of several panels, with zero points, is the same as the reference's.
 fn product(kernel: &str) -> Result<bool, qgemm::Error> {
     let (m, k, n) = (13, 131, 37);
     let mut state = 1u32;

@@ -1,11 +1,12 @@
-//! What packing learns about the columns of B, for the sums that zero points take and for the bounds of
-//! exact sums.
+//! Statistics of the columns of B: packing collects them, the zero-point correction needs the sums, and the proofs of
+//! exact sums need the magnitudes and extremes.
 
 use crate::contract::limits::MAX_NR;
-use crate::contract::panel::Source;
+use crate::contract::panel::PackJob;
+use core::ops::Range;
 use multiversion::multiversion;
 
-/// Of up to NR columns.
+/// Statistics of the columns of a panel, which are up to [`MAX_NR`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ColumnStats {
     /// Σb
@@ -18,36 +19,75 @@ pub struct ColumnStats {
     pub greatest: [i16; MAX_NR],
 }
 
-impl ColumnStats {
-    /// Of no rows.
-    pub const NONE: Self =
-        Self { sum: [0; MAX_NR], abs: [0; MAX_NR], least: [i16::MAX; MAX_NR], greatest: [i16::MIN; MAX_NR] };
+/// Statistics of some rows of one column.
+#[derive(Clone, Copy)]
+pub(crate) struct PartOfColumn {
+    pub(crate) sum: i32,
+    pub(crate) abs: i32,
+    pub(crate) least: i16,
+    pub(crate) greatest: i16,
+}
 
-    /// Takes in some rows, one at least, of i8 (`signed`) or u8.
-    pub(crate) fn add(&mut self, source: Source<'_>, signed: bool, size: (usize, usize)) {
-        match (signed, source.col_stride == 1) {
-            (true, true) => by_rows::<i8>(source, size, self),
-            (false, true) => by_rows::<u8>(source, size, self),
-            (true, false) => by_columns::<i8>(source, size, self),
-            (false, false) => by_columns::<u8>(source, size, self),
+impl PartOfColumn {
+    /// The statistics of no rows.
+    const NONE: Self = Self { sum: 0, abs: 0, least: i16::MAX, greatest: i16::MIN };
+
+    #[inline(always)]
+    fn with(self, other: Self) -> Self {
+        Self {
+            sum: self.sum + other.sum,
+            abs: self.abs + other.abs,
+            least: self.least.min(other.least),
+            greatest: self.greatest.max(other.greatest),
         }
     }
 }
 
-/// A byte of B as what it means.
-trait Value: Copy + Ord {
+impl ColumnStats {
+    /// The statistics of no rows.
+    pub const NONE: Self =
+        Self { sum: [0; MAX_NR], abs: [0; MAX_NR], least: [i16::MAX; MAX_NR], greatest: [i16::MIN; MAX_NR] };
+
+    /// Adds the statistics of all rows and columns of `job`, of which there is at least one.
+    pub(crate) fn add(&mut self, job: &PackJob<'_>) {
+        match (job.signed, job.source.has_contiguous_rows()) {
+            (true, true) => add_rows::<i8>(job, self),
+            (false, true) => add_rows::<u8>(job, self),
+            (true, false) => add_columns::<i8>(job, self),
+            (false, false) => add_columns::<u8>(job, self),
+        }
+    }
+
+    /// Adds the statistics of some more rows of `columns`: `part(l)` are those of the column with index l among them.
+    #[inline(always)]
+    pub(crate) fn merge(&mut self, columns: Range<usize>, part: impl Fn(usize) -> PartOfColumn) {
+        // Slices are indexed, rather than the arrays, so that the loop has no bounds checks and becomes vectors.
+        let (sum, abs) = (&mut self.sum[columns.clone()], &mut self.abs[columns.clone()]);
+        let (least, greatest) = (&mut self.least[columns.clone()], &mut self.greatest[columns]);
+        for l in 0..sum.len() {
+            let part = part(l);
+            sum[l] += part.sum;
+            abs[l] += part.abs;
+            least[l] = least[l].min(part.least);
+            greatest[l] = greatest[l].max(part.greatest);
+        }
+    }
+}
+
+/// The type of B's elements, i8 or u8.
+trait ByteElement: Copy + Ord {
     const LEAST: Self;
     const GREATEST: Self;
-    fn of(byte: u8) -> Self;
+    fn from_bits(byte: u8) -> Self;
     fn widen(self) -> i16;
     fn magnitude(self) -> u8;
 }
 
-impl Value for i8 {
+impl ByteElement for i8 {
     const LEAST: Self = i8::MIN;
     const GREATEST: Self = i8::MAX;
     #[inline(always)]
-    fn of(byte: u8) -> Self {
+    fn from_bits(byte: u8) -> Self {
         byte as i8
     }
     #[inline(always)]
@@ -60,11 +100,11 @@ impl Value for i8 {
     }
 }
 
-impl Value for u8 {
+impl ByteElement for u8 {
     const LEAST: Self = u8::MIN;
     const GREATEST: Self = u8::MAX;
     #[inline(always)]
-    fn of(byte: u8) -> Self {
+    fn from_bits(byte: u8) -> Self {
         byte
     }
     #[inline(always)]
@@ -77,89 +117,104 @@ impl Value for u8 {
     }
 }
 
-/// Values that are looked at together: what a loop keeps of them in registers.
+/// The number of bytes that are loaded at a time: their statistics fit the registers.
 const LANES: usize = 32;
-/// Values of 8 bits whose sum fits 16.
-const RUN: usize = 128;
+/// The number of bytes that a 16-bit lane adds up: 255·128 < 2^15.
+const BYTES_PER_I16_SUM: usize = 128;
 
-/// Lane by lane, of at most [`RUN`] runs of [`LANES`] values.
-struct Lanes<V> {
+/// Statistics of chunks of [`LANES`] bytes, at most [`BYTES_PER_I16_SUM`] of them, lane by lane.
+struct LaneStats<B> {
     sum: [i16; LANES],
     abs: [i16; LANES],
-    lo: [V; LANES],
-    hi: [V; LANES],
+    least: [B; LANES],
+    greatest: [B; LANES],
 }
 
-impl<V: Value> Lanes<V> {
+impl<B: ByteElement> LaneStats<B> {
     #[inline(always)]
-    fn of<'a>(runs: impl Iterator<Item = &'a [u8; LANES]>) -> Self {
+    fn new<'a>(chunks: impl Iterator<Item = &'a [u8; LANES]>) -> Self {
         let (sum, abs) = ([0; LANES], [0; LANES]);
-        let mut lanes = Self { sum, abs, lo: [V::GREATEST; LANES], hi: [V::LEAST; LANES] };
-        for run in runs {
+        let mut lanes = Self { sum, abs, least: [B::GREATEST; LANES], greatest: [B::LEAST; LANES] };
+        for chunk in chunks {
             for l in 0..LANES {
-                let b = V::of(run[l]);
+                let b = B::from_bits(chunk[l]);
                 lanes.sum[l] += b.widen();
                 lanes.abs[l] += i16::from(b.magnitude());
-                lanes.lo[l] = lanes.lo[l].min(b);
-                lanes.hi[l] = lanes.hi[l].max(b);
+                lanes.least[l] = lanes.least[l].min(b);
+                lanes.greatest[l] = lanes.greatest[l].max(b);
             }
         }
         lanes
     }
-}
 
-/// Of rows that are slices: a lane is a column.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
-fn by_rows<V: Value>(source: Source<'_>, (rows, cols): (usize, usize), stats: &mut ColumnStats) {
-    for start in (0..rows).step_by(RUN) {
-        let ks = start..rows.min(start + RUN);
-        for j in (0..cols).step_by(LANES) {
-            let width = LANES.min(cols - j);
-            let row = |k: usize| &source.bits[k * source.row_stride + j..][..width];
-            let lanes = if width == LANES {
-                Lanes::<V>::of(ks.clone().map(|k| row(k).try_into().expect("LANES bytes")))
-            } else {
-                let mut padded = [[0; LANES]; RUN];
-                for (padded, k) in padded.iter_mut().zip(ks.clone()) {
-                    padded[..width].copy_from_slice(row(k));
-                }
-                Lanes::of(padded[..ks.len()].iter())
-            };
-            for l in 0..width {
-                stats.sum[j + l] += i32::from(lanes.sum[l]);
-                stats.abs[j + l] += i32::from(lanes.abs[l]);
-                stats.least[j + l] = stats.least[j + l].min(lanes.lo[l].widen());
-                stats.greatest[j + l] = stats.greatest[j + l].max(lanes.hi[l].widen());
-            }
+    /// The statistics of lane `l` alone.
+    #[inline(always)]
+    fn lane(&self, l: usize) -> PartOfColumn {
+        PartOfColumn {
+            sum: self.sum[l].into(),
+            abs: self.abs[l].into(),
+            least: self.least[l].widen(),
+            greatest: self.greatest[l].widen(),
+        }
+    }
+
+    /// The statistics of all lanes together.
+    #[inline(always)]
+    fn all(&self) -> PartOfColumn {
+        PartOfColumn {
+            sum: self.sum.iter().map(|sum| i32::from(*sum)).sum(),
+            abs: self.abs.iter().map(|sum| i32::from(*sum)).sum(),
+            least: self.least.iter().fold(B::GREATEST, |least, &lane| least.min(lane)).widen(),
+            greatest: self.greatest.iter().fold(B::LEAST, |greatest, &lane| greatest.max(lane)).widen(),
         }
     }
 }
 
-/// Of columns, slices or not: a lane is every 32nd value of one.
+/// Adds a job whose rows are contiguous. A lane is a column.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
-fn by_columns<V: Value>(source: Source<'_>, (rows, cols): (usize, usize), stats: &mut ColumnStats) {
+fn add_rows<B: ByteElement>(job: &PackJob<'_>, stats: &mut ColumnStats) {
+    let PackJob { source, rows, cols, .. } = *job;
+    for start in (0..rows).step_by(BYTES_PER_I16_SUM) {
+        let ks = start..rows.min(start + BYTES_PER_I16_SUM);
+        for j in (0..cols).step_by(LANES) {
+            let width = LANES.min(cols - j);
+            let row = |k: usize| &source.bits[k * source.row_stride + j..][..width];
+            let lanes = if width == LANES {
+                LaneStats::<B>::new(ks.clone().map(|k| row(k).try_into().expect("LANES bytes")))
+            } else {
+                let mut padded = [[0; LANES]; BYTES_PER_I16_SUM];
+                for (padded, k) in padded.iter_mut().zip(ks.clone()) {
+                    padded[..width].copy_from_slice(row(k));
+                }
+                LaneStats::new(padded[..ks.len()].iter())
+            };
+            stats.merge(j..j + width, |l| lanes.lane(l));
+        }
+    }
+}
+
+/// Adds a job whose rows are not contiguous, one column after the other. If columns are contiguous, lane l sees the
+/// values l, l + 32, l + 64, .. of a column.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
+fn add_columns<B: ByteElement>(job: &PackJob<'_>, stats: &mut ColumnStats) {
+    let PackJob { source, rows, cols, .. } = *job;
     for j in 0..cols {
         let column = &source.bits[j * source.col_stride..];
-        let (mut lo, mut hi) = (stats.least[j], stats.greatest[j]);
-        let mut one = |byte: u8| {
-            let b = V::of(byte);
-            stats.sum[j] += i32::from(b.widen());
-            stats.abs[j] += i32::from(b.magnitude());
-            (lo, hi) = (lo.min(b.widen()), hi.max(b.widen()));
+        let mut part = PartOfColumn::NONE;
+        let one = |byte: u8| {
+            let b = B::from_bits(byte);
+            let value = b.widen();
+            PartOfColumn { sum: value.into(), abs: b.magnitude().into(), least: value, greatest: value }
         };
-        if source.row_stride != 1 {
-            (0..rows).for_each(|k| one(column[k * source.row_stride]));
-        } else {
-            let (runs, rest) = column[..rows].as_chunks::<LANES>();
-            rest.iter().for_each(|byte| one(*byte));
-            for runs in runs.chunks(RUN) {
-                let lanes = Lanes::<V>::of(runs.iter());
-                stats.sum[j] += lanes.sum.iter().map(|sum| i32::from(*sum)).sum::<i32>();
-                stats.abs[j] += lanes.abs.iter().map(|sum| i32::from(*sum)).sum::<i32>();
-                lo = lo.min(lanes.lo.iter().fold(V::GREATEST, |lo, &lane| lo.min(lane)).widen());
-                hi = hi.max(lanes.hi.iter().fold(V::LEAST, |hi, &lane| hi.max(lane)).widen());
+        if source.has_contiguous_columns() {
+            let (chunks, rest) = column[..rows].as_chunks::<LANES>();
+            rest.iter().for_each(|byte| part = part.with(one(*byte)));
+            for chunks in chunks.chunks(BYTES_PER_I16_SUM) {
+                part = part.with(LaneStats::<B>::new(chunks.iter()).all());
             }
+        } else {
+            (0..rows).for_each(|k| part = part.with(one(column[k * source.row_stride])));
         }
-        (stats.least[j], stats.greatest[j]) = (lo, hi);
+        stats.merge(j..j + 1, |_| part);
     }
 }

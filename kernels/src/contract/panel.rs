@@ -1,6 +1,6 @@
-//! The panel layout.
+//! The panel layout, and the job of packing B into it.
 //!
-//! A panel holds NR columns of B (fewer are padded with zeros), in groups of KR values of k:
+//! A panel holds NR columns of B, in groups of KR values of k. Columns that B lacks are stored as zeros:
 //!
 //! ```text
 //!   NR = 3, KR = 2, K = 3                    panel, left to right, row by row
@@ -11,20 +11,20 @@
 //!   k2   c  f  i
 //! ```
 //!
-//! Element (k, j) lies at `(k / KR · NR + j) · KR + k % KR`. The value of the padding does not matter
-//! to kernels (A counts as 0 there), only that there is some.
+//! Element (k, j) lies at `(k / KR · NR + j) · KR + k % KR`. Kernels read the padding but its values do not matter
+//! to them, because they take A as 0 there.
 
 use crate::block::extent;
 use crate::contract::kernel::Kernel;
 use crate::elements::{Convert, Stored};
 use bytemuck::cast_slice;
 
-/// The bytes that `align(64)` panels are made of.
+/// 64 bytes with the alignment of a cache line: panels are kept in vectors of lines.
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C, align(64))]
 pub struct Line(pub [u8; 64]);
 
-/// Where element (k, j) of a panel lies, in elements.
+/// The index, in elements, of element (k, j) of a panel.
 pub fn panel_index(kernel: &Kernel, k: usize, j: usize) -> usize {
     (k / kernel.kr * kernel.nr + j) * kernel.kr + k % kernel.kr
 }
@@ -51,17 +51,30 @@ pub struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    /// From row `k` on, which must exist.
+    /// The matrix without its first `k` rows.
+    ///
+    /// # Panics
+    /// If row `k` does not exist.
     pub fn from_row(self, k: usize) -> Self {
         Self { bits: &self.bits[k * self.row_stride..], ..self }
     }
+
+    /// Whether neighbouring columns are neighbouring bytes, so that each row is a slice.
+    pub(crate) fn has_contiguous_rows(&self) -> bool {
+        self.col_stride == 1
+    }
+
+    /// Whether neighbouring rows are neighbouring bytes, so that each column is a slice.
+    pub(crate) fn has_contiguous_columns(&self) -> bool {
+        self.row_stride == 1
+    }
 }
 
-/// The most rows that [`pack_panel`] takes at a time.
+/// The most rows that [`pack_panel`](crate::pack_panel) takes at a time.
 pub const MAX_PACK_ROWS: usize = 1 << 20;
 
-/// Panels that [`pack_panels`] packs side by side: with four, 256 consecutive bytes of each row of B are read, which
-/// prefetches best.
+/// The number of panels that [`pack_panels`](crate::pack_panels) packs side by side: with four, 256 consecutive bytes
+/// of each row of B are read, which prefetches best.
 pub const PANELS_SIDE_BY_SIDE: usize = 4;
 
 /// Rows and columns of B, and how panels store their elements.
@@ -69,9 +82,9 @@ pub const PANELS_SIDE_BY_SIDE: usize = 4;
 pub struct PackJob<'a> {
     /// B, from the first element to be packed on.
     pub source: Source<'a>,
-    /// Rows: values of k.
+    /// The number of rows, which are values of k.
     pub rows: usize,
-    /// Columns.
+    /// The number of columns.
     pub cols: usize,
     /// Whether B holds i8, else u8.
     pub signed: bool,
@@ -84,10 +97,27 @@ impl PackJob<'_> {
         Convert::new(self.signed, self.stored)
     }
 
+    /// The job without its first `k` rows; row `k` must exist.
+    pub(crate) fn without_first_rows(&self, k: usize) -> Self {
+        Self { source: self.source.from_row(k), rows: self.rows - k, ..*self }
+    }
+
     /// # Panics
     /// If the source ends before the last element.
     pub(crate) fn check_source(&self) {
-        let need = extent(self.rows, self.cols, self.source.row_stride, self.source.col_stride);
-        assert!(need.is_some_and(|need| need <= self.source.bits.len()), "B is too short");
+        assert!(self.source_is_long_enough(), "B is too short");
     }
+
+    pub(crate) fn source_is_long_enough(&self) -> bool {
+        let need = extent(self.rows, self.cols, self.source.row_stride, self.source.col_stride);
+        need.is_some_and(|need| need <= self.source.bits.len())
+    }
+}
+
+/// The place of a panel, of several panels one after the other, or of some k-groups of a panel.
+pub(crate) struct PanelOut<'p, T = u8> {
+    /// The elements, k-group by k-group.
+    pub(crate) elements: &'p mut [T],
+    /// The columns of a panel, padding included.
+    pub(crate) nr: usize,
 }

@@ -1,12 +1,12 @@
-//! Any function of a byte, as a table of its 256 values.
+//! Functions of a byte as tables of their 256 values.
 
 use crate::block::BlockMut;
 
-/// Replaces each byte by the table's value for it.
+/// Replaces each byte `c` of the matrix by `table[c]`.
 pub fn look_up(c: &mut BlockMut<'_, u8>, table: &[u8; 256]) {
     #[cfg(target_arch = "x86_64")]
     if crate::detect::vbmi() && c.rows_are_slices() {
-        // SAFETY: the CPU has the instructions.
+        // SAFETY: the CPU has AVX-512 F, BW and VBMI, as `vbmi` says.
         return unsafe { crate::x86::lookup::look_up(c, table) };
     }
     for i in 0..c.rows() {

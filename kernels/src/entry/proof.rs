@@ -7,57 +7,68 @@ use crate::contract::ready::Ready;
 use crate::elements::Stored;
 use crate::entry::pack::pack_panel;
 
-/// How many k-groups of this panel a kernel may sum in 16 bits, of the counts that kernels have: 8, 4, 2
-/// or 1; 0 if not even one.
+/// The greatest sum of positive weights, and of magnitudes of negative ones, in a lane: with activations of at most
+/// 255, 255·128 < 2^15.
+const LIMIT: i32 = 128;
+
+/// The sum of the positive weights in a lane, and of the magnitudes of the negative ones.
+#[derive(Clone, Copy, Default)]
+struct LaneSums {
+    positive: i32,
+    negative: i32,
+}
+
+/// How many k-groups of this panel a kernel may sum in 16 bits: the greatest of the counts 8, 4, 2 and 1 that kernels
+/// have, or 0 if not even one.
 ///
-/// `kernel` is one with steps. In every 16-bit lane of every run of that many k-groups (counted from
-/// the panel's first) `Σ max(w, 0) <= 128` and `Σ max(-w, 0) <= 128` for the stored values w: see
-/// `avx2_i16_sums` for why that suffices.
+/// `kernel` is one that sums in 16 bits. The condition is that in every 16-bit lane of every run of that many k-groups,
+/// counted from the panel's first one, `Σ max(w, 0) <= 128` and `Σ max(-w, 0) <= 128` for the stored values w;
+/// `x86::avx2_i16_sums` shows why that suffices.
 pub fn provable_i16_groups(kernel: Ready, job: &PackJob<'_>) -> usize {
     let PackJob { source, rows: k_len, .. } = *job;
-    const LIMIT: i32 = 128;
-    /// Sums over pairs of k-groups: half as many.
-    fn pair_up<const N: usize>(sums: &mut [(i32, i32); N], len: usize) {
-        for g in 0..len / 2 {
-            let (x, y) = (sums[2 * g], sums[2 * g + 1]);
-            sums[g] = (x.0 + y.0, x.1 + y.1);
-        }
-    }
     let group = kernel.nr * kernel.kr;
     let mut chunk = [0; MAX_I16_GROUPS * MAX_NR * 4];
-    let mut steps = MAX_I16_GROUPS;
+    let mut ignored = ColumnStats::NONE;
+    let mut provable = MAX_I16_GROUPS;
     for k in (0..k_len).step_by(MAX_I16_GROUPS * kernel.kr) {
         let rows = (k_len - k).min(MAX_I16_GROUPS * kernel.kr);
         let bytes = rows.div_ceil(kernel.kr) * group;
-        let bits = source.bits.get(k * source.row_stride..).unwrap_or(&[]);
+        let start = k.checked_mul(source.row_stride);
+        let bits = start.and_then(|start| source.bits.get(start..)).unwrap_or(&[]);
         let part = PackJob { source: Source { bits, ..source }, rows, stored: Stored::I8, ..*job };
         chunk.fill(0);
-        let mut ignored = ColumnStats::NONE;
         pack_panel(kernel, &part, &mut chunk[..bytes], &mut ignored);
-        // A lane of 16 bits holds the sums of two neighbours.
+        // A lane of 16 bits holds the sums of two neighbouring values of k.
         for lane in (0..group).step_by(2) {
-            let mut sums: [(i32, i32); MAX_I16_GROUPS] = core::array::from_fn(|g| {
+            let sums = core::array::from_fn(|g| {
                 let [x, y] = [0, 1].map(|l| i32::from(chunk[g * group + lane + l] as i8));
-                (x.max(0) + y.max(0), (-x).max(0) + (-y).max(0))
+                LaneSums { positive: x.max(0) + y.max(0), negative: (-x).max(0) + (-y).max(0) }
             });
-            let mut allowed = 0;
-            let mut run = 1;
-            while run <= steps {
-                let runs = &sums[..MAX_I16_GROUPS / run];
-                if runs.iter().any(|sum| sum.0 > LIMIT || sum.1 > LIMIT) {
-                    break;
-                }
-                allowed = run;
-                pair_up(&mut sums, MAX_I16_GROUPS / run);
-                run *= 2;
-            }
-            steps = allowed;
-            if steps == 0 {
+            provable = provable_in_lane(sums, provable);
+            if provable == 0 {
                 return 0;
             }
         }
     }
-    steps
+    provable
+}
+
+/// The greatest power of two, at most `most`, such that no run of as many k-groups exceeds the limit; 0 if none.
+fn provable_in_lane(mut sums: [LaneSums; MAX_I16_GROUPS], most: usize) -> usize {
+    let (mut provable, mut run) = (0, 1);
+    while run <= most {
+        let runs = &mut sums[..MAX_I16_GROUPS / run];
+        if runs.iter().any(|sum| sum.positive > LIMIT || sum.negative > LIMIT) {
+            break;
+        }
+        provable = run;
+        for r in 0..runs.len() / 2 {
+            let (x, y) = (runs[2 * r], runs[2 * r + 1]);
+            runs[r] = LaneSums { positive: x.positive + y.positive, negative: x.negative + y.negative };
+        }
+        run *= 2;
+    }
+    provable
 }
 
 #[cfg(test)]
@@ -66,6 +77,7 @@ mod tests {
     use super::*;
     use crate::contract::args::Args;
     use crate::contract::kernel::{Instruction, Kernel, Tile, Variant};
+    use crate::detect::{Features, Isa};
     use std::{vec, vec::Vec};
 
     /// A kernel that sums k-groups in 16 bits, on any target: only its layout matters here.
@@ -74,7 +86,7 @@ mod tests {
     struct Layout;
 
     impl Instruction for Layout {
-        const ISA: crate::Isa = crate::Isa::Scalar;
+        const ISA: Isa = Isa::Scalar;
         const A: Stored = Stored::U8;
         const B: Stored = Stored::I8;
         const KR: usize = 4;
@@ -90,20 +102,20 @@ mod tests {
         unsafe fn micro(_: &Args<'_>) {}
     }
 
-    fn steps(b: &[i8], k: usize, n: usize) -> usize {
+    fn provable(b: &[i8], k: usize, n: usize) -> usize {
         let source = Source { bits: bytemuck::cast_slice(b), row_stride: n, col_stride: 1 };
-        let ready = KERNEL.ready(&crate::Features::detect()).expect("it needs nothing");
+        let ready = KERNEL.ready(&Features::detect()).expect("it needs nothing");
         provable_i16_groups(ready, &PackJob { source, rows: k, cols: n, signed: true, stored: Stored::I8 })
     }
 
-    /// The definition: every lane of every run.
+    /// The definition, for every lane of every run.
     fn spec(b: &[i8], k: usize, n: usize) -> usize {
-        let holds = |steps: usize| {
+        let holds = |groups: usize| {
             (0..n).all(|j| {
                 (0..2).all(|pair| {
-                    (0..k.div_ceil(4 * steps)).all(|run| {
+                    (0..k.div_ceil(4 * groups)).all(|run| {
                         let ks =
-                            (4 * steps * run..k.min(4 * steps * (run + 1))).filter(|k| k % 4 / 2 == pair);
+                            (4 * groups * run..k.min(4 * groups * (run + 1))).filter(|k| k % 4 / 2 == pair);
                         let lane: Vec<i32> = ks.map(|k| i32::from(b[k * n + j])).collect();
                         let sum = |sign: i32| lane.iter().map(|w| (sign * w).max(0)).sum::<i32>();
                         sum(1) <= 128 && sum(-1) <= 128
@@ -111,13 +123,13 @@ mod tests {
                 })
             })
         };
-        [8, 4, 2, 1].into_iter().find(|&steps| holds(steps)).unwrap_or(0)
+        [8, 4, 2, 1].into_iter().find(|&groups| holds(groups)).unwrap_or(0)
     }
 
-    /// In 16 bits, the sums that a lane of `steps` k-groups goes through with activations of 255.
-    fn fits_16_bits(b: &[i8], steps: usize) -> bool {
+    /// Whether all partial sums of a lane of some k-groups fit 16 bits with activations of 255.
+    fn fits_16_bits(b: &[i8], groups: usize) -> bool {
         let mut total = 0;
-        (0..2 * steps).all(|l| {
+        (0..2 * groups).all(|l| {
             total += 255 * i32::from(b[l / 2 * 4 + l % 2]);
             i16::try_from(total).is_ok()
         })
@@ -125,23 +137,23 @@ mod tests {
 
     #[test]
     fn the_bound_is_128_in_every_lane_of_every_run() {
-        for steps_wanted in [1, 2, 4, 8] {
+        for groups in [1, 2, 4, 8] {
             for pair in 0..2 {
                 for sign in [1i8, -1] {
-                    // A column whose first lane sums to the limit over `steps_wanted` groups, then 0.
-                    let k = 4 * steps_wanted;
+                    // A column whose lane sums to the limit over these groups and is 0 after them.
+                    let k = 4 * groups;
                     let mut b = vec![0i8; 64];
                     let lane: Vec<usize> = (0..k).filter(|k| k % 4 / 2 == pair).collect();
                     for &l in &lane {
                         b[l] = sign * (128 / lane.len()) as i8;
                     }
-                    let allowed = steps(&b, 64, 1);
-                    assert!(allowed >= steps_wanted, "{steps_wanted} steps at the bound");
-                    assert!(fits_16_bits(&b[2 * pair..], steps_wanted));
+                    let allowed = provable(&b, 64, 1);
+                    assert!(allowed >= groups, "{groups} groups at the bound");
+                    assert!(fits_16_bits(&b[2 * pair..], groups));
                     b[lane[0]] += sign;
-                    assert_eq!(steps(&b, 64, 1), spec(&b, 64, 1));
-                    assert!(steps(&b, 64, 1) < steps_wanted, "{steps_wanted} steps past the bound");
-                    assert!(!fits_16_bits(&b[2 * pair..], steps_wanted), "the bound is tight");
+                    assert_eq!(provable(&b, 64, 1), spec(&b, 64, 1));
+                    assert!(provable(&b, 64, 1) < groups, "{groups} groups past the bound");
+                    assert!(!fits_16_bits(&b[2 * pair..], groups), "the bound is tight");
                 }
             }
         }
@@ -159,19 +171,19 @@ mod tests {
             for k in [0, 1, 3, 4, 5, 31, 32, 33, 64, 100] {
                 for n in [1, 2, 15, 16] {
                     let b: Vec<i8> = (0..k * n).map(|_| next(limit)).collect();
-                    let got = steps(&b, k, n);
+                    let got = provable(&b, k, n);
                     assert_eq!(got, spec(&b, k, n), "|w| <= {limit}, {k}x{n}");
                     seen[got] += 1;
                 }
             }
         }
-        assert!([0, 1, 2, 4, 8].iter().all(|&steps| seen[steps] > 3), "{seen:?}");
+        assert!([0, 1, 2, 4, 8].iter().all(|&groups| seen[groups] > 3), "{seen:?}");
     }
 
     #[test]
     fn minus_128_counts_as_128() {
-        assert_eq!(steps(&[-128, 0, 0, 0], 4, 1), 8);
-        assert_eq!(steps(&[-128, -1, 0, 0], 4, 1), 0);
-        assert_eq!(steps(&[-128, 127, -128, 127], 4, 1), 8);
+        assert_eq!(provable(&[-128, 0, 0, 0], 4, 1), 8);
+        assert_eq!(provable(&[-128, -1, 0, 0], 4, 1), 0);
+        assert_eq!(provable(&[-128, 127, -128, 127], 4, 1), 8);
     }
 }

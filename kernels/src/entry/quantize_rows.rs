@@ -1,10 +1,10 @@
-//! Quantizes rows of f32 to 8 bits, on CPUs that have AVX-512; `row_params` says how.
+//! Quantizes rows of f32 to 8 bits on CPUs with AVX-512. `contract::row_params` has the arithmetic.
 
 use crate::block::extent;
 use crate::contract::row_params::{RowExtremes, RowParams};
 use crate::detect::{Isa, detected};
 
-/// Rows of numbers, and the witness that this CPU can work on them.
+/// Rows of f32. A value of this type proves that the CPU has the instructions to quantize them.
 #[derive(Clone, Copy)]
 pub struct F32Rows<'a> {
     data: &'a [f32],
@@ -12,66 +12,74 @@ pub struct F32Rows<'a> {
     k: usize,
 }
 
-/// Where results go.
+/// The place for the results.
 pub struct QuantizedRows<'a> {
-    /// Rows of results.
+    /// The bit patterns of the results, from the first row's first on.
     pub bits: &'a mut [u8],
-    /// From one of them to the next.
+    /// Bytes from one row to the next.
     pub stride: usize,
-    /// Results are 0 to 255, else -127 to 127.
+    /// Whether results are u8, of 0 to 255. Else they are i8, of -127 to 127.
     pub unsigned: bool,
 }
 
 impl<'a> F32Rows<'a> {
-    /// Rows of `k` numbers, `stride` from one to the next, if this CPU has the instructions.
+    /// Rows of `k` numbers, `stride` numbers from one row to the next. `None` if this CPU lacks AVX-512 F, BW or VL.
     pub fn new(data: &'a [f32], stride: usize, k: usize) -> Option<Self> {
         detected(Isa::Avx512Bw).then_some(Self { data, stride, k })
     }
 
-    /// Quantizes so many rows, `steps` telling how, given the number of a row and its extremes. If it does not, the
-    /// number of that row is the error, and what becomes of the rows before is not told. Where not `bound`, extremes
-    /// are not looked for, and given as 0. The bits of NaNs lie beyond those of infinities.
+    /// Quantizes the first `rows` rows. `params_of_row(row, extremes)` returns a row's scale and zero point; it is
+    /// called once per row, in order. If it returns `None`, the result is `Err(row)`, and rows before that one may be
+    /// written or not.
     ///
-    /// Results beyond the range are right only where it is the rounding of the scale or the zero point that made them
-    /// so; numbers that are not finite have any result.
+    /// Extremes are looked for only if `want_extremes`, else they are given as 0. In them the bits of NaN lie beyond
+    /// the bits of infinities.
+    ///
+    /// Results are saturated correctly if the numbers exceed the range by the rounding of the scale or of the zero
+    /// point only. Numbers that exceed it by more, or are not finite, get any result.
     ///
     /// # Panics
-    /// If there are no such rows, or no room for results.
+    /// If the numbers or `out` have fewer rows.
     #[inline]
     pub fn quantize(
         &self,
         rows: usize,
-        bound: bool,
-        steps: impl FnMut(usize, RowExtremes) -> Option<RowParams>,
+        want_extremes: bool,
+        params_of_row: impl FnMut(usize, RowExtremes) -> Option<RowParams>,
         out: QuantizedRows<'_>,
     ) -> Result<(), usize> {
-        assert!(
-            extent(rows, self.k, self.stride, 1).is_some_and(|need| need <= self.data.len()),
-            "no such rows"
-        );
-        assert!(
-            extent(rows, self.k, out.stride, 1).is_some_and(|need| need <= out.bits.len()),
-            "no room for results"
-        );
+        let fits =
+            |stride: usize, len: usize| extent(rows, self.k, stride, 1).is_some_and(|need| need <= len);
+        assert!(fits(self.stride, self.data.len()), "no such rows");
+        assert!(fits(out.stride, out.bits.len()), "no room for results");
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: the CPU has the instructions, of which `self` is the witness; the rows are there, and room for
-        // results, as was asserted.
-        unsafe {
-            let x = (self.data.as_ptr(), self.stride);
-            let bits = (out.bits.as_mut_ptr(), out.stride);
-            match out.unsigned {
-                false => crate::x86::operands::quantize_rows::quantize::<false>(
-                    x, self.k, rows, bound, steps, bits,
-                ),
-                true => {
-                    crate::x86::operands::quantize_rows::quantize::<true>(x, self.k, rows, bound, steps, bits)
+        {
+            use crate::x86::operands::quantize_rows::{QuantizeJob, quantize};
+            let job = QuantizeJob {
+                rows,
+                k: self.k,
+                x: self.data.as_ptr(),
+                x_stride: self.stride,
+                out: out.bits.as_mut_ptr(),
+                out_stride: out.stride,
+                want_extremes,
+            };
+            // SAFETY:
+            // - AVX-512 F and BW: `new` makes a value of this type only where they are detected.
+            // - Both pointers are valid for `rows` rows of `k` values, as asserted, and come from slices that are
+            //   borrowed for the call, `out` exclusively.
+            unsafe {
+                if out.unsigned {
+                    quantize::<true>(&job, params_of_row)
+                } else {
+                    quantize::<false>(&job, params_of_row)
                 }
             }
         }
         #[cfg(not(target_arch = "x86_64"))]
         {
-            _ = (bound, steps);
-            unreachable!("there is no witness")
+            _ = (want_extremes, params_of_row);
+            unreachable!("`new` returns `None` on this target")
         }
     }
 }

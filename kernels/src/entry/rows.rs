@@ -1,11 +1,11 @@
-//! What is done to rows of A besides multiplying them: sums, and conversion where a kernel does not
-//! read them in place. Plain loops, compiled for several instruction sets, but for sums on x86-64; integers all
-//! through.
+//! Row sums of A, and conversion of its rows to the type that a kernel reads. Sums have code of their own for AVX2 and
+//! AVX-512; the other loops are plain and compiled for several instruction sets. All arithmetic is in integers.
 
-use crate::elements::Convert;
+use crate::elements::{BYTES_PER_I32_SUM, Convert, SIGN_BIT, SIGN_SHIFT, mask_to_u8};
 use multiversion::multiversion;
 
-/// Adds to each of `sums` the sum of a row of A: of `k` values of i8 (`signed`) or u8, `lda` after the row before.
+/// Adds to each of `sums` the sum of a row of A, which has `k` values of i8 (`signed`) or u8 and starts `lda` bytes
+/// after the row before.
 ///
 /// # Panics
 /// If A is too short.
@@ -15,40 +15,50 @@ pub fn add_row_sums(a: &[u8], lda: usize, k: usize, signed: bool, sums: &mut [i6
     }
     let need = (sums.len() - 1).checked_mul(lda).and_then(|start| start.checked_add(k));
     assert!(need.is_some_and(|need| need <= a.len()), "A is too short");
-    // Sums of so many unsigned bytes fit 31 bits.
-    const STEP: usize = 1 << 23;
-    for start in (0..k).step_by(STEP) {
-        add_part(&a[start..], lda, STEP.min(k - start), signed, sums);
+    for start in (0..k).step_by(BYTES_PER_I32_SUM) {
+        let part = BYTES_PER_I32_SUM.min(k - start);
+        // SAFETY: rows of `part` values from `start` on are parts of the rows that A holds, as asserted.
+        unsafe { add_short_row_sums(&a[start..], lda, part, signed, sums) };
     }
 }
 
-/// The same for rows of at most 2^23 values, which A is checked to hold.
-fn add_part(a: &[u8], lda: usize, k: usize, signed: bool, sums: &mut [i64]) {
+/// [`add_row_sums`] of rows of at most [`BYTES_PER_I32_SUM`] bytes.
+///
+/// # Safety
+/// `a` holds `sums.len()` rows of `k` values, `lda` bytes apart.
+unsafe fn add_short_row_sums(a: &[u8], lda: usize, k: usize, signed: bool, sums: &mut [i64]) {
+    debug_assert!(k <= BYTES_PER_I32_SUM && (sums.len() - 1) * lda + k <= a.len());
     #[cfg(target_arch = "x86_64")]
     {
-        use crate::detect::Isa;
-        use crate::detect::detected;
-        use crate::x86::operands::row_sums;
+        use crate::detect::{Isa, detected};
+        use crate::x86::operands::row_sums::{add_avx2, add_avx512};
         let a = a.as_ptr();
-        // SAFETY: the CPU has the instructions, and A holds the rows, as the caller checked.
-        unsafe {
-            match (detected(Isa::Avx512Bw), detected(Isa::Avx2), signed) {
-                (true, _, false) => return row_sums::add_avx512::<false>(a, lda, k, sums),
-                (true, _, true) => return row_sums::add_avx512::<true>(a, lda, k, sums),
-                (_, true, false) => return row_sums::add_avx2::<false>(a, lda, k, sums),
-                (_, true, true) => return row_sums::add_avx2::<true>(a, lda, k, sums),
-                _ => (),
-            }
+        if detected(Isa::Avx512Bw) {
+            // SAFETY: the CPU has AVX-512 F and BW; A holds the rows, by the caller's promise.
+            return unsafe {
+                if signed {
+                    add_avx512::<true>(a, lda, k, sums)
+                } else {
+                    add_avx512::<false>(a, lda, k, sums)
+                }
+            };
+        }
+        if detected(Isa::Avx2) {
+            // SAFETY: the CPU has AVX2; A holds the rows, by the caller's promise.
+            return unsafe {
+                if signed { add_avx2::<true>(a, lda, k, sums) } else { add_avx2::<false>(a, lda, k, sums) }
+            };
         }
     }
-    let flip = if signed { 0x80 } else { 0 };
+    let mask = mask_to_u8(signed);
+    let shift = if signed { i64::from(SIGN_SHIFT) } else { 0 };
     for (i, sum) in sums.iter_mut().enumerate() {
-        let total: u32 = a[i * lda..][..k].iter().map(|byte| u32::from(byte ^ flip)).sum();
-        *sum += i64::from(total) - if signed { 128 * k as i64 } else { 0 };
+        let total: u32 = a[i * lda..][..k].iter().map(|byte| u32::from(byte ^ mask)).sum();
+        *sum += i64::from(total) - shift * k as i64;
     }
 }
 
-/// Inverts the sign bits of a row: between u8 and i8, a shift of the values by 128.
+/// Inverts the sign bits of a row, which turns i8 into u8 or u8 into i8 and shifts the values by 128.
 ///
 /// # Panics
 /// If the lengths differ.
@@ -56,25 +66,26 @@ fn add_part(a: &[u8], lda: usize, k: usize, signed: bool, sums: &mut [i64]) {
 pub fn flip_signs(row: &[u8], out: &mut [u8]) {
     assert_eq!(row.len(), out.len());
     for (out, byte) in out.iter_mut().zip(row) {
-        *out = byte ^ 0x80;
+        *out = byte ^ SIGN_BIT;
     }
 }
 
-/// Widens a row to 16 bits: `convert` is `Extend` (from i8) or `ZeroExtend` (from u8).
+/// Widens a row to 16 bits: `convert` is [`Convert::Extend`] (from i8) or [`Convert::ZeroExtend`] (from u8).
 ///
 /// # Panics
-/// If the lengths differ.
+/// If `convert` is another conversion, or the lengths differ.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
 pub fn widen(row: &[u8], convert: Convert, out: &mut [i16]) {
     assert_eq!(row.len(), out.len());
-    if convert == Convert::Extend {
-        for (out, &byte) in out.iter_mut().zip(row) {
-            *out = i16::from(byte as i8);
-        }
-    } else {
+    if convert == Convert::ZeroExtend {
         for (out, &byte) in out.iter_mut().zip(row) {
             *out = i16::from(byte);
         }
+        return;
+    }
+    assert!(convert == Convert::Extend, "not a conversion to 16 bits");
+    for (out, &byte) in out.iter_mut().zip(row) {
+        *out = i16::from(byte as i8);
     }
 }
 
@@ -86,33 +97,35 @@ mod tests {
 
     type AddSums = fn(&[u8], usize, usize, bool, &mut [i64]);
 
-    /// Every way to add sums that this CPU has.
-    fn ways() -> Vec<AddSums> {
-        let mut ways: Vec<AddSums> = vec![add_row_sums];
+    /// Every implementation that this CPU can run.
+    fn implementations() -> Vec<AddSums> {
+        let mut all: Vec<AddSums> = vec![add_row_sums];
         #[cfg(target_arch = "x86_64")]
         {
             use crate::detect::{Isa, detected};
             use crate::x86::operands::row_sums::*;
             if detected(Isa::Avx512Bw) {
-                // SAFETY: throughout, the CPU has the instructions, and the test's rows lie in `a`.
-                ways.push(|a, lda, k, signed, sums| unsafe {
-                    match signed {
-                        true => add_avx512::<true>(a.as_ptr(), lda, k, sums),
-                        false => add_avx512::<false>(a.as_ptr(), lda, k, sums),
+                // SAFETY: the CPU has the instructions, and the test's rows lie in `a`.
+                all.push(|a, lda, k, signed, sums| unsafe {
+                    if signed {
+                        add_avx512::<true>(a.as_ptr(), lda, k, sums)
+                    } else {
+                        add_avx512::<false>(a.as_ptr(), lda, k, sums)
                     }
                 });
             }
             if detected(Isa::Avx2) {
-                // SAFETY: as above.
-                ways.push(|a, lda, k, signed, sums| unsafe {
-                    match signed {
-                        true => add_avx2::<true>(a.as_ptr(), lda, k, sums),
-                        false => add_avx2::<false>(a.as_ptr(), lda, k, sums),
+                // SAFETY: the CPU has the instructions, and the test's rows lie in `a`.
+                all.push(|a, lda, k, signed, sums| unsafe {
+                    if signed {
+                        add_avx2::<true>(a.as_ptr(), lda, k, sums)
+                    } else {
+                        add_avx2::<false>(a.as_ptr(), lda, k, sums)
                     }
                 });
             }
         }
-        ways
+        all
     }
 
     #[test]
@@ -126,7 +139,7 @@ mod tests {
         for k in (0..=131).chain([191, 255, 256, 257, 1000, 4099]) {
             for rows in [1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 35] {
                 let lda = k + [0, 1, 64, 37][(k + rows) % 4];
-                // All alike, at either end, or any.
+                // All bytes are the same extreme, or all are random.
                 let all = [None, Some(0), Some(0x7f), Some(0x80), Some(0xff)][(k + rows) % 5];
                 let mut a: Vec<u8> = (0..(rows - 1) * lda + k).map(|_| random()).collect();
                 if let Some(all) = all {
@@ -139,10 +152,13 @@ mod tests {
                             a[i * lda..][..k].iter().fold(start(i), |sum, &byte| sum + value(byte, signed))
                         })
                         .collect();
-                    for (w, way) in ways().into_iter().enumerate() {
+                    for (w, add) in implementations().into_iter().enumerate() {
                         let mut sums: Vec<i64> = (0..rows).map(start).collect();
-                        way(&a, lda, k, signed, &mut sums);
-                        assert_eq!(sums, want, "way {w}, {rows} rows of {k}, {lda} apart, signed: {signed}");
+                        add(&a, lda, k, signed, &mut sums);
+                        assert_eq!(
+                            sums, want,
+                            "implementation {w}, {rows} rows of {k}, {lda} apart, signed: {signed}"
+                        );
                     }
                 }
             }
@@ -157,6 +173,12 @@ mod tests {
             add_row_sums(&vec![byte; k], k, k, signed, &mut sums);
             assert_eq!(sums, [value * k as i64]);
         }
+    }
+
+    #[test]
+    #[should_panic(expected = "not a conversion to 16 bits")]
+    fn a_conversion_that_keeps_8_bits_is_refused() {
+        widen(&[0; 3], Convert::Flip, &mut [0; 3]);
     }
 
     #[test]

@@ -1,13 +1,14 @@
-//! Products with a B that is not packed.
+//! Cases of products with a B that is not packed.
 
 use crate::contract::ready::Ready;
 use crate::contract::sweep_operands::{MAX_SWEEP_ROWS, SWEEP_WIDTH, StridedRows, SweepOperands, SweepSums};
+use crate::selftest::arena::{GAP, carve};
 use crate::selftest::case::{Case, Kind, value};
-use crate::selftest::{GAP, Outcome, Wrong, carve};
+use crate::selftest::report::{Outcome, Wrong};
 use bytemuck::cast_slice_mut;
 use core::fmt::Write;
 
-/// All cases of a kernel that sweeps.
+/// Runs all cases of a kernel that sweeps.
 pub(super) fn run(
     kernel: Ready,
     seed: &mut u32,
@@ -22,15 +23,15 @@ pub(super) fn run(
                     *seed += 1;
                     let case =
                         Case { m, k, n, a_signed: signed, b_signed: true, seed: *seed, output: Kind::Sums };
-                    let what = format_args!("{} sweep {case}", kernel.name);
-                    outcome.count(check(kernel, case, arena), what, out);
+                    let name = format_args!("{} sweep {case}", kernel.name);
+                    outcome.count(check(kernel, case, arena), name, out);
                 }
             }
         }
     }
 }
 
-/// A sweep, compared element by element: products, and sums of B if those are wanted.
+/// Runs a sweep and compares products, and column sums if they are wanted, element by element.
 fn check(kernel: Ready, case: Case, arena: &mut [u8]) -> Result<(), Wrong> {
     let Case { m, k, n, a_signed, .. } = case;
     let b_by_columns = case.choose(6, 2) == 0;
@@ -42,11 +43,12 @@ fn check(kernel: Ready, case: Case, arena: &mut [u8]) -> Result<(), Wrong> {
     products.fill(0x55);
     of_b.fill(0x55);
     let (products, of_b) = (cast_slice_mut::<u8, i32>(products), cast_slice_mut::<u8, i32>(of_b));
-    let wanted = case.choose(5, 2) == 0;
+    let want_sums_of_b = case.choose(5, 2) == 0;
     let (a, b) = (StridedRows { bits: a, stride: lda }, StridedRows { bits: b, stride: ldb });
-    let factors = SweepOperands { a, a_signed, k, b, b_by_columns, cols: n };
-    let sums = SweepSums { products: &mut *products, stride: ldc, of_b: wanted.then_some(&mut of_b[..]) };
-    kernel.sweep(m, &factors, sums);
+    let operands = SweepOperands { a, a_signed, k, b, b_by_columns, cols: n };
+    let sums =
+        SweepSums { products: &mut *products, stride: ldc, of_b: want_sums_of_b.then_some(&mut of_b[..]) };
+    kernel.sweep(m, &operands, sums);
     let shift = if a_signed { 128 } else { 0 };
     let at = |k, j| if b_by_columns { j * ldb + k } else { k * ldb + j };
     let b = |k: usize, j: usize| value(b.bits[at(k, j)], true);
@@ -58,12 +60,12 @@ fn check(kernel: Ready, case: Case, arena: &mut [u8]) -> Result<(), Wrong> {
                 return Err(Wrong { i, j, got: got as u32, want: want as u32 });
             }
         }
-        let want = if wanted { (0..k).map(|k| b(k, j)).sum::<i32>() } else { 0x5555_5555 };
+        let want = if want_sums_of_b { (0..k).map(|k| b(k, j)).sum::<i32>() } else { 0x5555_5555 };
         if of_b[j] != want {
             return Err(Wrong { i: m, j, got: of_b[j] as u32, want: want as u32 });
         }
     }
-    // Room that no column has any use for.
+    // The last 64 sums of each row belong to no column, and to no padding of columns.
     let beyond =
         products.chunks_exact(ldc).map(|row| &row[ldc - SWEEP_WIDTH..]).chain([&of_b[ldc - SWEEP_WIDTH..]]);
     for (i, row) in beyond.enumerate() {

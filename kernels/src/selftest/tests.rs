@@ -1,12 +1,18 @@
-//! What the harness must find: kernels that are wrong, each in its way.
+//! Kernels that are wrong on purpose, each in its way: the harness must find all of them.
 
 extern crate std;
 use super::*;
 use crate::contract::args::{Args, MicroFn, Out};
 use crate::contract::kernel::Kernel;
+use crate::contract::limits::{MAX_I16_GROUPS, MAX_MR, MAX_NR};
+use crate::contract::panel::panel_index;
+use crate::contract::stage::F64Terms;
 use crate::scalar;
-use crate::selftest::case::round_half_even;
+use crate::selftest::arena::{MAX_M, MAX_N};
+use crate::selftest::case::value;
+use crate::selftest::stage::round_half_even;
 use crate::table::TABLE;
+use bytemuck::cast_slice_mut;
 use std::{string::String, vec};
 
 fn run_on_heap(kernel: Ready) -> (Outcome, String) {
@@ -18,7 +24,7 @@ fn run_on_heap(kernel: Ready) -> (Outcome, String) {
 #[test]
 fn the_tables_limits_hold() {
     for kernel in TABLE {
-        assert!(kernel.nr <= MAX_NR && kernel.mr <= crate::MAX_MR && 5 * kernel.mr <= MAX_M, "{kernel:?}");
+        assert!(kernel.nr <= MAX_NR && kernel.mr <= MAX_MR && 5 * kernel.mr <= MAX_M, "{kernel:?}");
         let mut name = std::format!("{}-{}x{}c{}", kernel.isa, kernel.mr, kernel.nr, kernel.kr);
         if kernel.i16_groups > 0 {
             name += &std::format!("s{}", kernel.i16_groups);
@@ -26,17 +32,19 @@ fn the_tables_limits_hold() {
         assert_eq!(kernel.name, name);
         assert!(kernel.kr.is_power_of_two() && kernel.nr.is_power_of_two(), "{kernel:?}");
         assert!(
-            kernel.i16_groups <= crate::MAX_I16_GROUPS
-                && crate::MAX_I16_GROUPS.is_multiple_of(kernel.i16_groups.max(1))
+            kernel.i16_groups <= MAX_I16_GROUPS && MAX_I16_GROUPS.is_multiple_of(kernel.i16_groups.max(1))
         );
     }
 }
 
-/// The specification kernel, called with other arguments than it was given.
+/// Calls the specification kernel with changed arguments.
+///
+/// # Safety
+/// The arguments keep the contract of [`Args`] after the change too.
 unsafe fn forward(t: &Args<'_>, change: impl Fn(&mut Args<'_>)) {
     let mut t = *t;
     change(&mut t);
-    // SAFETY: the tests below only shorten what the caller promised, or read what the test owns.
+    // SAFETY: the caller's promise.
     unsafe { scalar::KERNEL.variants[0].micro()(&t) }
 }
 
@@ -51,36 +59,36 @@ fn outcome_of(micro: MicroFn, fused: bool) -> (Outcome, String) {
 #[test]
 fn wrong_kernels_fail() {
     unsafe fn right(t: &Args<'_>) {
-        // SAFETY: as `forward`.
+        // SAFETY: the arguments ask for no other memory than the caller's, or for less.
         unsafe { forward(t, |_| ()) }
     }
     unsafe fn forgets_c(t: &Args<'_>) {
         let (c, _) = t.sums();
-        // SAFETY: as `forward`.
+        // SAFETY: the arguments ask for no other memory than the caller's, or for less.
         unsafe { forward(t, |t| t.out = Out::Sums { c, accumulate: false }) }
     }
     unsafe fn forgets_the_last_k(t: &Args<'_>) {
-        // SAFETY: as `forward`.
+        // SAFETY: the arguments ask for no other memory than the caller's, or for less.
         unsafe { forward(t, |t| t.k = t.k.saturating_sub(1)) }
     }
     unsafe fn forgets_the_last_row(t: &Args<'_>) {
-        // SAFETY: as `forward`.
+        // SAFETY: the arguments ask for no other memory than the caller's, or for less.
         unsafe { forward(t, |t| t.rows -= 1) }
     }
     unsafe fn forgets_the_last_column(t: &Args<'_>) {
-        // SAFETY: as `forward`.
+        // SAFETY: the arguments ask for no other memory than the caller's, or for less.
         unsafe { forward(t, |t| t.cols -= 1) }
     }
     unsafe fn forgets_column_terms(t: &Args<'_>) {
-        // SAFETY: as `forward`.
+        // SAFETY: the arguments ask for no other memory than the caller's, or for less.
         unsafe { forward(t, |t| t.col = [0; MAX_N].as_ptr()) }
     }
     unsafe fn forgets_row_terms(t: &Args<'_>) {
-        // SAFETY: as `forward`.
+        // SAFETY: the arguments ask for no other memory than the caller's, or for less.
         unsafe { forward(t, |t| t.row = [0; MAX_M].as_ptr()) }
     }
     unsafe fn counts_the_padding(t: &Args<'_>) {
-        // SAFETY: as `forward`.
+        // SAFETY: the arguments ask for no other memory than the caller's, or for less.
         unsafe { forward(t, |_| ()) };
         if !t.k.is_multiple_of(4) {
             let (c, _) = t.sums();
@@ -90,7 +98,7 @@ fn wrong_kernels_fail() {
     }
     unsafe fn saturates(t: &Args<'_>) {
         let (c, accumulate) = t.sums();
-        // SAFETY: as `forward`, and C has an element (0, 0).
+        // SAFETY: the arguments are the caller's, and C has an element (0, 0).
         unsafe {
             let before = if accumulate { *c } else { 0 };
             let start = before.wrapping_add(*t.col).wrapping_add(*t.row);
@@ -118,7 +126,7 @@ fn wrong_kernels_fail() {
     }
 }
 
-/// A fused kernel on top of the specification kernel, with `OFF` of its steps wrong.
+/// A fused kernel on top of the specification kernel. Step number `OFF` is wrong; 0 is right.
 unsafe fn fused<const OFF: u32>(t: &Args<'_>) {
     let mut sums = [0i32; 4 * 8];
     let c = sums.as_mut_ptr();

@@ -1,16 +1,19 @@
-//! Tables of 256 bytes in four registers: `vpermi2b` looks up 64 bytes in two of them, by seven bits of an index;
-//! the eighth, which is the sign bit, tells which two.
+//! Looks bytes up in a table of 256 bytes, which is kept in four registers. `vpermi2b` looks 64 bytes up in two of them
+//! by the lower seven bits of each index; the eighth bit, which is the sign bit, selects one of the two results.
 
 use crate::block::BlockMut;
 use core::arch::x86_64::*;
 
-/// Replaces each byte by the table's value for it; rows are slices.
+/// Replaces each byte `c` of the matrix, whose rows are slices, by `table[c]`.
 ///
 /// # Safety
-/// The CPU has AVX-512 F, BW and VBMI.
+/// - The CPU has AVX-512 F, BW and VBMI.
+///
+/// # Panics
+/// If rows are not slices.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 pub unsafe fn look_up(c: &mut BlockMut<'_, u8>, table: &[u8; 256]) {
-    // SAFETY: a quarter of the table each.
+    // SAFETY: each load reads a quarter of the table, 64 of 256 bytes.
     let [t0, t1, t2, t3] =
         [0, 64, 128, 192].map(|at| unsafe { _mm512_loadu_si512(table.as_ptr().add(at).cast()) });
     for i in 0..c.rows() {
@@ -18,7 +21,7 @@ pub unsafe fn look_up(c: &mut BlockMut<'_, u8>, table: &[u8; 256]) {
         for part in row.chunks_mut(64) {
             let mask = !0 >> (64 - part.len());
             let bytes = part.as_mut_ptr().cast();
-            // SAFETY: the mask keeps to the part.
+            // SAFETY: a part has 1 to 64 bytes, and the mask keeps the load and the store to them.
             unsafe {
                 let index = _mm512_maskz_loadu_epi8(mask, bytes);
                 let (low, high) =

@@ -1,9 +1,10 @@
-//! What tests draw cases from.
+//! Random numbers for the cases of tests.
 
-/// Numbers that look random (SplitMix64).
+/// Reproducible numbers that look random (SplitMix64).
 pub struct Random(pub u64);
 
 impl Random {
+    /// Any 64 bits.
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let x = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -11,6 +12,7 @@ impl Random {
         x ^ (x >> 31)
     }
 
+    /// A number below `end`.
     pub fn below(&mut self, end: usize) -> usize {
         (self.next() % end as u64) as usize
     }

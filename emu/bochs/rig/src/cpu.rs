@@ -1,9 +1,9 @@
-//! What the emulated CPU says of itself, asked without an operating system.
+//! Detects the emulated CPU's instruction sets without an operating system.
 
 use core::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
 use qgemm_kernels::Isa;
 
-/// Whether the CPU has `isa` and its registers are enabled.
+/// Whether the CPU has the extensions that [`Isa`] documents for `isa`, and boot.s has enabled their registers.
 pub fn has(isa: Isa) -> bool {
     let leaf1 = __cpuid(1);
     if leaf1.ecx >> 27 & 1 == 0 || __cpuid(0).eax < 7 {
@@ -18,14 +18,15 @@ pub fn has(isa: Isa) -> bool {
         _ => (__cpuid_count(7, 1).eax, __cpuid_count(7, 1).edx),
     };
     let bit = |register: u32, bit: u32| register >> bit & 1 == 1;
+    let avx2 = bit(leaf7.ebx, 5);
     let (avx512f, avx512bw, avx512vl) = (bit(leaf7.ebx, 16), bit(leaf7.ebx, 30), bit(leaf7.ebx, 31));
     match isa {
         Isa::Scalar | Isa::Portable => true,
-        Isa::Avx2 => ymm && bit(leaf7.ebx, 5),
-        Isa::AvxVnni => ymm && bit(leaf7.ebx, 5) && bit(leaf71, 4),
-        Isa::AvxVnniInt8 => ymm && bit(leaf7.ebx, 5) && bit(leaf71d, 4),
-        Isa::Avx512Bw => zmm && avx512f && avx512bw && avx512vl,
-        Isa::Avx512Vnni => zmm && avx512f && avx512bw && avx512vl && bit(leaf7.ecx, 11),
+        Isa::Avx2 => ymm && avx2,
+        Isa::AvxVnni => ymm && avx2 && bit(leaf71, 4),
+        Isa::AvxVnniInt8 => ymm && avx2 && bit(leaf71d, 4),
+        Isa::Avx512Bw => zmm && avx2 && avx512f && avx512bw && avx512vl,
+        Isa::Avx512Vnni => zmm && avx2 && avx512f && avx512bw && avx512vl && bit(leaf7.ecx, 11),
         Isa::Neon | Isa::Dotprod | Isa::I8mm => false,
     }
 }

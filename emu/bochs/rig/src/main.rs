@@ -1,5 +1,5 @@
-//! Runs the kernels' self-test on a bare (emulated) x86-64 machine and reports on the serial port. See
-//! `../boot.s` for how it gets here.
+//! Runs the kernels' self-test on a bare (emulated) x86-64 machine and reports on the serial port. `../boot.s` calls
+//! `kernel_main` in 64-bit mode.
 #![no_std]
 #![no_main]
 
@@ -46,7 +46,7 @@ impl Write for Serial {
     }
 }
 
-/// `run.sh` takes its verdict from the lines `KERNEL` and `DONE` alone.
+/// Reports the end and switches the machine off. `run.sh` judges by the lines `KERNEL` and `DONE` alone.
 fn finish(passed: u32, failed: u32) -> ! {
     let _ = writeln!(Serial, "DONE passed={passed} failed={failed}");
     while inb(COM1 + 5) & 0x40 == 0 {} // until the last bit is out
@@ -63,19 +63,19 @@ extern "C" fn kernel_main() -> ! {
     outb(COM1 + 3, 3);
     install_traps();
 
-    // run.sh's word, zero-padded: the CPU runs AVX-VNNI-INT8 but does not say so.
-    // SAFETY: `bochsrc` loads them there, and boot.s maps the page.
+    // `run.sh --int8` leaves a word here: the CPU runs AVX-VNNI-INT8 but does not report it.
+    // SAFETY: `bochsrc` loads the file there, and boot.s maps the page.
     let told_int8 = unsafe { (&raw const __args).read_volatile() }.starts_with(b"avxvnniint8");
     let has = |isa| cpu::has(isa) || (isa == Isa::AvxVnniInt8 && told_int8);
-    // SAFETY: cpuid and xcr0 say so, and boot.s turned on the registers. Where run.sh errs, the
-    // instruction traps.
+    // SAFETY: cpuid and xcr0 say that the CPU has them, and boot.s turned on the registers. If run.sh is wrong about
+    // AVX-VNNI-INT8, the instruction traps.
     let features = unsafe { Features::assume(has) };
-    // SAFETY: reserved by link.ld; no one else refers to it.
+    // SAFETY: link.ld reserves this memory, and nothing else refers to it.
     let arena = unsafe {
         let start = &raw mut __arena_start;
         core::slice::from_raw_parts_mut(start, &raw mut __arena_end as usize - start as usize)
     };
-    // The end of the arena counts: what follows is not mapped.
+    // The last part of the arena is used, because the memory after it is not mapped.
     let start = arena.len() - selftest::ARENA;
     let (mut passed, mut failed) = (0, 0);
     for kernel in TABLE {
@@ -89,10 +89,10 @@ extern "C" fn kernel_main() -> ! {
     finish(passed, failed)
 }
 
-/// An exception must end in a report, not in a silent triple fault.
+/// Makes exceptions end in a report, rather than in a silent triple fault.
 fn install_traps() {
     static mut IDT: [[u64; 2]; 32] = [[0; 2]; 32];
-    // SAFETY: one thread, called once; the table lives as long as the machine.
+    // SAFETY: there is one thread, which calls this once; the table lives as long as the machine.
     unsafe {
         let idt = &raw mut IDT;
         for i in 0..32 {
@@ -117,7 +117,7 @@ unsafe extern "C" fn trap(vector: u64, frame: *const u64) -> ! {
     // SAFETY: the frame holds at least the instruction pointer, after the error code if there is one.
     let rip = unsafe { *frame.add(has_code as usize) };
     let cr2: u64;
-    // SAFETY: reading a control register.
+    // SAFETY: reading a control register changes nothing.
     unsafe { asm!("mov {}, cr2", out(reg) cr2, options(nomem, nostack)) }
     let name = match vector {
         6 => "invalid opcode",

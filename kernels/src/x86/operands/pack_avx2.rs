@@ -1,5 +1,5 @@
-//! Packing by AVX2, for panels of bytes in k-groups of 4, or of 2: rows are interleaved, columns transposed, and what is
-//! to be known of the columns is taken from registers on the way.
+//! Packs a panel of bytes with AVX2, in k-groups of 4 or 2: rows are interleaved, columns transposed. The statistics of
+//! the columns are taken from the same registers.
 //!
 //! ```text
 //! interleave: 4 rows of 32 columns                 transpose: 32 values of k of 8 columns
@@ -9,153 +9,90 @@
 //! ```
 
 use crate::contract::column_stats::ColumnStats;
-use crate::contract::panel::Source;
+use crate::contract::panel::{PackJob, PanelOut, Source};
+use crate::x86::operands::lanes::{ExtremesYmm, PairSums, bytes_of_ymm, max_ymm, min_ymm, part_of_column};
 use core::arch::x86_64::*;
 use core::ops::Range;
 
-/// k-groups whose sums of a column fit 16 bits: 4·255·32 < 2^15.
-const RUN: usize = 32;
+/// The number of groups of 4 rows whose sums of a column fit 16 bits: 4·255·32 < 2^15.
+const GROUPS_PER_I16_SUM: usize = 32;
+/// The number of chunks of 32 rows, which are 8 such groups each, whose sums of a column fit 16 bits.
+const CHUNKS_PER_I16_SUM: usize = GROUPS_PER_I16_SUM / 8;
 
-/// A vector of bytes of B, by their type.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn min<const SIGNED: bool>(x: __m256i, y: __m256i) -> __m256i {
-    if SIGNED { _mm256_min_epi8(x, y) } else { _mm256_min_epu8(x, y) }
-}
-
-#[inline]
-#[target_feature(enable = "avx2")]
-fn max<const SIGNED: bool>(x: __m256i, y: __m256i) -> __m256i {
-    if SIGNED { _mm256_max_epi8(x, y) } else { _mm256_max_epu8(x, y) }
-}
-
-/// Sums of neighbours, and those of their magnitudes, added to 16-bit lanes.
-#[derive(Clone, Copy)]
-struct Sums {
-    sum: __m256i,
-    abs: __m256i,
-}
-
-impl Sums {
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    fn zero() -> Self {
-        Self { sum: _mm256_setzero_si256(), abs: _mm256_setzero_si256() }
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    fn add<const SIGNED: bool>(&mut self, x: __m256i) {
-        let ones = _mm256_set1_epi8(1);
-        if SIGNED {
-            self.sum = _mm256_add_epi16(self.sum, _mm256_maddubs_epi16(ones, x));
-            self.abs = _mm256_add_epi16(self.abs, _mm256_maddubs_epi16(_mm256_abs_epi8(x), ones));
-        } else {
-            // The magnitudes are the values: see `take`.
-            self.sum = _mm256_add_epi16(self.sum, _mm256_maddubs_epi16(x, ones));
-        }
-    }
-}
-
-/// The least and the greatest byte in each lane.
-#[derive(Clone, Copy)]
-struct Ends {
-    least: __m256i,
-    greatest: __m256i,
-}
-
-impl Ends {
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    fn none<const SIGNED: bool>() -> Self {
-        let (least, greatest) = if SIGNED { (i8::MAX, i8::MIN) } else { (-1, 0) };
-        Self { least: _mm256_set1_epi8(least), greatest: _mm256_set1_epi8(greatest) }
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    fn add<const SIGNED: bool>(&mut self, x: __m256i) {
-        self.least = min::<SIGNED>(self.least, x);
-        self.greatest = max::<SIGNED>(self.greatest, x);
-    }
-}
-
-/// The bytes of a vector.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn bytes(x: __m256i) -> [u8; 32] {
-    let mut bytes = [0; 32];
-    // SAFETY: the array has 32 bytes.
-    unsafe { _mm256_storeu_si256(bytes.as_mut_ptr().cast(), x) };
-    bytes
-}
-
-/// A byte of B as what it means.
-#[inline(always)]
-fn value<const SIGNED: bool>(byte: u8) -> i16 {
-    if SIGNED { i16::from(byte as i8) } else { i16::from(byte) }
-}
-
-/// Packs runs of 4 rows of columns that lie side by side, into k-groups of KR.
+/// Packs the rows of whole groups of 4 into k-groups of KR, and returns how many rows these are. The padding columns
+/// of those k-groups become 0.
 ///
 /// # Safety
-/// The CPU has AVX2. `source` has 4·`groups` rows of `cols` columns, next to each other (`col_stride` is 1);
-/// `panel` has room for as many rows of `nr` columns, a multiple of 16 and not less than `cols`. KR is 2 or 4.
+/// - The CPU has AVX2.
+/// - Rows of B are contiguous, and B holds all rows and columns of `job`: `job.check_source()` passes.
+/// - `panel.nr` is 16 or 32 and at least `job.cols`, which is at least 1.
+/// - `panel.elements` holds `nr` columns of every group of 4 rows.
 #[target_feature(enable = "avx2")]
-pub unsafe fn interleave<const SIGNED: bool, const KR: usize>(
-    source: Source<'_>,
-    flip: u8,
-    (groups, cols): (usize, usize),
-    nr: usize,
-    panel: &mut [u8],
+pub unsafe fn interleave_rows<const SIGNED: bool, const KR: usize>(
+    job: &PackJob<'_>,
+    mut panel: PanelOut<'_>,
     stats: &mut ColumnStats,
-) {
-    let flips = _mm256_set1_epi8(flip as i8);
+) -> usize {
+    const { assert!(KR == 2 || KR == 4) };
+    let (source, cols, nr) = (job.source, job.cols, panel.nr);
+    let groups = job.rows / 4;
+    debug_assert!(source.has_contiguous_rows() && job.source_is_long_enough());
+    debug_assert!(matches!(nr, 16 | 32) && (1..=nr).contains(&cols));
+    debug_assert!(panel.elements.len() >= 4 * groups * nr);
+    let flips = _mm256_set1_epi8(job.convert().mask() as i8);
     for j in (0..cols).step_by(32) {
         let width = (cols - j).min(32);
-        for run in (0..groups).step_by(RUN) {
-            let groups = run..groups.min(run + RUN);
-            // SAFETY: the caller's promise: row k has `width` columns from the jth on.
+        for start in (0..groups).step_by(GROUPS_PER_I16_SUM) {
+            let groups = start..groups.min(start + GROUPS_PER_I16_SUM);
+            // SAFETY: rows 4·`groups` exist and have `width` columns from column j on; the panel has `nr` columns of
+            // these groups: the caller's promise.
             let seen = unsafe {
                 if width == 32 {
                     let row = |k: usize| {
                         let from = source.bits.as_ptr().add(k * source.row_stride + j);
-                        // For the next panel: too few rows are read at a time for the CPU to see a pattern.
+                        // Prefetches the next panel's columns: this panel reads too little of a row for the CPU to do
+                        // it.
                         _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(nr).cast());
                         _mm256_loadu_si256(from.cast())
                     };
-                    interleave_32::<SIGNED, KR>(row, flips, groups, (nr, j), panel)
+                    interleave_32::<SIGNED, KR>(row, flips, groups, j, &mut panel)
                 } else {
                     let row = |k: usize| part_of_row(source, k * source.row_stride + j, width, flips);
-                    interleave_32::<SIGNED, KR>(row, flips, groups, (nr, j), panel)
+                    interleave_32::<SIGNED, KR>(row, flips, groups, j, &mut panel)
                 }
             };
-            for l in 0..width {
-                stats.sum[j + l] += i32::from(seen.sum[l]);
-                stats.abs[j + l] += i32::from(seen.abs[l]);
-                stats.least[j + l] = stats.least[j + l].min(value::<SIGNED>(seen.least[l]));
-                stats.greatest[j + l] = stats.greatest[j + l].max(value::<SIGNED>(seen.greatest[l]));
-            }
+            stats.merge(j..j + width, |l| {
+                let (sum, abs) = (seen.sum[l].into(), seen.abs[l].into());
+                part_of_column::<SIGNED>(sum, abs, seen.least[l], seen.greatest[l])
+            });
         }
     }
+    4 * groups
 }
 
-/// `width` bytes of B from the one numbered `at` on, completed by those of `flips`, which become 0 in the panel.
+/// Loads `width` bytes of B from index `at` on, and fills the vector with bytes of `flips`, which become 0 in the
+/// panel.
 ///
 /// # Safety
-/// B has them.
+/// - The CPU has AVX2.
+/// - `width` is 1 to 32, and `at + width <= source.bits.len()`.
 #[inline]
 #[target_feature(enable = "avx2")]
 unsafe fn part_of_row(source: Source<'_>, at: usize, width: usize, flips: __m256i) -> __m256i {
+    debug_assert!((1..=32).contains(&width) && at + width <= source.bits.len());
     let lanes = _mm256_setr_epi8(
         0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27,
         28, 29, 30, 31,
     );
     let padding = _mm256_cmpgt_epi8(lanes, _mm256_set1_epi8(width as i8 - 1));
-    // SAFETY: what is not the row's is read only where it lies within B.
+    // The last index from which on B has 32 bytes: negative if it is shorter. Slices are shorter than isize::MAX.
+    let last_whole = source.bits.len() as isize - 32;
+    // SAFETY: a whole vector is loaded from B only if its 32 bytes lie within the slice, which the comparison says.
+    // Those past `width` belong to other rows or to none, and `padding` replaces them. Near the end of the slice the
+    // row's `width` bytes, which exist by the caller's promise, are copied to an array of 32.
     let x = unsafe {
         let from = source.bits.as_ptr().add(at);
-        if at + 32 <= source.bits.len() {
+        if at as isize <= last_whole {
             _mm256_loadu_si256(from.cast())
         } else {
             let mut copy = [0u8; 32];
@@ -166,37 +103,45 @@ unsafe fn part_of_row(source: Source<'_>, at: usize, width: usize, flips: __m256
     _mm256_blendv_epi8(x, flips, padding)
 }
 
-/// What was seen of 32 columns.
-struct Seen {
+/// Statistics of 32 columns. The extremes are bits of i8 or u8.
+struct StatsOf32 {
     sum: [i16; 32],
     abs: [i16; 32],
     least: [u8; 32],
     greatest: [u8; 32],
 }
 
-/// Packs at most [`RUN`] times 4 rows of 32 columns, those of panels of `nr` columns from the `j`th on.
+/// Packs 32 columns, from column `j` on, of some groups of 4 rows; `row(k)` loads those columns of row k.
 ///
 /// # Safety
-/// As [`interleave`], which is where this is inlined; `row(k)` has 32 columns of row k.
+/// - The CPU has AVX2, and this is inlined into code compiled for it.
+/// - `row` may be called for the rows of `groups`, which are at most [`GROUPS_PER_I16_SUM`].
+/// - `panel.nr` and `j` are multiples of 16, and `j` is less.
+/// - `panel.elements` holds `nr` columns of `groups`.
 #[inline(always)]
 unsafe fn interleave_32<const SIGNED: bool, const KR: usize>(
     row: impl Fn(usize) -> __m256i,
     flips: __m256i,
     groups: Range<usize>,
-    (nr, j): (usize, usize),
-    panel: &mut [u8],
-) -> Seen {
-    // SAFETY: the CPU has the instructions. A k-group from column j on has 32 columns or more, of KR bytes, or 16.
+    j: usize,
+    panel: &mut PanelOut<'_>,
+) -> StatsOf32 {
+    let (nr, elements) = (panel.nr, panel.elements.as_mut_ptr());
+    debug_assert!(
+        nr.is_multiple_of(16) && j.is_multiple_of(16) && j < nr && groups.len() <= GROUPS_PER_I16_SUM
+    );
+    // SAFETY: the CPU has the instructions. Of a k-group of the panel, KR bytes for each column from column j on are
+    // stored: 32 columns where there are as many, else 16, which is what a multiple of 16 leaves at least.
     unsafe {
-        let mut ends = Ends::none::<SIGNED>();
-        // Columns 0..8 and 16..24, 8..16 and 24..32.
-        let (mut low, mut high) = (Sums::zero(), Sums::zero());
+        let mut extremes = ExtremesYmm::empty::<SIGNED>();
+        // Sums of columns 0..8 and 16..24, and of columns 8..16 and 24..32.
+        let (mut low, mut high) = (PairSums::zero(), PairSums::zero());
         for g in groups {
             let r = [row(4 * g), row(4 * g + 1), row(4 * g + 2), row(4 * g + 3)];
-            ends.add::<SIGNED>(r[0]);
-            ends.add::<SIGNED>(r[1]);
-            ends.add::<SIGNED>(r[2]);
-            ends.add::<SIGNED>(r[3]);
+            extremes.add::<SIGNED>(r[0]);
+            extremes.add::<SIGNED>(r[1]);
+            extremes.add::<SIGNED>(r[2]);
+            extremes.add::<SIGNED>(r[3]);
             let (low01, low23) = (_mm256_unpacklo_epi8(r[0], r[1]), _mm256_unpacklo_epi8(r[2], r[3]));
             let (high01, high23) = (_mm256_unpackhi_epi8(r[0], r[1]), _mm256_unpackhi_epi8(r[2], r[3]));
             low.add::<SIGNED>(low01);
@@ -205,7 +150,7 @@ unsafe fn interleave_32<const SIGNED: bool, const KR: usize>(
             high.add::<SIGNED>(high23);
             if KR == 2 {
                 for (pair, (low, high)) in [(low01, high01), (low23, high23)].into_iter().enumerate() {
-                    let out: *mut __m256i = panel.as_mut_ptr().add(((2 * g + pair) * nr + j) * 2).cast();
+                    let out: *mut __m256i = elements.add(((2 * g + pair) * nr + j) * 2).cast();
                     let store = |v, x| _mm256_storeu_si256(out.add(v), _mm256_xor_si256(x, flips));
                     store(0, _mm256_permute2x128_si256::<0x20>(low, high));
                     if nr - j >= 32 {
@@ -216,7 +161,7 @@ unsafe fn interleave_32<const SIGNED: bool, const KR: usize>(
             }
             let (a, b) = (_mm256_unpacklo_epi16(low01, low23), _mm256_unpackhi_epi16(low01, low23));
             let (c, d) = (_mm256_unpacklo_epi16(high01, high23), _mm256_unpackhi_epi16(high01, high23));
-            let out: *mut __m256i = panel.as_mut_ptr().add((g * nr + j) * 4).cast();
+            let out: *mut __m256i = elements.add((g * nr + j) * 4).cast();
             let store = |v, x| _mm256_storeu_si256(out.add(v), _mm256_xor_si256(x, flips));
             store(0, _mm256_permute2x128_si256::<0x20>(a, b));
             store(1, _mm256_permute2x128_si256::<0x20>(c, d));
@@ -228,87 +173,95 @@ unsafe fn interleave_32<const SIGNED: bool, const KR: usize>(
         let in_order = |low, high| {
             let first = _mm256_permute2x128_si256::<0x20>(low, high);
             let second = _mm256_permute2x128_si256::<0x31>(low, high);
-            bytemuck::cast::<[[u8; 32]; 2], [i16; 32]>([bytes(first), bytes(second)])
+            bytemuck::cast::<[[u8; 32]; 2], [i16; 32]>([bytes_of_ymm(first), bytes_of_ymm(second)])
         };
         let sum = in_order(low.sum, high.sum);
         let abs = if SIGNED { in_order(low.abs, high.abs) } else { sum };
-        Seen { sum, abs, least: bytes(ends.least), greatest: bytes(ends.greatest) }
+        let (least, greatest) = (bytes_of_ymm(extremes.least), bytes_of_ymm(extremes.greatest));
+        StatsOf32 { sum, abs, least, greatest }
     }
 }
 
-/// Packs 32·`runs` values of k of columns that are slices, into k-groups of KR.
+/// Packs the rows of whole chunks of 32 into k-groups of KR, and returns how many rows these are. Padding columns are
+/// not all written.
 ///
 /// # Safety
-/// The CPU has AVX2. `source` has 32·`runs` rows, next to each other (`row_stride` is 1), and `cols` columns;
-/// `panel` has room for as many rows of `nr` columns, a multiple of 8 and not less than `cols`. KR is 2 or 4.
+/// - The CPU has AVX2.
+/// - Columns of B are contiguous, and B holds all rows and columns of `job`: `job.check_source()` passes.
+/// - `panel.nr` is a multiple of 8 and at least `job.cols`.
+/// - `panel.elements` holds `nr` columns of every chunk of 32 rows.
 #[target_feature(enable = "avx2")]
-pub unsafe fn transpose<const SIGNED: bool, const KR: usize>(
-    source: Source<'_>,
-    flip: u8,
-    (runs, cols): (usize, usize),
-    nr: usize,
-    panel: &mut [u8],
+pub unsafe fn transpose_columns<const SIGNED: bool, const KR: usize>(
+    job: &PackJob<'_>,
+    panel: PanelOut<'_>,
     stats: &mut ColumnStats,
-) {
-    let flips = _mm256_set1_epi8(flip as i8);
-    let eight_bits = _mm256_set1_epi32(0xff);
+) -> usize {
+    const { assert!(KR == 2 || KR == 4) };
+    let (source, cols, nr) = (job.source, job.cols, panel.nr);
+    let elements = panel.elements.as_mut_ptr();
+    let chunks = job.rows / 32;
+    debug_assert!(source.has_contiguous_columns() && job.source_is_long_enough());
+    debug_assert!(nr.is_multiple_of(8) && cols <= nr);
+    debug_assert!(panel.elements.len() >= 32 * chunks * nr);
+    let flips = _mm256_set1_epi8(job.convert().mask() as i8);
     for j in (0..cols).step_by(8) {
         let width = (cols - j).min(8);
-        for first in (0..runs).step_by(RUN / 8) {
-            let mut ends = Ends::none::<SIGNED>();
-            let mut sums = Sums::zero();
-            for run in first..runs.min(first + RUN / 8) {
-                // What there is no column for becomes 0 in the panel.
+        let column = source.bits.as_ptr().wrapping_add(j * source.col_stride);
+        for first in (0..chunks).step_by(CHUNKS_PER_I16_SUM) {
+            let mut extremes = ExtremesYmm::empty::<SIGNED>();
+            let mut sums = PairSums::zero();
+            for chunk in first..chunks.min(first + CHUNKS_PER_I16_SUM) {
+                // Columns that B lacks are `flips`, which become 0 in the panel.
                 let mut x = [flips; 8];
                 for (c, x) in x.iter_mut().enumerate() {
                     if c < width {
-                        let at = (j + c) * source.col_stride + 32 * run;
-                        // SAFETY: the column has these 32 values.
-                        *x = unsafe { _mm256_loadu_si256(source.bits.as_ptr().add(at).cast()) };
+                        let from = column.wrapping_add(c * source.col_stride + 32 * chunk);
+                        // SAFETY: column j + c < cols has the 32 values of this chunk.
+                        *x = unsafe { _mm256_loadu_si256(from.cast()) };
                     }
                 }
-                for (g, x) in transposed(x).into_iter().enumerate() {
-                    ends.add::<SIGNED>(x);
+                for (g, x) in transpose_8x8(x).into_iter().enumerate() {
+                    extremes.add::<SIGNED>(x);
                     sums.add::<SIGNED>(x);
                     if KR == 2 {
                         for (pair, x) in halves(_mm256_xor_si256(x, flips)).into_iter().enumerate() {
-                            // SAFETY: a k-group of the panel from column j on has 8 columns, of 2 bytes.
-                            unsafe {
-                                let out = panel.as_mut_ptr().add(((2 * (8 * run + g) + pair) * nr + j) * 2);
-                                _mm_storeu_si128(out.cast(), x);
-                            }
+                            let at = ((2 * (8 * chunk + g) + pair) * nr + j) * 2;
+                            // SAFETY: a k-group of the panel has 8 columns from column j on, of 2 bytes each.
+                            unsafe { _mm_storeu_si128(elements.add(at).cast(), x) };
                         }
                         continue;
                     }
-                    // SAFETY: a k-group of the panel from column j on has 8 columns, of 4 bytes.
-                    unsafe {
-                        let out = panel.as_mut_ptr().add(((8 * run + g) * nr + j) * 4);
-                        _mm256_storeu_si256(out.cast(), _mm256_xor_si256(x, flips));
-                    }
+                    let at = ((8 * chunk + g) * nr + j) * 4;
+                    let x = _mm256_xor_si256(x, flips);
+                    // SAFETY: a k-group of the panel has 8 columns from column j on, of 4 bytes each.
+                    unsafe { _mm256_storeu_si256(elements.add(at).cast(), x) };
                 }
             }
-            // A column's 4 bytes, or 2 sums, are one 32-bit lane.
+            // A 32-bit lane holds 4 bytes of a column, or 2 of its sums.
             let ones = _mm256_set1_epi16(1);
-            let total = |x| bytemuck::cast::<[u8; 32], [i32; 8]>(bytes(_mm256_madd_epi16(x, ones)));
-            let sum = total(sums.sum);
-            let abs = if SIGNED { total(sums.abs) } else { sum };
-            let least = min::<SIGNED>(ends.least, _mm256_srli_epi32::<16>(ends.least));
-            let least = min::<SIGNED>(least, _mm256_srli_epi32::<8>(least));
-            let greatest = max::<SIGNED>(ends.greatest, _mm256_srli_epi32::<16>(ends.greatest));
-            let greatest = max::<SIGNED>(greatest, _mm256_srli_epi32::<8>(greatest));
-            let low_bytes = |x| bytemuck::cast::<[u8; 32], [i32; 8]>(bytes(_mm256_and_si256(x, eight_bits)));
-            let (least, greatest) = (low_bytes(least), low_bytes(greatest));
-            for c in 0..width {
-                stats.sum[j + c] += sum[c];
-                stats.abs[j + c] += abs[c];
-                stats.least[j + c] = stats.least[j + c].min(value::<SIGNED>(least[c] as u8));
-                stats.greatest[j + c] = stats.greatest[j + c].max(value::<SIGNED>(greatest[c] as u8));
+            let low_byte = _mm256_set1_epi32(0xff);
+            let words = |x| bytemuck::cast::<[u8; 32], [i32; 8]>(bytes_of_ymm(x));
+            let sum = words(_mm256_madd_epi16(sums.sum, ones));
+            let abs = if SIGNED { words(_mm256_madd_epi16(sums.abs, ones)) } else { sum };
+            let least = min_ymm::<SIGNED>(extremes.least, _mm256_srli_epi32::<16>(extremes.least));
+            let least = min_ymm::<SIGNED>(least, _mm256_srli_epi32::<8>(least));
+            let greatest = max_ymm::<SIGNED>(extremes.greatest, _mm256_srli_epi32::<16>(extremes.greatest));
+            let greatest = max_ymm::<SIGNED>(greatest, _mm256_srli_epi32::<8>(greatest));
+            let least = words(_mm256_and_si256(least, low_byte));
+            let greatest = words(_mm256_and_si256(greatest, low_byte));
+            let part = |c: usize| part_of_column::<SIGNED>(sum[c], abs[c], least[c] as u8, greatest[c] as u8);
+            // The compiler makes vectors of a constant number of columns.
+            if width == 8 {
+                stats.merge(j..j + 8, part);
+            } else {
+                stats.merge(j..j + width, part);
             }
         }
     }
+    32 * chunks
 }
 
-/// The low and the high 16 bits of 8 lanes of 32.
+/// The low and the high 16 bits of 8 lanes of 32 bits.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn halves(x: __m256i) -> [__m128i; 2] {
@@ -318,10 +271,10 @@ fn halves(x: __m256i) -> [__m128i; 2] {
     [_mm256_castsi256_si128(x), _mm256_extracti128_si256::<1>(x)]
 }
 
-/// 8 x 8 of 32 bits.
+/// Transposes 8 vectors of 8 lanes of 32 bits.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn transposed(x: [__m256i; 8]) -> [__m256i; 8] {
+fn transpose_8x8(x: [__m256i; 8]) -> [__m256i; 8] {
     let pairs = |a, b| (_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
     let fours = |a, b| (_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
     let ((a, b), (c, d)) = (pairs(x[0], x[1]), pairs(x[2], x[3]));

@@ -1,6 +1,6 @@
-//! The sweep with AVX-512 VNNI, by rows of B; `sweep_columns` is by columns.
+//! Sweeps of B by its rows, with AVX-512 VNNI, and the choice between this and `sweep_columns`.
 //!
-//! Four values of k of 64 columns are interleaved within 128-bit lanes, which leaves columns in this order, a letter
+//! Four rows of 64 columns of B are interleaved within 128-bit lanes, which leaves columns in this order, a letter
 //! for four of them:
 //!
 //! ```text
@@ -11,88 +11,106 @@
 //!   vector 3       d | h | l | p
 //! ```
 //!
-//! SweepSums stay in that order until the last values of k.
+//! The sums stay in that order until the last values of k.
+//!
+//! The functions of this file and of `sweep_columns` share a contract, which [`sweep`] lists under "Safety".
 
-use crate::contract::sweep_operands::{SWEEP_WIDTH, SweepOperands, SweepSums};
+use crate::contract::sweep_operands::{MAX_SWEEP_ROWS, SWEEP_WIDTH, SweepOperands, SweepSums};
+use crate::elements::mask_to_u8;
 use crate::x86::k_group::partial_group;
-use crate::x86::operands::pack_avx512::interleaved;
-use crate::x86::operands::sweep_columns;
+use crate::x86::operands::k_group_avx512::interleave_in_lanes;
+use crate::x86::operands::sweep_columns::columns_of_b;
 use core::arch::x86_64::*;
+use core::ops::Range;
 
-/// Columns of so narrow a B are summed over all of K at once.
+/// Up to this many columns of B, each block of columns is summed over all of K at once.
 const NARROW: usize = 256;
-/// Values of k that are summed at a time where B is wider: so many rows are read side by side, as streams. With 4,096
-/// columns that is 46 GB/s on Zen 4, with all of K 12; with 256 columns or fewer all of K is twice as fast.
-const ROWS: usize = 16;
+/// The rows of a wider B that are read side by side, as streams, before the next ones. With 4,096 columns that reads
+/// 46 GB/s, and all of K at once 12 GB/s; with 256 columns or fewer all of K at once is twice as fast (Zen 4,
+/// 2026-11-26).
+const STREAMS: usize = 16;
 
+/// Sums the products of `rows` rows of A with the columns of B, and the columns of B if `sums.of_b` is there.
+///
 /// # Safety
-/// The CPU has AVX-512 F, BW and VNNI. A has `rows` rows of k values, B k rows of `cols`, or its columns as rows if
-/// `b_by_columns`; there are as many rows of sums, which are `sums.stride` long, a multiple of SWEEP_WIDTH and not less than
-/// `cols`.
-pub unsafe fn sweep(rows: usize, factors: &SweepOperands<'_>, mut sums: SweepSums<'_>) {
+/// - The CPU has AVX-512 F, BW and VNNI.
+/// - `rows` is 1 to [`MAX_SWEEP_ROWS`], and `operands.a` holds as many rows of `k` values.
+/// - `operands.b` holds `k` rows of `cols` values, or `cols` rows of `k` values if `b_by_columns`.
+/// - `sums.stride` is a multiple of [`SWEEP_WIDTH`] and at least `cols`.
+/// - `sums.products` holds `rows` times `stride` values, and `sums.of_b`, if it is there, `stride` values.
+pub unsafe fn sweep(rows: usize, operands: &SweepOperands<'_>, mut sums: SweepSums<'_>) {
+    debug_assert!((1..=MAX_SWEEP_ROWS).contains(&rows));
+    debug_assert!(sums.stride.is_multiple_of(SWEEP_WIDTH) && sums.stride >= operands.cols);
+    debug_assert!(sums.products.len() >= rows * sums.stride);
+    debug_assert!(sums.of_b.as_ref().is_none_or(|of_b| of_b.len() >= sums.stride));
     // SAFETY: the caller's promise.
     unsafe {
         match sums.of_b.take() {
-            None => height::<false>(rows, factors, &mut sums, &mut []),
-            Some(of_b) => height::<true>(rows, factors, &mut sums, of_b),
+            None => by_row_count::<false>(rows, operands, &mut sums, &mut []),
+            Some(of_b) => by_row_count::<true>(rows, operands, &mut sums, of_b),
         }
     }
 }
 
 /// # Safety
-/// As [`sweep`]; `of_b` is as long as a row of sums if OF_B.
-unsafe fn height<const OF_B: bool>(
+/// - The contract of [`sweep`], apart from `sums.of_b`.
+/// - `of_b` holds `sums.stride` values, if OF_B.
+unsafe fn by_row_count<const OF_B: bool>(
     rows: usize,
-    factors: &SweepOperands<'_>,
+    operands: &SweepOperands<'_>,
     sums: &mut SweepSums<'_>,
     of_b: &mut [i32],
 ) {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller's promise; H is `rows`.
     unsafe {
         match rows {
-            1 => way::<1, OF_B>(factors, sums, of_b),
-            2 => way::<2, OF_B>(factors, sums, of_b),
-            3 => way::<3, OF_B>(factors, sums, of_b),
-            _ => way::<4, OF_B>(factors, sums, of_b),
+            1 => by_layout::<1, OF_B>(operands, sums, of_b),
+            2 => by_layout::<2, OF_B>(operands, sums, of_b),
+            3 => by_layout::<3, OF_B>(operands, sums, of_b),
+            _ => by_layout::<4, OF_B>(operands, sums, of_b),
         }
     }
 }
 
 /// # Safety
-/// As [`height`], with H rows.
-unsafe fn way<const H: usize, const OF_B: bool>(
-    factors: &SweepOperands<'_>,
+/// - The contract of [`sweep`] for H rows, apart from `sums.of_b`.
+/// - `of_b` holds `sums.stride` values, if OF_B.
+unsafe fn by_layout<const H: usize, const OF_B: bool>(
+    operands: &SweepOperands<'_>,
     sums: &mut SweepSums<'_>,
     of_b: &mut [i32],
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        match factors.b_by_columns {
-            false => all::<H, OF_B>(factors, sums, of_b),
-            true => sweep_columns::all::<H, OF_B>(factors, sums, of_b),
+        if operands.b_by_columns {
+            columns_of_b::<H, OF_B>(operands, sums, of_b);
+        } else {
+            rows_of_b::<H, OF_B>(operands, sums, of_b);
         }
     }
 }
 
-/// By rows of B.
+/// Sweeps B by its rows.
 ///
 /// # Safety
-/// As [`height`], with H rows.
+/// - The contract of [`sweep`] for H rows and B by rows, apart from `sums.of_b`.
+/// - `of_b` holds `sums.stride` values, if OF_B.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-unsafe fn all<const H: usize, const OF_B: bool>(
-    factors: &SweepOperands<'_>,
+unsafe fn rows_of_b<const H: usize, const OF_B: bool>(
+    operands: &SweepOperands<'_>,
     sums: &mut SweepSums<'_>,
     of_b: &mut [i32],
 ) {
-    // SAFETY: blocks of columns and values of k lie within B, of whose columns no more than there are is read.
+    debug_assert!(!operands.b_by_columns);
+    // SAFETY: j < cols and from <= to <= k.
     unsafe {
-        let SweepOperands { k, cols, .. } = *factors;
-        let step = if cols <= NARROW { k.max(1) } else { ROWS };
+        let SweepOperands { k, cols, .. } = *operands;
+        let step = if cols <= NARROW { k.max(1) } else { STREAMS };
         let mut from = 0;
         loop {
             let to = k.min(from + step);
             for j in (0..cols).step_by(SWEEP_WIDTH) {
-                block::<H, OF_B>(factors, (from, to), j, sums, of_b);
+                sum_64::<H, OF_B>(operands, from..to, j, sums, of_b);
             }
             from = to;
             if from == k {
@@ -102,22 +120,30 @@ unsafe fn all<const H: usize, const OF_B: bool>(
     }
 }
 
-/// Adds the products of values of k `from..to` to the sums of 64 columns, or of those that are left, from `j` on.
+/// Adds the products of the values `ks` of k to the sums of 64 columns from `j` on, or of the columns that are left. If
+/// `ks` starts at 0 the sums start at 0; if it ends at K they are put in the order of columns.
 ///
 /// # Safety
-/// As [`all`]; j < cols, `from..to` lies within K.
+/// - The contract of [`rows_of_b`].
+/// - `j` is a multiple of [`SWEEP_WIDTH`] and less than `cols`; `ks` lies within 0..K.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-unsafe fn block<const H: usize, const OF_B: bool>(
-    factors: &SweepOperands<'_>,
-    (from, to): (usize, usize),
+unsafe fn sum_64<const H: usize, const OF_B: bool>(
+    operands: &SweepOperands<'_>,
+    ks: Range<usize>,
     j: usize,
     sums: &mut SweepSums<'_>,
     of_b: &mut [i32],
 ) {
-    // SAFETY: as in `all`; the mask keeps to the columns there are, and rows of sums hold whole LINEs.
+    let Range { start: from, end: to } = ks;
+    debug_assert!(j.is_multiple_of(SWEEP_WIDTH) && j < operands.cols && from <= to && to <= operands.k);
+    // SAFETY:
+    // - Sums: 64 from column j on, which a row of `stride` sums has because j and `stride` are multiples of 64.
+    // - B: rows from..to, of which the mask keeps loads to the columns that are left.
+    // - A: values from..to of each row, four at a time below `whole`; `partial_group` gets the others, `to - whole` of
+    //   them, before which the row has `whole` values.
     unsafe {
-        let SweepOperands { a, a_signed, k, b, cols, .. } = *factors;
+        let SweepOperands { a, a_signed, k, b, cols, .. } = *operands;
         let (products, stride) = (sums.products.as_mut_ptr(), sums.stride);
         let mut acc = [[_mm512_setzero_si512(); 4]; H];
         let mut acc_b = [_mm512_setzero_si512(); 4];
@@ -129,13 +155,13 @@ unsafe fn block<const H: usize, const OF_B: bool>(
                 acc_b = load(of_b.as_ptr().add(j));
             }
         }
-        let flip = if a_signed { i32::from_ne_bytes([0x80; 4]) } else { 0 };
+        let flip = i32::from_ne_bytes([mask_to_u8(a_signed); 4]);
         let left = cols - j;
         let mask = if left < SWEEP_WIDTH { !0 >> (SWEEP_WIDTH - left) } else { !0 };
         let row = |l: usize| b.bits.as_ptr().wrapping_add(l * b.stride + j);
-        // Four rows of B, and as many values of each row of A.
+        // Multiplies four rows of B by four values of each row of A.
         let mut add = |rows: [__m512i; 4], of_a: [i32; H]| {
-            let groups = interleaved(rows);
+            let groups = interleave_in_lanes(rows);
             for i in 0..H {
                 let a = _mm512_set1_epi32(of_a[i] ^ flip);
                 for v in 0..4 {
@@ -150,9 +176,12 @@ unsafe fn block<const H: usize, const OF_B: bool>(
         };
         let whole = from + (to - from) / 4 * 4;
         for l in (from..whole).step_by(4) {
-            let load = |l: usize| match left < SWEEP_WIDTH {
-                false => _mm512_loadu_si512(row(l).cast()),
-                true => _mm512_maskz_loadu_epi8(mask, row(l).cast()),
+            let load = |l: usize| {
+                if left < SWEEP_WIDTH {
+                    _mm512_maskz_loadu_epi8(mask, row(l).cast())
+                } else {
+                    _mm512_loadu_si512(row(l).cast())
+                }
             };
             let of_a = core::array::from_fn(|i| {
                 a.bits.as_ptr().add(i * a.stride + l).cast::<i32>().read_unaligned()
@@ -160,10 +189,9 @@ unsafe fn block<const H: usize, const OF_B: bool>(
             add([load(l), load(l + 1), load(l + 2), load(l + 3)], of_a);
         }
         if whole < to {
-            // StridedRows that there are not are zeros, by which anything may be multiplied.
-            let load = |l: usize| match l < to {
-                true => _mm512_maskz_loadu_epi8(mask, row(l).cast()),
-                false => _mm512_setzero_si512(),
+            // Missing rows of B are zeros, so that the bytes of A beyond K do not matter.
+            let load = |l: usize| {
+                if l < to { _mm512_maskz_loadu_epi8(mask, row(l).cast()) } else { _mm512_setzero_si512() }
             };
             let of_a = core::array::from_fn(|i| {
                 partial_group(a.bits.as_ptr().add(i * a.stride + whole), to - whole, whole > 0)
@@ -181,22 +209,24 @@ unsafe fn block<const H: usize, const OF_B: bool>(
 }
 
 /// # Safety
-/// `from` is valid for 64 values.
+/// - The CPU has AVX-512 F.
+/// - `from` is valid for reading 64 values.
 #[inline]
 #[target_feature(enable = "avx512f")]
 unsafe fn load(from: *const i32) -> [__m512i; 4] {
-    // SAFETY: the caller's promise.
+    // SAFETY: the last vector ends at value 64.
     unsafe { [0, 16, 32, 48].map(|at| _mm512_loadu_si512(from.add(at).cast())) }
 }
 
 /// Stores 64 sums, in the order of columns if `last`.
 ///
 /// # Safety
-/// `to` is valid for 64 values.
+/// - The CPU has AVX-512 F.
+/// - `to` is valid for writing 64 values.
 #[inline]
 #[target_feature(enable = "avx512f")]
 unsafe fn store(to: *mut i32, sums: [__m512i; 4], last: bool) {
-    // SAFETY: the caller's promise.
+    // SAFETY: the last vector ends at value 64.
     unsafe {
         let sums = if last { in_order(sums) } else { sums };
         for v in 0..4 {
@@ -205,11 +235,11 @@ unsafe fn store(to: *mut i32, sums: [__m512i; 4], last: bool) {
     }
 }
 
-/// Lane l of vector v becomes lane v of vector l.
+/// Exchanges 128-bit lanes: lane l of vector v becomes lane v of vector l.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn in_order(x: [__m512i; 4]) -> [__m512i; 4] {
-    // Lanes 0 and 1 of two vectors, and 2 and 3.
+    // a and c have lanes 0 and 1 of two vectors each, b and d lanes 2 and 3.
     let (a, b) = (_mm512_shuffle_i32x4::<0x44>(x[0], x[1]), _mm512_shuffle_i32x4::<0xee>(x[0], x[1]));
     let (c, d) = (_mm512_shuffle_i32x4::<0x44>(x[2], x[3]), _mm512_shuffle_i32x4::<0xee>(x[2], x[3]));
     [
