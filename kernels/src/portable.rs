@@ -40,7 +40,7 @@ unsafe impl Tile for Words {
     unsafe fn micro(t: &Args<'_>) {
         t.debug_assert_contract(Self::MR, Self::NR, Self::EXTENSIONS);
         // SAFETY: the caller's promise; there are 1..=MR rows.
-        unsafe { with_const!(H in [1, 2, 3, 4] = t.rows => tile::<H>(t)) }
+        unsafe { with_const!(H in [1, 2, 3, 4] = t.rows, at most Self::MR => tile::<H>(t)) }
     }
 }
 

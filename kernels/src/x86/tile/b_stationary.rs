@@ -103,10 +103,11 @@ unsafe fn all_rows<T: BStationaryRows, const H: usize, const V: usize, const HAL
     t: &Args<'_>,
     panel: usize,
 ) {
-    const { assert!(T::KR == 4 && T::A.size() == 1 && MAX_GROUPS == 10) };
+    const { assert!(T::KR == 4 && T::A.size() == 1) };
     // SAFETY: the caller's promise: K is 1..=4·MAX_GROUPS (`BStationary::EXTENSIONS`).
     unsafe {
-        with_const!(G in [1, 2, 3, 4, 5, 6, 7, 8, 9, 10] = t.k.div_ceil(4) => T::rows::<G, H, V, HALF>(t, panel))
+        with_const!(G in [1, 2, 3, 4, 5, 6, 7, 8, 9, 10] = t.k.div_ceil(4), at most MAX_GROUPS =>
+            T::rows::<G, H, V, HALF>(t, panel))
     }
 }
 

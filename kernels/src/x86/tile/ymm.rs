@@ -44,13 +44,14 @@ unsafe impl<I: YmmTiles> Tile for Tile6x16<I> {
     const FUSED: bool = true;
 
     unsafe fn micro(t: &Args<'_>) {
+        const { assert!(Self::NR == 2 * 8) };
         t.debug_assert_contract(Self::MR, Self::NR, Self::EXTENSIONS);
         // SAFETY: the caller's promise: there are 1..=MR rows, and columns for one vector or two.
         unsafe {
             if t.cols > 8 {
-                with_const!(H in [1, 2, 3, 4, 5, 6] = t.rows => I::tile::<H, 2>(t))
+                with_const!(H in [1, 2, 3, 4, 5, 6] = t.rows, at most Self::MR => I::tile::<H, 2>(t))
             } else {
-                with_const!(H in [1, 2, 3, 4, 5, 6] = t.rows => I::tile::<H, 1>(t))
+                with_const!(H in [1, 2, 3, 4, 5, 6] = t.rows, at most Self::MR => I::tile::<H, 1>(t))
             }
         }
     }

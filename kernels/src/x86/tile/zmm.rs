@@ -38,7 +38,7 @@ pub unsafe trait ZmmTiles: Instruction {
     unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(t: &Args<'_>);
 }
 
-/// Up to this number of rows are multiplied by two panels at once: two streams come faster from memory than one, and
+/// Up to this number of rows are multiplied by two panels in one call: two streams come faster from memory than one, and
 /// end half as often. With one call for several panels that takes 1x768x3072 from 80 to 90 GMAC/s (with 8-bit outputs
 /// from 72 to 84), and 1x4096x11008 from 54 to 57 (Zen 4, 2026-11-26).
 const TWO_PANELS_UP_TO_ROWS: usize = 3;
@@ -58,15 +58,19 @@ unsafe impl<I: ZmmTiles> Tile for Tile6x64<I> {
     const EXTENSIONS: Extensions = TWO_PANELS;
 
     unsafe fn micro(t: &Args<'_>) {
+        const PANEL: usize = 4;
+        const { assert!(Self::NR == 16 * PANEL) };
         t.debug_assert_contract(Self::MR, Self::NR, Self::EXTENSIONS);
         // SAFETY: the caller's promise: there are 1..=MR rows, and columns for 1 to 4 vectors; or, for rows that take
         // two panels, for all 8 vectors of these.
         unsafe {
-            if t.cols > 64 {
-                return with_const!(H in [1, 2, 3] = t.rows => I::tile::<H, 8, 4>(t));
+            if t.cols > Self::NR {
+                return with_const!(H in [1, 2, 3] = t.rows, at most TWO_PANELS_UP_TO_ROWS =>
+                    I::tile::<H, { 2 * PANEL }, PANEL>(t));
             }
-            with_const!(H in [1, 2, 3, 4, 5, 6] = t.rows =>
-                with_const!(V in [1, 2, 3, 4] = t.cols.div_ceil(16) => I::tile::<H, V, 4>(t)))
+            with_const!(H in [1, 2, 3, 4, 5, 6] = t.rows, at most Self::MR =>
+                with_const!(V in [1, 2, 3, 4] = t.cols.div_ceil(16), at most PANEL =>
+                    I::tile::<H, V, PANEL>(t)))
         }
     }
 }
@@ -83,15 +87,19 @@ unsafe impl<I: ZmmTiles> Tile for Tile12x32<I> {
     const EXTENSIONS: Extensions = TWO_PANELS;
 
     unsafe fn micro(t: &Args<'_>) {
+        const PANEL: usize = 2;
+        const { assert!(Self::NR == 16 * PANEL) };
         t.debug_assert_contract(Self::MR, Self::NR, Self::EXTENSIONS);
         // SAFETY: the caller's promise: there are 1..=MR rows, and columns for 1 or 2 vectors; or, for rows that take
         // two panels, for all 4 vectors of these.
         unsafe {
-            if t.cols > 32 {
-                return with_const!(H in [1, 2, 3] = t.rows => I::tile::<H, 4, 2>(t));
+            if t.cols > Self::NR {
+                return with_const!(H in [1, 2, 3] = t.rows, at most TWO_PANELS_UP_TO_ROWS =>
+                    I::tile::<H, { 2 * PANEL }, PANEL>(t));
             }
-            with_const!(V in [1, 2] = t.cols.div_ceil(16) =>
-                with_const!(H in [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12] = t.rows => I::tile::<H, V, 2>(t)))
+            with_const!(V in [1, 2] = t.cols.div_ceil(16), at most PANEL =>
+                with_const!(H in [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12] = t.rows, at most Self::MR =>
+                    I::tile::<H, V, PANEL>(t)))
         }
     }
 }
@@ -107,9 +115,14 @@ unsafe impl<I: ZmmTiles> Tile for Tile12x16<I> {
     const FUSED: bool = true;
 
     unsafe fn micro(t: &Args<'_>) {
+        const PANEL: usize = 1;
+        const { assert!(Self::NR == 16 * PANEL) };
         t.debug_assert_contract(Self::MR, Self::NR, Self::EXTENSIONS);
         // SAFETY: the caller's promise: there are 1..=MR rows.
-        unsafe { with_const!(H in [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12] = t.rows => I::tile::<H, 1, 1>(t)) }
+        unsafe {
+            with_const!(H in [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12] = t.rows, at most Self::MR =>
+                I::tile::<H, 1, PANEL>(t))
+        }
     }
 }
 
