@@ -4,6 +4,7 @@ use core::fmt;
 
 /// The instruction sets that kernels are written for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Isa {
     /// Plain Rust, the specification.
     Scalar,

@@ -60,7 +60,7 @@ pub use contract::stage::{
 };
 pub use contract::sweep_operands::{MAX_SWEEP_ROWS, SWEEP_WIDTH, StridedRows, SweepOperands, SweepSums};
 pub use detect::{Features, Isa};
-pub use elements::{Convert, Stored};
+pub use elements::{Convert, SIGN_SHIFT, Stored};
 pub use entry::call::PanelProduct;
 pub use entry::lookup::look_up;
 pub use entry::pack::{pack_panel, pack_panels, packs_side_by_side};

@@ -119,7 +119,7 @@ fn copy_rows(
             let out = &mut out[piece.start - ks.start..piece.end - ks.start];
             a.copy_row(i, piece.clone(), operation.product.a_zero.at(i), out);
             if convert == Convert::Flip {
-                out.iter_mut().for_each(|byte| *byte ^= 0x80);
+                out.iter_mut().for_each(|byte| *byte ^= convert.mask());
             }
         }
     }

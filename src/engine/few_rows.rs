@@ -13,15 +13,13 @@ use crate::output::destination::Destination;
 use crate::output::region::Region;
 use crate::product::{Product, ZeroPoint};
 use qgemm_kernels::{
-    BlockMut, MAX_NR, MAX_SWEEP_ROWS, Ready, SWEEP_WIDTH, StridedRows, SweepOperands, SweepSums, add_row_sums,
+    BlockMut, MAX_NR, MAX_SWEEP_ROWS, Ready, SIGN_SHIFT, SWEEP_WIDTH, StridedRows, SweepOperands, SweepSums,
+    add_row_sums,
 };
 use std::ops::Range;
 
 /// Columns whose sums are kept at a time: in the first-level cache if there is one row.
 const SWEEP_COLUMNS: usize = 4096;
-
-/// The shift from i8 to the u8 that the sweep multiplies.
-const SIGN_SHIFT: i32 = 128;
 
 /// A product that a kernel computes without packing B.
 #[derive(Clone, Copy)]

@@ -89,9 +89,7 @@ pub(crate) fn run(
     }
     // All of B is packed here, and the threads share rows: one fork and join instead of one for each part.
     reserve(product, b, n)?;
-    let destination = destination.reborrow();
-    let columns = UnpackedColumns { all: &all, columns: 0..n, destination, reserve_first: false };
-    finished(columns.run_in_steps(n, threads))
+    all.run_columns(0..n, destination, n, threads).map_err(|stopped| stopped.error)
 }
 
 /// A product whose B is packed by the call, if at all.
@@ -107,17 +105,57 @@ struct UnpackedProduct<'a> {
     sweep: Option<Sweep<'a>>,
 }
 
+/// The end of a computation for want of memory. No column from `at` on was written.
+struct Stopped {
+    at: usize,
+    error: Error,
+}
+
 impl UnpackedProduct<'_> {
     /// Computes the product on so many threads, each of which packs its own columns.
     fn run(&self, threads: usize, destination: &mut Destination<'_, '_>) -> Result<(), Error> {
         let columns = 0..self.product.n;
+        if threads == 1 {
+            return self.run_columns(columns, destination, self.step, 1).map_err(|stopped| stopped.error);
+        }
         let destination = destination.reborrow();
         let columns = UnpackedColumns { all: self, columns, destination, reserve_first: false };
-        finished(divide(columns, threads, &UnpackedColumns::run_part, &|one, other| {
+        let unfinished = divide(columns, threads, &UnpackedColumns::run_part, &|one, other| {
             // Columns that another thread had no memory for are computed on this one.
             let one = one.and_then(Unfinished::run_again);
             if one.is_some() { one } else { other.and_then(Unfinished::run_again) }
-        }))
+        });
+        unfinished.map_or(Ok(()), |unfinished| Err(unfinished.error))
+    }
+
+    /// Computes some columns, to a destination that holds these only. This thread packs `step` of them at a time, and
+    /// `threads` multiply them.
+    fn run_columns(
+        &self,
+        columns: Range<usize>,
+        destination: &mut Destination<'_, '_>,
+        step: usize,
+        threads: usize,
+    ) -> Result<(), Stopped> {
+        if let Some(sweep) = self.sweep {
+            sweep.run(columns, destination);
+            return Ok(());
+        }
+        let stopped = |at: usize| move |error: Error| Stopped { at, error };
+        with_packed(&self.source, |packed| {
+            if columns.len() <= step {
+                packed.pack(&self.source, columns.clone(), self.needed).map_err(stopped(columns.start))?;
+                packed::run(self.product, packed, destination, threads);
+                return Ok(());
+            }
+            for start in columns.clone().step_by(step) {
+                let some = start..columns.end.min(start + step);
+                let place = start - columns.start..some.end - columns.start;
+                packed.pack(&self.source, some, self.needed).map_err(stopped(start))?;
+                packed::run(self.product, packed, &mut destination.columns(place), threads);
+            }
+            Ok(())
+        })
     }
 }
 
@@ -142,51 +180,26 @@ impl Unfinished<'_, '_, '_> {
     }
 }
 
-/// # Errors
-/// The error for which columns are unfinished.
-fn finished(unfinished: Option<Unfinished<'_, '_, '_>>) -> Result<(), Error> {
-    unfinished.map_or(Ok(()), |unfinished| Err(unfinished.error))
-}
-
 impl<'a, 'c, 'o> UnpackedColumns<'a, 'c, 'o> {
     /// Computes the columns on this thread. Returns those that there was no memory for.
     fn run(mut self) -> Option<Unfinished<'a, 'c, 'o>> {
-        let UnpackedProduct { ref source, step, sweep, .. } = *self.all;
-        if let Some(sweep) = sweep {
-            sweep.run(self.columns, &mut self.destination);
-            return None;
-        }
-        if self.reserve_first {
-            let columns = step.min(self.columns.len());
-            if let Err(error) = with_packed(source, |packed| packed.reserve(source, columns)) {
+        let all = self.all;
+        if self.reserve_first && all.sweep.is_none() {
+            let columns = all.step.min(self.columns.len());
+            if let Err(error) = with_packed(&all.source, |packed| packed.reserve(&all.source, columns)) {
                 return Some(Unfinished { columns: self, error });
             }
         }
-        self.run_in_steps(step, 1)
+        let Stopped { at, error } =
+            all.run_columns(self.columns.clone(), &mut self.destination, all.step, 1).err()?;
+        (_, self.destination) = self.destination.split(Axis::Columns, at - self.columns.start);
+        self.columns.start = at;
+        Some(Unfinished { columns: self, error })
     }
 
     /// [`run`](Self::run), as a part of divided work.
     fn run_part(self, _: usize) -> Option<Unfinished<'a, 'c, 'o>> {
         self.run()
-    }
-
-    /// Packs `step` columns at a time on this thread, and multiplies them on so many threads. Returns the columns that
-    /// there was no memory for.
-    fn run_in_steps(mut self, step: usize, threads: usize) -> Option<Unfinished<'a, 'c, 'o>> {
-        let UnpackedProduct { product, ref source, needed, .. } = *self.all;
-        with_packed(source, |packed| {
-            while !self.columns.is_empty() {
-                let len = step.min(self.columns.len());
-                let some = self.columns.start..self.columns.start + len;
-                if let Err(error) = packed.pack(source, some, needed) {
-                    return Some(Unfinished { columns: self, error });
-                }
-                packed::run(product, packed, &mut self.destination.columns(0..len), threads);
-                (_, self.destination) = self.destination.split(Axis::Columns, len);
-                self.columns.start += len;
-            }
-            None
-        })
     }
 }
 

@@ -126,10 +126,10 @@ unsafe fn pack_first_rows(
     }
 }
 
-/// There is no special code for this target.
+/// Packs nothing: there is no special code for this target.
 ///
 /// # Safety
-/// None is needed: other targets have such code.
+/// The caller has nothing to promise.
 #[cfg(not(target_arch = "x86_64"))]
 unsafe fn pack_first_rows(_: Ready, _: &PackJob<'_>, _: PanelOut<'_>, _: &mut ColumnStats) -> usize {
     0

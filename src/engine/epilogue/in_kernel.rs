@@ -3,9 +3,9 @@
 use crate::engine::epilogue::column_stage::{ColumnStage, FixedPointColumns, RequantColumns};
 use crate::output::destination::Destination;
 use crate::output::region::Region;
-use crate::output::requant::Scaling;
+use crate::output::requant::{Requant, Scaling};
 use qgemm_kernels::{
-    BlockMut, F64Terms, MAX_ZERO_POINT, Output, TileDequantize, TileFixedPoint, TileRequantize, look_up,
+    F64Terms, MAX_ZERO_POINT, Output, TileDequantize, TileFixedPoint, TileRequantize, look_up,
 };
 
 /// Whether a kernel stores to this destination, whatever the number of panels in the call. `fused` tells whether it
@@ -58,7 +58,7 @@ pub(crate) fn with_output(
     f64_terms: Option<F64Terms<'_>>,
     run: impl FnOnce(Output<'_, '_>),
 ) {
-    match (destination, stage) {
+    match (&mut *destination, stage) {
         (Destination::I32 { c, accumulate }, _) => {
             run(Output::Sums { c: &mut region.of(c), accumulate: *accumulate });
         }
@@ -68,17 +68,13 @@ pub(crate) fn with_output(
             let residual = requant.residual.map(|residual| residual.of_region(region));
             let real = f64_terms;
             let stage = TileRequantize { real, residual, scale, row_scale, at_most_half, zero_point, range };
-            let mut c = region.of(c);
-            run(Output::Bytes { c: &mut c, stage });
-            look_up_if(requant.table, &mut c);
+            run(Output::Bytes { c: &mut region.of(c), stage });
         }
-        (Destination::Bytes { c, requant }, ColumnStage::FixedPoint(columns)) => {
+        (Destination::Bytes { c, .. }, ColumnStage::FixedPoint(columns)) => {
             let FixedPointColumns { m, nudge, negative, before, one, away, zero_point, range, .. } = columns;
             let (away, zero_point, range) = (*away, *zero_point, *range);
             let stage = TileFixedPoint { m, nudge, negative, before, one, away, zero_point, range };
-            let mut c = region.of(c);
-            run(Output::FixedBytes { c: &mut c, stage });
-            look_up_if(requant.table, &mut c);
+            run(Output::FixedBytes { c: &mut region.of(c), stage });
         }
         (Destination::F32 { c, dequant }, ColumnStage::Dequant { scale, bias, clamp }) => {
             let row_scale = dequant.scale.rows(region.rows.clone());
@@ -87,11 +83,13 @@ pub(crate) fn with_output(
         }
         _ => unreachable!("the caller asked whether a kernel stores this"),
     }
+    apply_table(destination, region);
 }
 
-/// Replaces bytes by a table's values, if there is one.
-pub(crate) fn look_up_if(table: Option<&[u8; 256]>, c: &mut BlockMut<'_, u8>) {
-    if let Some(table) = table {
-        look_up(c, table);
+/// Replaces the bytes of a region by the values of the destination's table, if it has one.
+#[inline]
+pub(crate) fn apply_table(destination: &mut Destination<'_, '_>, region: &Region) {
+    if let Destination::Bytes { c, requant: Requant { table: Some(table), .. } } = destination {
+        look_up(&mut region.of(c), table);
     }
 }

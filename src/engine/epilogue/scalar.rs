@@ -3,7 +3,7 @@
 
 use crate::element::ElementType;
 use crate::engine::epilogue::column_stage::{ColumnStage, F64Columns, FixedPointColumns, RequantColumns};
-use crate::engine::epilogue::in_kernel::look_up_if;
+use crate::engine::epilogue::in_kernel::apply_table;
 use crate::engine::epilogue::sum::Sum;
 use crate::engine::plan::PerColumn;
 use crate::engine::wide_terms::F64ColumnTerms;
@@ -12,7 +12,7 @@ use crate::output::region::Region;
 use crate::output::requant::Residual;
 use crate::rounding::{ROUND_F32, ROUND_F64};
 use multiversion::multiversion;
-use qgemm_kernels::{BlockMut, MAX_NR, NO_BIAS};
+use qgemm_kernels::{BlockMut, Convert, MAX_NR, NO_BIAS, SIGN_SHIFT, Stored};
 use std::ops::Range;
 
 /// Stores exact sums, in rows of `ld`, to a region of `destination`.
@@ -63,7 +63,7 @@ fn store_sums<T: Copy, S: Sum, E: Fn(usize, T) -> S>(
     destination: &mut Destination<'_, '_>,
     region: &Region,
 ) {
-    match (destination, stage) {
+    match (&mut *destination, stage) {
         (Destination::I32 { c, .. }, ColumnStage::I32 { accumulate }) => {
             let mut c = region.of(c);
             for i in 0..c.rows() {
@@ -90,9 +90,8 @@ fn store_sums<T: Copy, S: Sum, E: Fn(usize, T) -> S>(
                     stage,
                 }),
             }
-            look_up_if(requant.table, &mut c);
         }
-        (Destination::Bytes { c, requant }, ColumnStage::FixedPoint(stage)) => {
+        (Destination::Bytes { c, .. }, ColumnStage::FixedPoint(stage)) => {
             let mut c = region.of(c);
             match (stage.any_left, stage.away) {
                 (false, false) => {
@@ -108,12 +107,9 @@ fn store_sums<T: Copy, S: Sum, E: Fn(usize, T) -> S>(
                     store_rows(sums, ld, &mut c, correct, |_| FixedPointRow::<true, true>(stage));
                 }
             }
-            look_up_if(requant.table, &mut c);
         }
-        (Destination::Bytes { c, requant }, ColumnStage::F64(stage)) => {
-            let mut c = region.of(c);
-            store_rows(sums, ld, &mut c, correct, |_| F64Row(stage));
-            look_up_if(requant.table, &mut c);
+        (Destination::Bytes { c, .. }, ColumnStage::F64(stage)) => {
+            store_rows(sums, ld, &mut region.of(c), correct, |_| F64Row(stage));
         }
         (Destination::F32 { c, dequant }, ColumnStage::Dequant { scale, bias, clamp }) => {
             let row_scale = dequant.scale.rows(region.rows.clone());
@@ -126,6 +122,7 @@ fn store_sums<T: Copy, S: Sum, E: Fn(usize, T) -> S>(
         }
         _ => unreachable!("a stage is made from its destination"),
     }
+    apply_table(destination, region);
 }
 
 /// The first values as an array, whose length the compiler knows.
@@ -195,8 +192,10 @@ fn residual_row(residual: &Residual<'_>, i: usize, columns: Range<usize>) -> Per
     let Residual { matrix, scale, zero_point } = *residual;
     match matrix.bits.row(i) {
         Some(row) => {
-            // The value of an i8 is its bits with the sign inverted, read as u8, less 128.
-            let (flip, less) = if matrix.element == ElementType::I8 { (0x80, 128) } else { (0, 0) };
+            // As u8, of which the loop is vectorized: an i8 is its bits with the sign inverted, less the shift.
+            let signed = matrix.element == ElementType::I8;
+            let flip = Convert::new(signed, Stored::U8).mask();
+            let less = if signed { SIGN_SHIFT } else { 0 };
             for (added, byte) in added.iter_mut().zip(&row[columns]) {
                 *added = (i32::from(byte ^ flip) - less - zero_point) as f32 * scale;
             }

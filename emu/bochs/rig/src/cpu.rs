@@ -28,6 +28,7 @@ pub fn has(isa: Isa) -> bool {
         Isa::Avx512Bw => zmm && avx2 && avx512f && avx512bw && avx512vl,
         Isa::Avx512Vnni => zmm && avx2 && avx512f && avx512bw && avx512vl && bit(leaf7.ecx, 11),
         Isa::Neon | Isa::Dotprod | Isa::I8mm => false,
+        _ => panic!("the CPUID bits of {isa} are not known here"),
     }
 }
 
