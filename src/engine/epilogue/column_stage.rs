@@ -22,13 +22,13 @@ pub(crate) enum ColumnStage<'a> {
     Dequant { scale: &'a [f32], bias: Option<&'a [f32]>, clamp: (f32, f32) },
 }
 
-/// PadBuffers for padded scales and biases of some columns.
+/// Memory for the padded scales and biases of some columns.
 pub(crate) struct PadBuffers<'a> {
     pub(crate) scale: &'a mut [f32],
     pub(crate) bias: &'a mut [f32],
 }
 
-/// Memory for a [`PadBuffers`] of as many columns as are finished together.
+/// The [`PadBuffers`] of a thread, for as many columns as are finished together.
 pub(crate) struct ColumnScratch {
     scale: [f32; MAX_FUSED_COLUMNS],
     bias: [f32; MAX_FUSED_COLUMNS],
