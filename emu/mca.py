@@ -6,7 +6,8 @@
 The loops are those of the release build, of the highest and widest tile of each kernel. `cycles` are per k-step,
 that is, per k-group of KR values (for the matrix instructions 8). `limit` is what the multiply-adds of the loop
 take by themselves, without loads, broadcasts and addresses, in the same model of the CPU; `ratio` is how much
-longer the loop takes. Instructions and stack accesses are per k-step too. The latter are looked for in the loops of all tiles, whatever their height and width.
+longer the loop takes. Instructions and stack accesses are per k-step too; stack accesses are looked for in the loops
+of all tiles, whatever their height and width.
 For 64-bit Arm it takes the compiler that qemu-aarch64.sh installs.
 """
 
@@ -20,8 +21,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 MCA = "llvm-mca-19"
 
-# Kernel, module and type, tile (height, vectors), accumulations per k-step in each of the tile's vectors,
-# the instructions that multiply and add, and CPUs that have them.
+# Kernel, type (with its module), tile (height, vectors; for 512 bits also the vectors of a panel), the instructions
+# that multiply and add, and CPUs that have them.
 INTEL, ZEN, LAKE = ["icelake-server", "sapphirerapids"], ["znver4"], ["arrowlake"]
 DOT, WORDS = r"vpdpb\w+", r"vpmaddwd|vpaddd"
 BYTES = r"vpmaddubsw|vpaddw|vpmaddwd|vpaddd"

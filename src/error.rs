@@ -19,13 +19,13 @@ pub enum Error {
         /// The length that the shape and the strides need.
         need: usize,
     },
-    /// A vector does not have one value per row or column.
+    /// A slice has the wrong number of values.
     Length {
         /// The argument's name.
         argument: &'static str,
         /// Its length.
         got: usize,
-        /// The number of rows or columns.
+        /// The number that it has to have; for indices, the next multiple of the taps.
         need: usize,
     },
     /// The offset of the view's last element, or the number of its elements, does not fit a `usize`.
@@ -44,7 +44,7 @@ pub enum Error {
         /// Row and column stride.
         strides: (usize, usize),
     },
-    /// A sub-matrix reaches past its matrix.
+    /// A range of a sub-matrix is descending or reaches past the matrix.
     OutOfBounds {
         /// The rows asked for: start and end.
         rows: (usize, usize),
@@ -153,7 +153,7 @@ pub enum Error {
         /// Lower and upper end.
         got: (f32, f32),
     },
-    /// A number to be quantized is infinite or NaN.
+    /// A value of an f32 A, which the call quantizes, is infinite or NaN.
     NotFinite {
         /// Its row.
         row: usize,
@@ -162,7 +162,7 @@ pub enum Error {
         /// The number.
         got: f32,
     },
-    /// A range to be quantized is inverted, empty or not finite.
+    /// A range to be quantized is inverted, empty or not finite, or its width is not finite.
     QuantizationRange {
         /// Lower and upper end.
         got: (f64, f64),
@@ -285,7 +285,7 @@ impl fmt::Display for Error {
             Error::FloatOnly { argument } => {
                 write!(
                     f,
-                    "{argument}: was given with fixed-point multipliers or real factors, must be with float scales"
+                    "{argument}: was given with fixed-point multipliers or f64 factors, must be with float scales"
                 )
             }
             Error::Scale { argument, index, got, positive } => {

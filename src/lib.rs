@@ -63,8 +63,10 @@
 //! - *zero point*: the integer that stands for the real number 0. Any i32, one per matrix, row of A or column of B.
 //! - *scale*: the real distance between two consecutive integers. *Requantize*: from sums to 8 bits by a scale.
 //! - *micro-kernel*: the code that multiplies MR rows of A by one *panel*, NR columns of packed B, into a *tile* of C.
-//! - *KR*: the values of k that lie side by side in a panel, because one instruction multiplies and adds them.
-//! - *MC, KC, NC*: the blocks of M, K and N that keep operands in cache.
+//! - *KR*: the number of values of k that lie side by side in a panel, because one instruction multiplies and adds
+//!   them; together they are a *k-group*.
+//! - *MC, KC*: the rows of A and the values of k of a block, which keep A and a panel in cache. *NC*: the panels whose
+//!   sums wait in cache meanwhile.
 //! - *epilogue*: the step from a tile's sums to the output, while the tile is in registers or in cache.
 //!
 //! The repository's ARCHITECTURE.md has the layers of the code and the path of a call. The kernels, and all `unsafe`

@@ -1,7 +1,7 @@
 //! The oracle: the numerical contract as three loops, for tests, fuzzing and `qgemm verify`.
 //!
-//! The functions take the arguments and return the errors of the methods of [`Gemm`], but share none of its machinery:
-//! every sum is an i64, one product at a time, and rounding is the standard library's.
+//! The functions take the arguments of the methods of [`Gemm`] and [`DynamicGemm`] and check them alike, but compute by
+//! other code: every sum is an i64, one product at a time, and rounding is the standard library's.
 
 use crate::call::dynamic::DynamicGemm;
 use crate::call::gemm::{Gemm, shape};
@@ -21,7 +21,7 @@ use std::ops::Range;
 /// [`Gemm::run_i32`].
 ///
 /// # Errors
-/// Those of the method.
+/// Those of the method, but those of memory and of the choice of a kernel.
 pub fn run_i32(gemm: &Gemm<'_>, mut c: MatMut<'_, i32>) -> Result<(), Error> {
     let product = gemm.product(shape(&c))?;
     each(&product, |i, j, acc| *element(&mut c, i, j) = acc as i32);
@@ -31,7 +31,7 @@ pub fn run_i32(gemm: &Gemm<'_>, mut c: MatMut<'_, i32>) -> Result<(), Error> {
 /// [`Gemm::accumulate_i32`].
 ///
 /// # Errors
-/// Those of the method.
+/// Those of the method, but those of memory and of the choice of a kernel.
 pub fn accumulate_i32(gemm: &Gemm<'_>, mut c: MatMut<'_, i32>) -> Result<(), Error> {
     let product = gemm.product(shape(&c))?;
     each(&product, |i, j, acc| {
@@ -44,7 +44,7 @@ pub fn accumulate_i32(gemm: &Gemm<'_>, mut c: MatMut<'_, i32>) -> Result<(), Err
 /// [`Gemm::run_requantized`].
 ///
 /// # Errors
-/// Those of the method.
+/// Those of the method, but those of memory and of the choice of a kernel.
 pub fn run_requantized<T: Int8Element>(
     gemm: &Gemm<'_>,
     mut c: MatMut<'_, T>,
@@ -77,7 +77,7 @@ pub fn run_requantized<T: Int8Element>(
 /// [`Gemm::run_f32`].
 ///
 /// # Errors
-/// Those of the method.
+/// Those of the method, but those of memory and of the choice of a kernel.
 pub fn run_f32(gemm: &Gemm<'_>, mut c: MatMut<'_, f32>, output: &Dequantize<'_>) -> Result<(), Error> {
     let product = gemm.product(shape(&c))?;
     accumulator::check_i64(&product)?;
@@ -100,7 +100,7 @@ pub fn run_f32(gemm: &Gemm<'_>, mut c: MatMut<'_, f32>, output: &Dequantize<'_>)
 /// [`DynamicGemm::run_f32`].
 ///
 /// # Errors
-/// Those of the method.
+/// Those of the method, but those of memory and of the choice of a kernel.
 pub fn run_dynamic_f32(
     gemm: &DynamicGemm<'_>,
     c: MatMut<'_, f32>,

@@ -21,7 +21,7 @@
 //!
 //! ```text
 //! 1. `src/call/gemm.rs` `Gemm::run_i32` checks the arguments, `product` makes the product of them.
-//! 2. `src/engine/mod.rs` `multiply` chooses whether B is packed.
+//! 2. `src/engine/run.rs` `run` chooses by whether B is packed.
 //! ```
 
 mod layers {

@@ -23,7 +23,7 @@ use std::ops::Range;
 ///
 /// ```text
 /// q[m,k] = saturate(round_half_even(A[m,k] / s[m]) + z[m])
-/// C[m,n] = f32(Σ_k (q[m,k] - z[m]) · (B[k,n] - zb[n])) · (s[m] · scale[n]) + bias[n]
+/// C[m,n] = clamp(f32(Σ_k (q[m,k] - z[m]) · (B[k,n] - zb[n])) · (s[m] · scale[n]) + bias[n])
 /// ```
 ///
 /// Every division, product and sum rounds to nearest even, by itself. The scale s and the zero point z come
@@ -52,7 +52,7 @@ use std::ops::Range;
 /// ```
 ///
 /// B is best packed for [`ElementType::I8`](crate::ElementType::I8) activations, and for
-/// [`U8`](crate::ElementType::U8) if they are asymmetric. The quantized A, M·K bytes and 8 per row, lies in
+/// [`U8`](crate::ElementType::U8) if they are asymmetric. The quantized A, M·K bytes and 8 to 72 per row, lies in
 /// memory that the calling thread keeps (see [`release_thread_memory`](crate::release_thread_memory)).
 #[derive(Clone, Copy, Debug)]
 pub struct DynamicGemm<'a> {
@@ -83,13 +83,13 @@ impl<'a> DynamicGemm<'a> {
         Self { per_tensor: true, ..self }
     }
 
-    /// The zero point of B: one, or one per column.
+    /// The zero point of B: one, or N of them, one per column.
     #[must_use]
     pub fn b_zero(self, zero: impl Into<ZeroPoint<'a>>) -> Self {
         Self { b_zero: zero.into(), ..self }
     }
 
-    /// The kernels to choose from when B is not packed yet; a packed B brings its own.
+    /// The kernels to choose from if B is not packed. A packed B has its own, and ignores these.
     #[must_use]
     pub fn dispatch(self, dispatch: &'a Dispatch) -> Self {
         Self { dispatch: Some(dispatch), ..self }
@@ -99,10 +99,10 @@ impl<'a> DynamicGemm<'a> {
     /// from its values; scales per row, if `output` has them, are multiplied with those of A first.
     ///
     /// # Errors
-    /// Those of [`Gemm::run_f32`], and [`Error::NotFinite`] if a value of A is infinite or not a number,
-    /// [`Error::QuantizationRange`] if the width of a range is infinite, [`Error::Scale`] or [`Error::ScaleProduct`]
-    /// if a product of scales is, and [`Error::Memory`] if there is not enough for the quantized A. `c` is
-    /// then left as it was.
+    /// Those of [`Gemm::run_f32`]; [`Error::NotFinite`] if a value of A is infinite or NaN,
+    /// [`Error::QuantizationRange`] if the greatest value less the least is infinite, [`Error::Scale`] or
+    /// [`Error::ScaleProduct`] if a scale of A times one of `output` is infinite, and [`Error::Memory`] if there is not
+    /// enough for the quantized A. `c` is then left as it was.
     pub fn run_f32(&self, c: MatMut<'_, f32>, output: &Dequantize<'_>) -> Result<(), Error> {
         self.check(shape(&c), output)?;
         scratch::borrow(&QUANTIZED, |slot| {

@@ -52,13 +52,13 @@ impl<'a> Gemm<'a> {
         Self { arguments: Arguments::new(a.into(), b.into()) }
     }
 
-    /// The zero point of A: one, or one per row.
+    /// The zero point of A: one, or M of them, one per row.
     #[must_use]
     pub fn a_zero(self, zero: impl Into<ZeroPoint<'a>>) -> Self {
         Self { arguments: Arguments { a_zero: zero.into(), ..self.arguments } }
     }
 
-    /// The zero point of B: one, or one per column.
+    /// The zero point of B: one, or N of them, one per column.
     #[must_use]
     pub fn b_zero(self, zero: impl Into<ZeroPoint<'a>>) -> Self {
         Self { arguments: Arguments { b_zero: zero.into(), ..self.arguments } }
@@ -79,10 +79,10 @@ impl<'a> Gemm<'a> {
     /// Stores `acc`, modulo 2^32.
     ///
     /// # Errors
-    /// [`Error::InnerDimension`], [`Error::OutputShape`] or [`Error::Length`] if shapes disagree,
-    /// [`Error::Range`] if padding of a [`Gather`](crate::Gather) is a zero point that is no element,
-    /// and if B is not packed, [`Error::Memory`] if there is not enough to pack it and [`Error::Kernel`] or
-    /// [`Error::Variable`] if the environment is wrong. `c` is then left as it was.
+    /// [`Error::InnerDimension`], [`Error::OutputShape`] or [`Error::Length`] if shapes disagree, [`Error::Range`] if a
+    /// [`Gather`](crate::Gather) has padding without a value of its own and the zero point of any row of A is no
+    /// element of its type, and if B is not packed, [`Error::Memory`] if there is not enough to pack it and
+    /// [`Error::Kernel`] or [`Error::Variable`] if the environment is wrong. `c` is then left as it was.
     pub fn run_i32(&self, c: MatMut<'_, i32>) -> Result<(), Error> {
         let product = self.product(shape(&c))?;
         run(&product, Destination::I32 { c: c.block, accumulate: false })
@@ -100,10 +100,10 @@ impl<'a> Gemm<'a> {
     /// Stores 8-bit values, requantized from the exact sums.
     ///
     /// # Errors
-    /// Those of [`run_i32`](Self::run_i32); also [`Error::Length`] if the number of scales or multipliers is not
-    /// that of the rows or columns, [`Error::Clamp`] if the clamp excludes all of `T`, [`Error::Shape`] if a
-    /// residual is not M×N, [`Error::Element`] if a table is not for `T`, and [`Error::SumTooLarge`] if the
-    /// exact sum could reach 2^63.
+    /// Those of [`run_i32`](Self::run_i32); also [`Error::Length`] if the number of scales, multipliers or factors is
+    /// not that of the rows or columns, [`Error::Clamp`] if the clamp excludes all of `T`, [`Error::Shape`] if a
+    /// residual is not M×N, [`Error::Element`] if a table is not for `T`, and [`Error::SumTooLarge`] if the exact sum
+    /// could reach 2^63.
     pub fn run_requantized<T: Int8Element>(
         &self,
         c: MatMut<'_, T>,

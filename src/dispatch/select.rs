@@ -35,7 +35,8 @@ impl KernelInfo {
     }
 }
 
-/// The kernels to choose from when a matrix is packed: all of one instruction set, or a single one.
+/// The kernels to choose from when a matrix is packed: all of one instruction set, or one and those that it needs for
+/// panels without a proof.
 #[derive(Clone, Debug)]
 pub struct Dispatch {
     /// Kernels that are exact for every B, by ascending panel width. Never empty.

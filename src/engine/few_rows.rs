@@ -1,5 +1,5 @@
-//! A few rows of A times a B that is not packed: packing it would take several times as long as the product. The kernels
-//! sweep over B; zero-point terms and stores follow here.
+//! A few rows of A times a B that is not packed: packing it would take several times as long as the product. A kernel
+//! finds the sums of products; this file adds the zero points' terms and the bias, and stores the output.
 
 use crate::dispatch::select::Dispatch;
 use crate::element::ElementType;

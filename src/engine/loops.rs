@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! ic  MC rows of C                           a block of A in L2; its row sums
-//!   jc  NC panels (all of them, if K <= KC)  sums of K blocks in L2
+//!   jc  NC panels (all, if K is one block)   sums of K blocks in L2
 //!     pc  KC values of k (all, if K <= KC)   rows of A widened or flipped, if they must be
 //!       jr  a panel of B                     KC x NR in L2, read once per tile
 //!         ir  a tile of C, MR x NR           sums in registers, rows of A in L1
@@ -54,11 +54,11 @@ pub(crate) fn run(
 /// calls are few.
 const TILES_TOGETHER: usize = 8;
 
-/// The place of exact sums between the kernel and the output.
+/// What a kernel may be asked for; it also has to have the stage.
 enum Sums<'a> {
-    /// The kernel makes the output from registers, with these terms in f64 if there are any.
+    /// The output, made from registers, with these terms in f64 if there are any.
     InKernel(Option<F64Terms<'a>>),
-    /// The kernel stores sums to scratch, and plain loops make the output.
+    /// Sums alone: they go through scratch, and plain loops make the output.
     ThroughScratch,
 }
 

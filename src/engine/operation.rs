@@ -23,7 +23,7 @@ pub(crate) struct Operation<'a> {
     pub(crate) k: usize,
 }
 
-/// A pair of types that kernels multiply, and what a product needs for panels of this pair.
+/// The types of A and of B that a panel's kernel multiplies, and what a product needs for panels of these types.
 #[derive(Clone, Copy)]
 pub(crate) struct StoredPair {
     pub(crate) a: Stored,

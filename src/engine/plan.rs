@@ -16,7 +16,7 @@ pub(crate) struct Plan {
     pub(crate) mc: usize,
     /// Values of k per block: all K, or a multiple of [`MIN_KC`]; not 0.
     pub(crate) kc: usize,
-    /// Panels per block of columns, where K takes several blocks.
+    /// NC, in panels: those whose sums wait together for the next K block, or are kept in 64 bits.
     pub(crate) nc: usize,
 }
 

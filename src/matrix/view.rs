@@ -44,8 +44,8 @@ impl<'a, T> MatRef<'a, T> {
     /// A `rows` x `cols` view with the given strides, in elements.
     ///
     /// # Errors
-    /// [`Error::TooShort`] if `data` ends before the last element, [`Error::TooLarge`] if that
-    /// element's offset overflows.
+    /// [`Error::TooShort`] if `data` ends before the last element, [`Error::TooLarge`] if its offset or the number of
+    /// elements does not fit a `usize`.
     pub fn new(
         data: &'a [T],
         rows: usize,
@@ -163,7 +163,8 @@ impl<'a, T> MatRef<'a, T> {
         }
     }
 
-    /// Whether the elements of every row are contiguous. An A with such rows is read in place.
+    /// Whether the elements of every row are contiguous. An A with such rows is read in place, if the kernel takes its
+    /// type as it is.
     #[inline]
     pub(crate) fn rows_are_slices(&self) -> bool {
         self.col_stride == 1 || self.cols <= 1
@@ -209,8 +210,8 @@ impl<'a, T> MatMut<'a, T> {
     /// A `rows` x `cols` view with the given strides, in elements.
     ///
     /// # Errors
-    /// [`Error::TooShort`] if `data` ends before the last element, [`Error::TooLarge`] if that
-    /// element's offset overflows, [`Error::Overlap`] if two elements coincide.
+    /// [`Error::TooShort`] if `data` ends before the last element, [`Error::TooLarge`] if its offset or the number of
+    /// elements does not fit a `usize`, [`Error::Overlap`] if two elements coincide.
     pub fn new(
         data: &'a mut [T],
         rows: usize,

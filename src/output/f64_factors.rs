@@ -1,4 +1,4 @@
-//! Requantization in f64: real factors, rounded once, half away from zero.
+//! Requantization by factors in f64: rounded once, half away from zero.
 
 use crate::error::Error;
 use crate::one_or_each::OneOrEach;

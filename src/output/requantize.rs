@@ -113,7 +113,7 @@ impl<'a> Requantize<'a> {
     ///
     /// # Errors
     /// [`Error::FloatRange`] if the scale is not in 0..=2^64, [`Error::Range`] if the zero point is beyond ±2^21,
-    /// [`Error::FloatOnly`] with multipliers or real factors. The shape is checked when a product is run.
+    /// [`Error::FloatOnly`] with multipliers or f64 factors. The shape is checked when a product is run.
     pub fn residual(
         self,
         matrix: impl Into<Operand<'a>>,

@@ -14,7 +14,7 @@ use std::ops::Range;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Lhs<'a> {
-    /// A matrix; read in place where its rows are contiguous.
+    /// A matrix; read in place where its rows are contiguous and the kernel takes its type as it is.
     Matrix(Operand<'a>),
     /// Rows put together from rows of another matrix.
     Gathered(Gather<'a>),

@@ -86,8 +86,8 @@ pub fn requantize_scale(a_scale: f32, b_scale: f32, y_scale: f32) -> f32 {
 }
 
 /// Quantizes `x` to u8 over its own range, widened to hold 0, and returns the parameters: ONNX DynamicQuantizeLinear.
-/// In f32: `scale = (max - min) / 255`, `zero_point = saturate(round_half_even(-min / scale))`. If all values are 0, or
-/// there are none, the scale is 1 and the zero point 0.
+/// In f32: `scale = (max - min) / 255`, `zero_point = saturate(round_half_even(-min / scale))`. Where the quotient is
+/// 0, as for values that are all 0 or none, the scale is 1.
 ///
 /// # Errors
 /// [`Error::Length`] if the lengths differ, [`Error::QuantizationRange`] if a value or the width of the range

@@ -103,7 +103,7 @@ fn each_error_names_the_argument_its_value_and_what_it_must_be() {
         ("Shape", bytes_refused::<i8>(good, &requantize.residual(view, 1.0, 0).unwrap()), &["residual", "is 2x3", "must be 1x3"]),
         ("Element", bytes_refused::<i8>(good, &requantize.table(&Table::<u8>::from_fn(|x| x))), &["table", "is for u8", "must be for the output's i8"]),
         ("FloatOnly", Requantize::fixed_point(Multiplier::from_real(0.5).unwrap(), Rounding::Single, 0).unwrap().residual(view, 1.0, 0).unwrap_err(), &["residual", "fixed-point", "must be with float"]),
-        ("FloatOnly", Requantize::in_f64(0.5, 0).unwrap().residual(view, 1.0, 0).unwrap_err(), &["residual", "real factors", "must be with float"]),
+        ("FloatOnly", Requantize::in_f64(0.5, 0).unwrap().residual(view, 1.0, 0).unwrap_err(), &["residual", "f64 factors", "must be with float"]),
         ("Scale", Requantize::new(f32::NAN, 0).unwrap_err(), &["scale", "value 0 was NaN", "must be finite and not negative"]),
         ("Scale", Requantize::new(f32::INFINITY, 0).unwrap_err(), &["scale", "value 0 was inf", "must be finite and not negative"]),
         ("Scale", Requantize::new(&[1.0, 0.0, -1.5], 0).unwrap_err(), &["scale", "value 2 was -1.5", "must be finite and not negative"]),

@@ -103,7 +103,7 @@ impl Display for Scaling {
                 let matrix = Brief(matrix);
                 write!(f, "scale {scale}, residual {matrix}, scale {factor:e}, zero point {zero_point}")
             }
-            Scaling::F64(factors) => write!(f, "real factor {}", Brief(factors)),
+            Scaling::F64(factors) => write!(f, "f64 factor {}", Brief(factors)),
             Scaling::FixedPoint(multipliers, rounding) => {
                 write!(f, "multiplier {}, rounding {rounding:?}", Brief(multipliers))
             }

@@ -115,7 +115,8 @@ impl Out<'_> {
         match self {
             Out::Sums { accumulate: false, .. } => Some(MIN_B_STATIONARY_ROWS),
             Out::Bytes {
-                stage: TileRequantize { real: None, residual: None, row_scale: None, .. }, ..
+                stage: TileRequantize { f64_terms: None, residual: None, row_scale: None, .. },
+                ..
             } => Some(48),
             _ => None,
         }
@@ -180,7 +181,7 @@ impl Args<'_> {
         match self.out {
             Out::Sums { .. } => (),
             Out::Bytes { stage, .. } => {
-                f64_terms(stage.real);
+                f64_terms(stage.f64_terms);
                 per_row(stage.row_scale.map(<[f32]>::len));
                 per_col(stage.scale.len());
                 if let Some(residual) = stage.residual {
@@ -191,7 +192,7 @@ impl Args<'_> {
                 [m, nudge, negative, before, one].iter().for_each(|values| per_col(values.len()));
             }
             Out::Floats { stage, .. } => {
-                f64_terms(stage.real);
+                f64_terms(stage.f64_terms);
                 per_row(stage.row_scale.map(<[f32]>::len));
                 per_col(stage.scale.len());
                 stage.bias.iter().for_each(|bias| per_col(bias.len()));

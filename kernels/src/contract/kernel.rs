@@ -183,8 +183,9 @@ pub struct Kernel {
     pub i16_groups: usize,
     /// Whether it makes 8-bit and f32 outputs itself, from registers. The others store sums only.
     pub fused: bool,
-    /// The types it multiplies. An 8-bit kernel has a variant for each sign of A; of a 16-bit one the first serves all
-    /// inputs, and there may be another for panels that are [`widened`](Self::widened).
+    /// The types it multiplies. An 8-bit kernel has a variant for each sign of A, unless it sums in 16 bits: then it
+    /// takes u8 alone, and i8 is flipped beforehand. Of a 16-bit kernel the first serves all inputs, and there may be
+    /// another for panels that are [`widened`](Self::widened).
     pub variants: &'static [Variant],
     extensions: Extensions,
 }

@@ -42,7 +42,7 @@ pub fn panel_value(kernel: &Kernel, stored: Stored, panel: &[u8], k: usize, j: u
 /// A matrix to pack: element (k, j) is `bits[k * row_stride + j * col_stride]`.
 #[derive(Clone, Copy)]
 pub struct Source<'a> {
-    /// The bit patterns, from the panel's first element on.
+    /// The bit patterns, from element (0, 0) on.
     pub bits: &'a [u8],
     /// Elements from one k to the next.
     pub row_stride: usize,

@@ -43,7 +43,7 @@ pub struct F64Terms<'a> {
 /// A matrix of the output's shape that is added to it.
 #[derive(Clone, Copy)]
 pub struct TileResidual<'a> {
-    /// The bits of its elements, from the first column on.
+    /// The bits of its elements, from the output's first row and column on.
     pub bits: &'a [u8],
     /// Elements from one row to the next.
     pub stride: usize,
@@ -56,7 +56,7 @@ pub struct TileResidual<'a> {
 }
 
 impl TileResidual<'_> {
-    /// The mask that XORed to its bytes gives u8, and the zero point of that u8.
+    /// The mask that XORed with its bytes gives u8, and the zero point of that u8.
     #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     pub(crate) fn as_u8(&self) -> (u8, i32) {
         if self.signed { (0x80, self.zero_point + 128) } else { (0, self.zero_point) }
@@ -66,8 +66,8 @@ impl TileResidual<'_> {
 /// The stage that makes 8-bit values in f32.
 #[derive(Clone, Copy)]
 pub struct TileRequantize<'a> {
-    /// Terms in f64.
-    pub real: Option<F64Terms<'a>>,
+    /// Terms that are added to the sums in f64; `None` if there are none or i32 holds them.
+    pub f64_terms: Option<F64Terms<'a>>,
     /// A matrix that is added before rounding.
     pub residual: Option<TileResidual<'a>>,
     /// NR values per panel, finite and not negative.
@@ -107,8 +107,8 @@ pub struct TileFixedPoint<'a> {
 /// The stage that makes f32 values.
 #[derive(Clone, Copy)]
 pub struct TileDequantize<'a> {
-    /// Terms in f64.
-    pub real: Option<F64Terms<'a>>,
+    /// Terms that are added to the sums in f64; `None` if there are none or i32 holds them.
+    pub f64_terms: Option<F64Terms<'a>>,
     /// NR values per panel, as in [`TileRequantize`].
     pub scale: &'a [f32],
     /// A value per row, as in [`TileRequantize`].
@@ -225,7 +225,7 @@ impl TileRequantize<'_> {
         let fits = self.scale.len() >= padded
             && holds(self.row_scale, rows)
             && fits_8_bits(self.range, self.zero_point)
-            && self.real.is_none_or(|terms| terms.fits(rows, padded))
+            && self.f64_terms.is_none_or(|terms| terms.fits(rows, padded))
             && self.residual.is_none_or(|residual| residual.fits(rows, cols));
         let most = if self.at_most_half { 0.5 } else { f32::MAX };
         debug_assert!(
@@ -253,7 +253,7 @@ impl TileDequantize<'_> {
         let fits = self.scale.len() >= padded
             && holds(self.row_scale, rows)
             && self.bias.is_none_or(|bias| bias.len() >= padded)
-            && self.real.is_none_or(|terms| terms.fits(rows, padded));
+            && self.f64_terms.is_none_or(|terms| terms.fits(rows, padded));
         debug_assert!(
             !fits || are_scales(&self.scale[..cols], self.row_scale.map(|scale| &scale[..rows]), f32::MAX)
         );

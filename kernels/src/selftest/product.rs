@@ -173,7 +173,7 @@ impl Product {
         let f64_col: [f64; MAX_N] = core::array::from_fn(|j| term(0, j).0 as f64);
         let f64_row: [f64; MAX_M] = core::array::from_fn(|i| term(i, 0).1 as f64);
         let row = (f64_row[0] != 0.0).then_some(&f64_row[..m]);
-        let real = case.f64_terms(0, 0).map(|_| F64Terms { col: &f64_col, row });
+        let f64_terms = case.f64_terms(0, 0).map(|_| F64Terms { col: &f64_col, row });
         match case.output {
             Kind::Sums => {
                 let mut block = whole_c::<i32>(case, cast_slice_mut(c));
@@ -191,7 +191,7 @@ impl Product {
                 let residual = TileResidual { bits, stride, signed, zero_point, scale: scaled };
                 let greatest = |scales: &[f32]| scales.iter().fold(0f32, |max, scale| max.max(*scale));
                 let stage = TileRequantize {
-                    real,
+                    f64_terms,
                     residual: case.residual(0, 0).map(|_| residual),
                     scale: &scale,
                     row_scale,
@@ -217,7 +217,7 @@ impl Product {
                 let bias: [f32; MAX_N] = core::array::from_fn(|j| case.float_bias(left + j).unwrap_or(-0.0));
                 let bias = case.float_bias(0).map(|_| &bias[..]);
                 let stage =
-                    TileDequantize { real, scale: &scale, row_scale, bias, range: case.float_range() };
+                    TileDequantize { f64_terms, scale: &scale, row_scale, bias, range: case.float_range() };
                 run(Output::Floats { c: &mut block.part(0, left, m, cols), stage });
             }
         }

@@ -144,10 +144,10 @@ unsafe fn fused<const OFF: u32>(t: &Args<'_>) {
             Some(scale) => scale[if OFF == 3 { i } else { t.first_row + i }],
             None => 1.0,
         };
-        let real = |real: Option<F64Terms<'_>>| match real {
-            Some(real) if OFF != 14 => {
+        let as_f32 = |terms: Option<F64Terms<'_>>| match terms {
+            Some(terms) if OFF != 14 => {
                 let exact =
-                    f64::from(sum) + real.col[column] + real.row.map_or(0.0, |row| row[t.first_row + i]);
+                    f64::from(sum) + terms.col[column] + terms.row.map_or(0.0, |row| row[t.first_row + i]);
                 exact as f32
             }
             _ => sum as f32,
@@ -160,7 +160,7 @@ unsafe fn fused<const OFF: u32>(t: &Args<'_>) {
                     *c.add(at) = sum.wrapping_add(if accumulate { *c.add(at) } else { 0 });
                 }
                 Out::Bytes { c, stage } => {
-                    let x = real(stage.real) * (row(stage.row_scale) * stage.scale[column]);
+                    let x = as_f32(stage.f64_terms) * (row(stage.row_scale) * stage.scale[column]);
                     let x = match stage.residual {
                         Some(r) if OFF != 15 => {
                             let at = if OFF == 16 { i } else { t.first_row + i } * r.stride + column;
@@ -196,9 +196,9 @@ unsafe fn fused<const OFF: u32>(t: &Args<'_>) {
                     let scale = row(stage.row_scale) * stage.scale[column];
                     let bias = stage.bias.map_or(-0.0, |bias| if OFF == 7 { -0.0 } else { bias[column] });
                     let x = if OFF == 8 {
-                        (f64::from(real(stage.real)) * f64::from(scale) + f64::from(bias)) as f32
+                        (f64::from(as_f32(stage.f64_terms)) * f64::from(scale) + f64::from(bias)) as f32
                     } else {
-                        real(stage.real) * scale + bias
+                        as_f32(stage.f64_terms) * scale + bias
                     };
                     let (lo, hi) = if OFF == 9 { (f32::MIN, f32::MAX) } else { stage.range };
                     *c.add(at) = if x < lo {

@@ -1,4 +1,4 @@
-//! AVX2 for weights that are proven to be small: `vpmaddubsw`, which saturates, where it cannot.
+//! AVX2 for weights that are proven to be small: `vpmaddubsw`, a saturating instruction, where no sum can saturate.
 //!
 //! Tile 6x16, KR = 4, u8 x i8 (`tile::ymm` has the panel). `vpmaddubsw` multiplies unsigned by signed bytes and adds
 //! pairs of products in 16 bits; unlike the other 6x16 tiles this one sums G k-groups there, by `vpaddw`, before

@@ -52,7 +52,7 @@ impl<const A_SIGNED: bool> Instruction for Bytes<A_SIGNED> {
 }
 
 impl<const A_SIGNED: bool> Bytes<A_SIGNED> {
-    /// XORed to A: this adds [`A_SHIFT`](Instruction::A_SHIFT) to i8, which makes u8 of them.
+    /// XORed with A: this adds [`A_SHIFT`](Instruction::A_SHIFT) to i8, which makes u8 of them.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
     fn flips() -> __m512i {

@@ -68,12 +68,13 @@ impl<'a> RequantColumns<'a> {
 }
 
 /// Multipliers to 8 bits, in integers: the result of [`Multiplier::apply`](crate::Multiplier::apply), arranged so that
-/// all lanes do the same, whatever the rounding. The head of the kernels' stages has the formula; `left` comes before it.
+/// all lanes do the same, whatever the rounding. The kernels' `contract::stage` has the formula. The shift by `left`
+/// comes before it.
 ///
-/// m is not negative, so gemmlowp's nudge and division that truncates are `(product + 2^30) >> 31`. A right
-/// shift by `right` > 0 that rounds half up is `((x >> (right - 1)) + 1) >> 1`; it rounds half away from zero
-/// if a negative x is first decreased by one, which moves ties, and nothing else, below. Rounded once, half up, the
-/// product is shifted right by 31 without a nudge, because rounding down twice is rounding down once; half away
+/// m is not negative, so gemmlowp's nudge and division that truncates are `(product + 2^30) >> 31`. A right shift by
+/// `right` > 0 that rounds half up is `((x >> (right - 1)) + 1) >> 1`; to round half away from zero, a negative x is
+/// first decreased by one: that takes a tie below the half-way point, and changes no other result. Rounded once, half
+/// up, the product is shifted right by 31 without a nudge, because rounding down twice is rounding down once; half away
 /// from zero it is the same with a negative product decreased by one.
 pub(crate) struct FixedPointColumns {
     pub(crate) m: PerColumn<i32>,

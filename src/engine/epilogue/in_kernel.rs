@@ -66,8 +66,8 @@ pub(crate) fn with_output(
             let RequantColumns { scale, zero_point, range, at_most_half, .. } = *columns;
             let row_scale = requant.row_scale(region);
             let residual = requant.residual.map(|residual| residual.of_region(region));
-            let real = f64_terms;
-            let stage = TileRequantize { real, residual, scale, row_scale, at_most_half, zero_point, range };
+            let stage =
+                TileRequantize { f64_terms, residual, scale, row_scale, at_most_half, zero_point, range };
             run(Output::Bytes { c: &mut region.of(c), stage });
         }
         (Destination::Bytes { c, .. }, ColumnStage::FixedPoint(columns)) => {
@@ -78,7 +78,7 @@ pub(crate) fn with_output(
         }
         (Destination::F32 { c, dequant }, ColumnStage::Dequant { scale, bias, clamp }) => {
             let row_scale = dequant.scale.rows(region.rows.clone());
-            let stage = TileDequantize { real: f64_terms, scale, row_scale, bias: *bias, range: *clamp };
+            let stage = TileDequantize { f64_terms, scale, row_scale, bias: *bias, range: *clamp };
             run(Output::Floats { c: &mut region.of(c), stage });
         }
         _ => unreachable!("the caller asked whether a kernel stores this"),

@@ -7,9 +7,9 @@
 //! ```
 //!
 //! A tile of `zmm` ends with 24 stores, during which its multipliers wait for the first products of the next; here a
-//! store follows every few products. And the products of a block of rows come before the block before it is finished,
-//! though it is stored later: the finishing does not wait for these products, so both are under way together. In the
-//! other order the processor's schedulers would fill with operations that wait for products.
+//! store follows every few products. The products of a block of rows are issued before the previous block is finished
+//! and stored: finishing that block does not wait for them, so both are under way together. In the other order the
+//! processor's schedulers would fill with operations that wait for products.
 //!
 //! Against tiles, for 240 rows (Zen 4, 2026-11-27): sums are 35 to 40 % faster at K = 16 to 24, 25 % at 28, 9 % at 32,
 //! even at 40 and slower beyond (for 32 columns 20 % at K = 32, for 16 25 to 50 %); 8 bits are 3 to 12 % faster at K =
@@ -112,8 +112,8 @@ unsafe fn all_rows<T: BStationaryRows, const H: usize, const V: usize, const HAL
 }
 
 /// All rows, H at a time, and V vectors of columns of a panel that is `panel` vectors wide, with G k-groups of bytes;
-/// `flips` is XORed to each k-group of A. HALF says that the last vector has at most 8 columns, and that no more of it
-/// are multiplied.
+/// `flips` is XORed with each k-group of A. HALF says that the last vector has at most 8 columns, and that no more of
+/// it are multiplied.
 ///
 /// # Safety
 /// The contract of [`Args`] for more rows than MR, with V = ceil(cols / 16) and G = ceil(k / 4); and of [`Dot`].

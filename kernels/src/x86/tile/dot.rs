@@ -78,7 +78,7 @@ pub unsafe fn add_terms<X: Vector, const H: usize, const V: usize>(
 }
 
 /// Adds the products of k-group `g`. PANEL is the number of vectors of a panel; V > PANEL takes two panels. With HALF,
-/// the upper half of the last vector is not multiplied. `flips` is XORed to A.
+/// the upper half of the last vector is not multiplied. `flips` is XORed with A.
 ///
 /// # Safety
 /// The contract of [`Args`], with H rows and V vectors; there is a whole k-group `g`; and the contract of [`Dot`].

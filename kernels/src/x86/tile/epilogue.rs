@@ -5,7 +5,7 @@ use crate::contract::stage::{TileDequantize, TileRequantize};
 use crate::x86::tile::each_row::each_row;
 use crate::x86::tile::vector::{Narrow, Vector};
 
-/// Stores a tile of H rows and V vectors, without its outer products.
+/// Subtracts the outer products from the sums of a tile of H rows and V vectors, and stores what `t.out` asks for.
 ///
 /// # Safety
 /// The contract of [`Args`], with H rows and V = ceil(cols / LANES); and that of [`Vector`].
@@ -30,14 +30,17 @@ pub unsafe fn finish<X: Vector, const H: usize, const V: usize>(t: &Args<'_>, ac
             }
             Out::Bytes {
                 c,
-                stage: stage @ TileRequantize { row_scale: None, real: None, residual: None, .. },
+                stage: stage @ TileRequantize { row_scale: None, f64_terms: None, residual: None, .. },
             } => {
                 store_bytes(t, acc, c, stage);
             }
-            Out::Floats { c, stage: stage @ TileDequantize { real: None, row_scale: None, .. } } => {
+            Out::Floats { c, stage: stage @ TileDequantize { f64_terms: None, row_scale: None, .. } } => {
                 store_floats(t, acc, c, stage, |_, scale| scale);
             }
-            Out::Floats { c, stage: stage @ TileDequantize { real: None, row_scale: Some(rows), .. } } => {
+            Out::Floats {
+                c,
+                stage: stage @ TileDequantize { f64_terms: None, row_scale: Some(rows), .. },
+            } => {
                 store_floats(t, acc, c, stage, |i, scale| {
                     X::mul_floats(X::splat_float(*rows.get_unchecked(t.first_row + i)), scale)
                 });

@@ -33,7 +33,7 @@ pub unsafe fn finish<X: Vector, const V: usize>(t: &Args<'_>, sums: *mut i32) {
                 }
             }
             Out::Bytes { c, stage } => store_bytes::<X, V>(t, sums, c, stage),
-            Out::Floats { c, stage: stage @ TileDequantize { real: Some(terms), .. } } => {
+            Out::Floats { c, stage: stage @ TileDequantize { f64_terms: Some(terms), .. } } => {
                 store_floats::<X, V>(t, sums, c, stage, terms);
             }
             Out::Sums { .. } | Out::Floats { .. } => unreachable!("these the tile stores itself"),
@@ -133,7 +133,7 @@ unsafe fn store_bytes<X: Vector, const V: usize>(
             let mut y = [X::zero(); V];
             for v in 0..V {
                 let (sum, j) = (X::load(sums.add((i * V + v) * X::LANES)), X::LANES * v);
-                let x = match &stage.real {
+                let x = match &stage.f64_terms {
                     Some(terms) => with_f64_terms(t, sum, terms, i, j),
                     None => sum.to_floats(),
                 };

@@ -2,8 +2,9 @@
 //!
 //! A kernel's file gives an instruction; a tile is the loop over k around it and the epilogue after it. Both are
 //! written once over the width of a vector: `vector` says what they take of it, `vector_256` and `vector_512` how it is
-//! done, `dot` has the steps of the loop, `epilogue` makes the outputs, `epilogue_rare` those that have
-//! functions of their own. `ymm` and `zmm` put a tile together, `b_stationary` does without a loop over k.
+//! done, `dot` has the steps of the loop, `epilogue` makes the outputs, `epilogue_rare` those that have functions of
+//! their own. `ymm` and `zmm` put a tile together, `b_stationary` keeps a panel in registers and loops over rows
+//! instead.
 
 pub mod b_stationary;
 pub mod dot;

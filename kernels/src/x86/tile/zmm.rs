@@ -135,8 +135,8 @@ const STREAMS_FROM: usize = 64;
 /// when it stores: 2 to 4 % where C lies beyond the second-level cache (Zen 4, 2026-11-26). Shorter tiles gain nothing.
 const PREFETCH_FROM: usize = 128;
 
-/// A tile of H rows and V vectors of columns of a panel that is PANEL vectors wide, or of two; `flips` is XORed to each
-/// k-group of A.
+/// A tile of H rows and V vectors of columns of a panel that is PANEL vectors wide, or of two; `flips` is XORed with
+/// each k-group of A.
 ///
 /// # Safety
 /// The contract of [`ZmmTiles::tile`], and of [`Dot`].
