@@ -16,9 +16,9 @@ pub enum Isa {
     AvxVnni,
     /// AVX2 and AVX-VNNI-INT8 (x86-64).
     AvxVnniInt8,
-    /// AVX2 and AVX-512 F, BW and VL (x86-64).
+    /// AVX2, FMA, F16C and AVX-512 F, BW and VL (x86-64).
     Avx512Bw,
-    /// AVX2 and AVX-512 F, BW, VL and VNNI (x86-64).
+    /// AVX2, FMA, F16C and AVX-512 F, BW, VL and VNNI (x86-64).
     Avx512Vnni,
     /// NEON (64-bit Arm).
     Neon,
@@ -140,9 +140,10 @@ pub(crate) fn detected(isa: Isa) -> bool {
         #[cfg(target_arch = "x86_64")]
         Isa::AvxVnniInt8 => has!("avx2" "avxvnniint8"),
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Bw => has!("avx2" "avx512f" "avx512bw" "avx512vl"),
+        // To the compiler, AVX-512 F includes FMA and F16C.
+        Isa::Avx512Bw => has!("avx2" "fma" "f16c" "avx512f" "avx512bw" "avx512vl"),
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Vnni => has!("avx2" "avx512f" "avx512bw" "avx512vl" "avx512vnni"),
+        Isa::Avx512Vnni => has!("avx2" "fma" "f16c" "avx512f" "avx512bw" "avx512vl" "avx512vnni"),
         #[cfg(target_arch = "aarch64")]
         Isa::Neon => has!("neon"),
         #[cfg(target_arch = "aarch64")]

@@ -22,7 +22,8 @@ impl<const A_SIGNED: bool> Instruction for Bytes<A_SIGNED> {
     const KR: usize = 4;
 }
 
-// SAFETY: A and the panel are read where `panel_index` of a kernel of this NR and KR says.
+// SAFETY: A is read at (i, k) for k < K, the panel where `panel_index` of this NR and KR says; terms and C are accessed
+// within rows and columns.
 unsafe impl<const A_SIGNED: bool> Tile for Bytes<A_SIGNED> {
     type Instruction = Self;
     const MR: usize = 4;

@@ -56,7 +56,8 @@ impl<'a> Source<'a> {
     /// # Panics
     /// If row `k` does not exist.
     pub fn from_row(self, k: usize) -> Self {
-        Self { bits: &self.bits[k * self.row_stride..], ..self }
+        let skipped = k.checked_mul(self.row_stride).expect("row k exists");
+        Self { bits: &self.bits[skipped..], ..self }
     }
 
     /// Whether neighbouring columns are neighbouring bytes, so that each row is a slice.

@@ -7,8 +7,8 @@ use crate::detect::Features;
 /// [`Ready::run`] runs a kernel.
 #[derive(Clone, Copy, Debug)]
 pub struct Ready {
-    pub(crate) kernel: &'static Kernel,
-    pub(crate) slow_stores: bool,
+    kernel: &'static Kernel,
+    slow_stores: bool,
 }
 
 impl PartialEq for Ready {
@@ -29,6 +29,12 @@ impl Ready {
     /// The row of the table.
     pub fn table_row(&self) -> &'static Kernel {
         self.kernel
+    }
+
+    /// [`Features::slow_stores`] of the features it was made of.
+    #[inline]
+    pub(crate) fn slow_stores(&self) -> bool {
+        self.slow_stores
     }
 
     /// This witness, with another answer to [`Features::slow_stores`]. It decides the order of a kernel's work, not its

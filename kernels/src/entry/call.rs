@@ -159,7 +159,7 @@ impl Ready {
                         first_col: j,
                         out: out.at(i * ldc + j),
                         ldc,
-                        slow_stores: self.slow_stores,
+                        slow_stores: self.slow_stores(),
                     });
                 }
                 i += height;

@@ -13,10 +13,12 @@ use multiversion::multiversion;
 ///
 /// # Panics
 /// If `panel` is not exactly `kernel.panel_bytes(rows, stored)` long, there are more than [`MAX_PACK_ROWS`] rows or
-/// more than NR columns, the source is too short, or (for 16-bit elements) the panel is not aligned to 2 bytes.
+/// more than NR columns, the source is too short, no variant of the kernel has panels of such elements, or (for 16-bit
+/// elements) the panel is not aligned to 2 bytes.
 pub fn pack_panel(kernel: Ready, job: &PackJob<'_>, panel: &mut [u8], stats: &mut ColumnStats) {
     assert_eq!(Some(panel.len()), kernel.panel_bytes(job.rows, job.stored));
     assert!(job.cols <= kernel.nr && job.rows <= MAX_PACK_ROWS);
+    assert!(kernel.variants.iter().any(|variant| variant.b == job.stored));
     if job.rows == 0 || job.cols == 0 {
         return panel.fill(0);
     }
@@ -57,8 +59,8 @@ pub fn packs_side_by_side(kernel: Ready, source: &Source<'_>) -> bool {
 /// value.
 ///
 /// # Panics
-/// If [`packs_side_by_side`] is false, `panels` is not exactly as long as the panels, `sums` shorter than their
-/// columns, there are more than [`MAX_PACK_ROWS`] rows, or the source is too short.
+/// If [`packs_side_by_side`] is false, elements have 16 bits, `panels` is not exactly as long as the panels, `sums`
+/// shorter than their columns, there are more than [`MAX_PACK_ROWS`] rows, or the source is too short.
 pub fn pack_panels(kernel: Ready, job: &PackJob<'_>, panels: &mut [u8], sums: Option<&mut [i32]>) {
     let count = job.cols.div_ceil(kernel.nr);
     let bytes = kernel.panel_bytes(job.rows, job.stored).and_then(|bytes| bytes.checked_mul(count));
@@ -67,6 +69,7 @@ pub fn pack_panels(kernel: Ready, job: &PackJob<'_>, panels: &mut [u8], sums: Op
     let sums_fit =
         sums.as_ref().is_none_or(|sums| padded_cols.is_some_and(|padded_cols| sums.len() >= padded_cols));
     assert!(packs_side_by_side(kernel, &job.source) && job.rows <= MAX_PACK_ROWS && sums_fit);
+    assert!(kernel.variants.iter().any(|variant| variant.b == job.stored));
     job.check_source();
     if job.rows == 0 || job.cols == 0 {
         return;
@@ -74,6 +77,7 @@ pub fn pack_panels(kernel: Ready, job: &PackJob<'_>, panels: &mut [u8], sums: Op
     #[cfg(target_arch = "x86_64")]
     {
         use crate::x86::operands::pack_panels_avx512::{interleave_panels, transpose_panels};
+        // The panels of all kernels of this instruction set, whose elements are bytes.
         assert!(job.stored != Stored::I16 && kernel.kr == 4);
         assert!(kernel.nr.is_multiple_of(16) && kernel.nr <= 64);
         let panels = PanelOut { elements: panels, nr: kernel.nr };

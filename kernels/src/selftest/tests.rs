@@ -7,6 +7,7 @@ use crate::contract::kernel::Kernel;
 use crate::contract::limits::{MAX_I16_GROUPS, MAX_MR, MAX_NR};
 use crate::contract::panel::panel_index;
 use crate::contract::stage::F64Terms;
+use crate::detect::Features;
 use crate::scalar;
 use crate::selftest::arena::{MAX_M, MAX_N};
 use crate::selftest::case::value;
@@ -52,8 +53,15 @@ fn outcome_of(micro: MicroFn, fused: bool) -> (Outcome, String) {
     // SAFETY: the wrong kernels below access what the specification kernel does, or less.
     let variants = vec![unsafe { scalar::KERNEL.variants[0].with_code(micro, fused) }].leak();
     let kernel = Kernel::new("test", variants);
-    run_on_heap(Ready { kernel: std::boxed::Box::leak(std::boxed::Box::new(kernel)), slow_stores: false })
+    let kernel: &'static Kernel = std::boxed::Box::leak(std::boxed::Box::new(kernel));
+    run_on_heap(kernel.ready(&Features::detect()).expect("every CPU has scalar").with_slow_stores(false))
 }
+
+/// Terms of columns or of rows, as many as the self-test has at most.
+static ZEROS: [i32; MAX_N] = {
+    assert!(MAX_M <= MAX_N);
+    [0; MAX_N]
+};
 
 /// Each of these differs from the specification in one way that a kernel could get wrong.
 #[test]
@@ -80,12 +88,12 @@ fn wrong_kernels_fail() {
         unsafe { forward(t, |t| t.cols -= 1) }
     }
     unsafe fn forgets_column_terms(t: &Args<'_>) {
-        // SAFETY: the arguments ask for no other memory than the caller's, or for less.
-        unsafe { forward(t, |t| t.col = [0; MAX_N].as_ptr()) }
+        // SAFETY: the arguments ask for no other memory than the caller's, but for zeros, as many as there are columns.
+        unsafe { forward(t, |t| t.col = ZEROS.as_ptr()) }
     }
     unsafe fn forgets_row_terms(t: &Args<'_>) {
-        // SAFETY: the arguments ask for no other memory than the caller's, or for less.
-        unsafe { forward(t, |t| t.row = [0; MAX_M].as_ptr()) }
+        // SAFETY: the arguments ask for no other memory than the caller's, but for zeros, as many as there are rows.
+        unsafe { forward(t, |t| t.row = ZEROS.as_ptr()) }
     }
     unsafe fn counts_the_padding(t: &Args<'_>) {
         // SAFETY: the arguments ask for no other memory than the caller's, or for less.

@@ -19,14 +19,16 @@ pub fn has(isa: Isa) -> bool {
     };
     let bit = |register: u32, bit: u32| register >> bit & 1 == 1;
     let avx2 = bit(leaf7.ebx, 5);
+    let (fma, f16c) = (bit(leaf1.ecx, 12), bit(leaf1.ecx, 29));
     let (avx512f, avx512bw, avx512vl) = (bit(leaf7.ebx, 16), bit(leaf7.ebx, 30), bit(leaf7.ebx, 31));
+    let avx512 = zmm && avx2 && fma && f16c && avx512f && avx512bw && avx512vl;
     match isa {
         Isa::Scalar | Isa::Portable => true,
         Isa::Avx2 => ymm && avx2,
         Isa::AvxVnni => ymm && avx2 && bit(leaf71, 4),
         Isa::AvxVnniInt8 => ymm && avx2 && bit(leaf71d, 4),
-        Isa::Avx512Bw => zmm && avx2 && avx512f && avx512bw && avx512vl,
-        Isa::Avx512Vnni => zmm && avx2 && avx512f && avx512bw && avx512vl && bit(leaf7.ecx, 11),
+        Isa::Avx512Bw => avx512,
+        Isa::Avx512Vnni => avx512 && bit(leaf7.ecx, 11),
         Isa::Neon | Isa::Dotprod | Isa::I8mm => false,
         _ => panic!("the CPUID bits of {isa} are not known here"),
     }

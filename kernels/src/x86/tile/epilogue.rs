@@ -91,10 +91,10 @@ pub fn last_is_half<X: Vector, const V: usize>(cols: usize) -> bool {
 /// The lanes of the last of V vectors that hold columns of the output; the vectors before it are whole.
 ///
 /// # Safety
-/// The contract of [`Vector`].
+/// V = ceil(cols / LANES); and the contract of [`Vector`].
 #[inline(always)]
 pub unsafe fn last_mask<X: Vector, const V: usize>(cols: usize) -> X::Mask {
-    // SAFETY: V = ceil(cols / LANES).
+    // SAFETY: the caller's promise: 1..=LANES columns are left.
     unsafe { X::mask(cols - X::LANES * (V - 1)) }
 }
 

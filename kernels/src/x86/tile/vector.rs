@@ -10,8 +10,8 @@ use crate::contract::args::Args;
 ///
 /// # Safety
 /// The contract of each method: the CPU has the instructions of the width (AVX2; AVX-512 F, BW and VL), the method is
-/// inlined into code that is compiled for them, and pointers are valid for [`LANES`](Self::LANES) elements, or as many
-/// as a mask lets through. No method asks for alignment. Implementations access no other memory.
+/// inlined into code that is compiled for them, and pointers are valid for [`LANES`](Self::LANES) elements, as many
+/// as a mask lets through, or as many as the method says. No method asks for alignment. Implementations access no other memory.
 pub unsafe trait Vector: Copy {
     /// The number of lanes.
     const LANES: usize;
