@@ -376,6 +376,41 @@ fn release_thread_memory_frees_all_that_a_thread_keeps() {
     }
 }
 
+/// A batch keeps no more of an unpacked B than the product alone: some columns at a time, or none for a few rows.
+#[test]
+fn a_batch_packs_a_part_of_b_at_a_time() {
+    let _turn = turn();
+    let (k, n) = (64, 40_000);
+    let b = vec![-3i8; k * n];
+    let caches = Caches { l1d: 32 << 10, l2: 64 << 10, l3: 0 };
+    let dispatch = Dispatch::auto().unwrap().clone().with_caches(caches);
+    for m in [1, 8] {
+        let (a, mut sums) = (vec![7u8; m * k], vec![0; m * n]);
+        let work = || {
+            let a = MatRef::row_major(&a, m, k).unwrap();
+            let gemm = Gemm::new(a, MatRef::row_major(&b, k, n).unwrap()).dispatch(&dispatch);
+            let mut kept = |run: &dyn Fn(Gemm<'_>, MatMut<'_, i32>)| {
+                HELD.store(0, SeqCst);
+                ENLISTED.set(Some(0));
+                run(gemm, MatMut::row_major(&mut sums, m, n).unwrap());
+                let kept = HELD.load(SeqCst);
+                release_thread_memory();
+                ENLISTED.set(None);
+                kept
+            };
+            let alone = kept(&|gemm, c| gemm.run_i32(c).unwrap());
+            let batch = kept(&|gemm, c| run_batch(&mut [Task::i32(gemm, c).unwrap()]).unwrap());
+            (alone, batch)
+        };
+        #[cfg(feature = "rayon")]
+        let (alone, batch) = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap().install(work);
+        #[cfg(not(feature = "rayon"))]
+        let (alone, batch) = std::thread::scope(|scope| scope.spawn(work).join().unwrap());
+        assert!(batch <= alone + LITTLE, "{m} rows: {batch} bytes, {alone} without a batch");
+        assert!(alone < (k * n) as isize / 2, "{m} rows: {alone} bytes");
+    }
+}
+
 #[test]
 fn after_the_first_call_a_dynamic_product_allocates_nothing() {
     let _turn = turn();
