@@ -143,7 +143,7 @@ pub fn run_batch(tasks: &mut [Task<'_, '_>]) -> Result<(), Error> {
         task.pending = true;
         let product = task.product();
         if let (Rhs::Unpacked(b), true) = (product.b, product.m > 0 && product.n > 0) {
-            unpacked::reserve(&product, b, product.n)?;
+            unpacked::reserve(&product, b, &task.destination)?;
         }
     }
     let (work, parts) = shares(tasks);

@@ -40,13 +40,17 @@ fn source<'a>(product: &Product<'a>, b: Operand<'a>) -> Result<PackSource<'a>, E
     Ok(PackSource { b, activations: product.a.element_type(), dispatch })
 }
 
-/// Reserves the memory that this thread needs to pack `columns` columns of B.
+/// Reserves the memory that this thread needs to compute a product alone. The product is not empty.
 ///
 /// # Errors
 /// [`Error::Memory`] if there is not enough, [`Error::Kernel`] or [`Error::Variable`] if the environment is wrong.
-pub(crate) fn reserve(product: &Product<'_>, b: Operand<'_>, columns: usize) -> Result<(), Error> {
-    let source = source(product, b)?;
-    with_packed(&source, |packed| packed.reserve(&source, columns))
+pub(crate) fn reserve(
+    product: &Product<'_>,
+    b: Operand<'_>,
+    destination: &Destination<'_, '_>,
+) -> Result<(), Error> {
+    let all = UnpackedProduct::new(product, b, destination)?;
+    if all.sweep.is_some() { Ok(()) } else { all.reserve(all.columns_at_once()) }
 }
 
 /// Computes a product on at most `max_threads` threads. The product is not empty.
@@ -60,36 +64,24 @@ pub(crate) fn run(
     destination: &mut Destination<'_, '_>,
     max_threads: usize,
 ) -> Result<(), Error> {
-    let source = source(product, b)?;
+    let all = UnpackedProduct::new(product, b, destination)?;
     let Product { m, n, k, .. } = *product;
-    let kernel = source.dispatch.choose(n);
-    let i32_output = matches!(destination, Destination::I32 { .. });
-    let i32_sums = i32_output || accumulator::fits_i32_for_any_b(product, b.element);
-    let needed = if i32_sums {
-        let a_zero = if let ZeroPoint::PerTensor(zero) = product.a_zero { Some(zero) } else { None };
-        StatsNeeded::Sums { a_zero }
-    } else {
-        StatsNeeded::All
-    };
     let threads = threads_for(m.saturating_mul(n).saturating_mul(k), max_threads);
-    let sweep = if i32_sums { Sweep::new(product, b, source.dispatch) } else { None };
-    let step = columns_at_once(&kernel, source.panel_bytes(), source.dispatch.caches());
-    let all = UnpackedProduct { product, source, nr: kernel.nr, step, needed, sweep };
-    if sweep.is_some() {
+    if all.sweep.is_some() {
         return all.run(threads, destination);
     }
-    let panels = n.div_ceil(kernel.nr);
+    let panels = n.div_ceil(all.nr);
     let even = panels.is_multiple_of(threads) || panels >= 4 * threads;
-    if threads == 1 || even {
-        // Reserved on this thread first: it can then compute the part of another thread that has no memory.
-        if n > step || threads > 1 {
-            reserve(product, b, n.min(step))?;
-        }
-        return all.run(threads, destination);
+    // If threads would get unequal numbers of panels, all of B is packed here, and they share rows: one fork and join
+    // instead of one for each part. Without the memory for all of B they share columns nevertheless.
+    if threads > 1 && !even && all.reserve(n).is_ok() {
+        return all.run_columns(0..n, destination, n, threads).map_err(|stopped| stopped.error);
     }
-    // All of B is packed here, and the threads share rows: one fork and join instead of one for each part.
-    reserve(product, b, n)?;
-    all.run_columns(0..n, destination, n, threads).map_err(|stopped| stopped.error)
+    // Reserved on this thread first: it can then compute the part of another thread that has no memory.
+    if n > all.step || threads > 1 {
+        all.reserve(all.columns_at_once())?;
+    }
+    all.run(threads, destination)
 }
 
 /// A product whose B is packed by the call, if at all.
@@ -111,7 +103,42 @@ struct Stopped {
     error: Error,
 }
 
-impl UnpackedProduct<'_> {
+impl<'a> UnpackedProduct<'a> {
+    /// # Errors
+    /// [`Error::Kernel`] or [`Error::Variable`] if the environment is wrong.
+    fn new(
+        product: &'a Product<'a>,
+        b: Operand<'a>,
+        destination: &Destination<'_, '_>,
+    ) -> Result<Self, Error> {
+        let source = source(product, b)?;
+        let kernel = source.dispatch.choose(product.n);
+        let i32_output = matches!(destination, Destination::I32 { .. });
+        let i32_sums = i32_output || accumulator::fits_i32_for_any_b(product, b.element);
+        let needed = if i32_sums {
+            let a_zero = if let ZeroPoint::PerTensor(zero) = product.a_zero { Some(zero) } else { None };
+            StatsNeeded::Sums { a_zero }
+        } else {
+            StatsNeeded::All
+        };
+        let sweep = if i32_sums { Sweep::new(product, b, source.dispatch) } else { None };
+        let step = columns_at_once(&kernel, source.panel_bytes(), source.dispatch.caches());
+        Ok(Self { product, source, nr: kernel.nr, step, needed, sweep })
+    }
+
+    /// The columns that a thread packs at a time if it computes the product alone, and not as a sweep.
+    fn columns_at_once(&self) -> usize {
+        self.product.n.min(self.step)
+    }
+
+    /// Reserves the memory that this thread needs to pack so many columns.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] if there is not enough.
+    fn reserve(&self, columns: usize) -> Result<(), Error> {
+        with_packed(&self.source, |packed| packed.reserve(&self.source, columns))
+    }
+
     /// Computes the product on so many threads, each of which packs its own columns.
     fn run(&self, threads: usize, destination: &mut Destination<'_, '_>) -> Result<(), Error> {
         let columns = 0..self.product.n;
