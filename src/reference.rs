@@ -16,6 +16,7 @@ use crate::output::scale::Scale;
 use crate::product::{Product, accumulator};
 use crate::quantize::params::QuantParams;
 use crate::quantize::scheme::Scheme;
+use qgemm_kernels::in_default_float_mode;
 use std::ops::Range;
 
 /// [`Gemm::run_i32`].
@@ -50,28 +51,31 @@ pub fn run_requantized<T: Int8Element>(
     mut c: MatMut<'_, T>,
     output: &Requantize<'_>,
 ) -> Result<(), Error> {
-    let product = gemm.product(shape(&c))?;
-    accumulator::check_i64(&product)?;
-    let output = output.for_output(c.rows(), c.cols(), T::TYPE)?;
-    each(&product, |i, j, acc| {
-        let rounded = match output.scaling {
-            Scaling::Float(scale) => {
-                let x = acc as f32 * scale.at(i, j);
-                let x = output.residual.map_or(x, |residual| x + residual.at(i, j));
-                // A float beyond i64 saturates, far outside lo..=hi.
-                x.round_ties_even() as i64
-            }
-            Scaling::FixedPoint(multipliers, rounding) => {
-                let acc = acc.clamp(i32::MIN.into(), i32::MAX.into()) as i32;
-                multipliers.at(j).apply(acc, rounding)
-            }
-            Scaling::F64(factors) => (acc as f64 * factors.at(j)).round() as i64,
-        };
-        let y = rounded.saturating_add(output.zero_point.into()).clamp(output.lo.into(), output.hi.into());
-        let bits = output.table.map_or(y as u8, |table| table[usize::from(y as u8)]);
-        *element(&mut c, i, j) = T::from_bits(bits);
-    });
-    Ok(())
+    in_default_float_mode(|| {
+        let product = gemm.product(shape(&c))?;
+        accumulator::check_i64(&product)?;
+        let output = output.for_output(c.rows(), c.cols(), T::TYPE)?;
+        each(&product, |i, j, acc| {
+            let rounded = match output.scaling {
+                Scaling::Float(scale) => {
+                    let x = acc as f32 * scale.at(i, j);
+                    let x = output.residual.map_or(x, |residual| x + residual.at(i, j));
+                    // A float beyond i64 saturates, far outside lo..=hi.
+                    x.round_ties_even() as i64
+                }
+                Scaling::FixedPoint(multipliers, rounding) => {
+                    let acc = acc.clamp(i32::MIN.into(), i32::MAX.into()) as i32;
+                    multipliers.at(j).apply(acc, rounding)
+                }
+                Scaling::F64(factors) => (acc as f64 * factors.at(j)).round() as i64,
+            };
+            let y =
+                rounded.saturating_add(output.zero_point.into()).clamp(output.lo.into(), output.hi.into());
+            let bits = output.table.map_or(y as u8, |table| table[usize::from(y as u8)]);
+            *element(&mut c, i, j) = T::from_bits(bits);
+        });
+        Ok(())
+    })
 }
 
 /// [`Gemm::run_f32`].
@@ -79,22 +83,24 @@ pub fn run_requantized<T: Int8Element>(
 /// # Errors
 /// Those of the method, but those of memory and of the choice of a kernel.
 pub fn run_f32(gemm: &Gemm<'_>, mut c: MatMut<'_, f32>, output: &Dequantize<'_>) -> Result<(), Error> {
-    let product = gemm.product(shape(&c))?;
-    accumulator::check_i64(&product)?;
-    output.check_shape(c.rows(), c.cols())?;
-    each(&product, |i, j, acc| {
-        let product = acc as f32 * output.scale.at(i, j);
-        let y = output.bias.map_or(product, |bias| product + bias[j]);
-        let (lo, hi) = output.clamp;
-        *element(&mut c, i, j) = if y < lo {
-            lo
-        } else if y > hi {
-            hi
-        } else {
-            y
-        };
-    });
-    Ok(())
+    in_default_float_mode(|| {
+        let product = gemm.product(shape(&c))?;
+        accumulator::check_i64(&product)?;
+        output.check_shape(c.rows(), c.cols())?;
+        each(&product, |i, j, acc| {
+            let product = acc as f32 * output.scale.at(i, j);
+            let y = output.bias.map_or(product, |bias| product + bias[j]);
+            let (lo, hi) = output.clamp;
+            *element(&mut c, i, j) = if y < lo {
+                lo
+            } else if y > hi {
+                hi
+            } else {
+                y
+            };
+        });
+        Ok(())
+    })
 }
 
 /// [`DynamicGemm::run_f32`].
@@ -106,35 +112,37 @@ pub fn run_dynamic_f32(
     c: MatMut<'_, f32>,
     output: &Dequantize<'_>,
 ) -> Result<(), Error> {
-    gemm.check(shape(&c), output)?;
-    let (m, k) = (gemm.a.rows(), gemm.a.cols());
-    let params: Vec<QuantParams> = if gemm.per_tensor {
-        vec![dynamic_params(gemm, 0..m)?; m]
-    } else {
-        (0..m).map(|i| dynamic_params(gemm, i..i + 1)).collect::<Result<_, _>>()?
-    };
-    let (qmin, qmax) = if gemm.scheme == Scheme::Symmetric { (-127, 127) } else { (0, 255) };
-    let quantized = (0..m).flat_map(|i| (0..k).map(move |l| (i, l))).map(|(i, l)| {
-        let steps = (real(gemm, i, l) / params[i].scale).round_ties_even() as i64;
-        (steps + i64::from(params[i].zero_point)).clamp(qmin, qmax) as u8
-    });
-    let quantized: Vec<u8> = quantized.collect();
-    let zeros: Vec<i32> = params.iter().map(|params| params.zero_point).collect();
-    let rows = params.iter().enumerate().map(|(i, params)| match output.scale {
-        Scale::PerTensor(b) => params.scale * b,
-        Scale::PerRow(rows) | Scale::RowsByColumns { rows, .. } => params.scale * rows[i],
-        Scale::PerColumn(_) => params.scale,
-    });
-    let rows: Vec<f32> = rows.collect();
-    let scale = match output.scale {
-        Scale::PerTensor(_) | Scale::PerRow(_) => Scale::PerRow(&rows),
-        Scale::PerColumn(columns) | Scale::RowsByColumns { columns, .. } => {
-            Scale::RowsByColumns { rows: &rows, columns }
-        }
-    };
-    scale.check()?;
-    let a = Operand { bits: MatRef::row_major(&quantized, m, k)?, element: gemm.scheme.element() };
-    run_f32(&gemm.quantized(a, &zeros), c, &Dequantize { scale, ..*output })
+    in_default_float_mode(|| {
+        gemm.check(shape(&c), output)?;
+        let (m, k) = (gemm.a.rows(), gemm.a.cols());
+        let params: Vec<QuantParams> = if gemm.per_tensor {
+            vec![dynamic_params(gemm, 0..m)?; m]
+        } else {
+            (0..m).map(|i| dynamic_params(gemm, i..i + 1)).collect::<Result<_, _>>()?
+        };
+        let (qmin, qmax) = if gemm.scheme == Scheme::Symmetric { (-127, 127) } else { (0, 255) };
+        let quantized = (0..m).flat_map(|i| (0..k).map(move |l| (i, l))).map(|(i, l)| {
+            let steps = (real(gemm, i, l) / params[i].scale).round_ties_even() as i64;
+            (steps + i64::from(params[i].zero_point)).clamp(qmin, qmax) as u8
+        });
+        let quantized: Vec<u8> = quantized.collect();
+        let zeros: Vec<i32> = params.iter().map(|params| params.zero_point).collect();
+        let rows = params.iter().enumerate().map(|(i, params)| match output.scale {
+            Scale::PerTensor(b) => params.scale * b,
+            Scale::PerRow(rows) | Scale::RowsByColumns { rows, .. } => params.scale * rows[i],
+            Scale::PerColumn(_) => params.scale,
+        });
+        let rows: Vec<f32> = rows.collect();
+        let scale = match output.scale {
+            Scale::PerTensor(_) | Scale::PerRow(_) => Scale::PerRow(&rows),
+            Scale::PerColumn(columns) | Scale::RowsByColumns { columns, .. } => {
+                Scale::RowsByColumns { rows: &rows, columns }
+            }
+        };
+        scale.check()?;
+        let a = Operand { bits: MatRef::row_major(&quantized, m, k)?, element: gemm.scheme.element() };
+        run_f32(&gemm.quantized(a, &zeros), c, &Dequantize { scale, ..*output })
+    })
 }
 
 fn real(gemm: &DynamicGemm<'_>, i: usize, l: usize) -> f32 {
