@@ -138,11 +138,11 @@ pub fn checks() -> Vec<Call> {
         nothing(Requantize::new(-LEAST, 0)),
         nothing(Requantize::new(&[0.5, -LEAST], 0)),
         nothing(Requantize::new(Scale::PerRow(&[-SUBNORMAL]), 0)),
+        // The product is f32::MAX if it is rounded to nearest, and infinite if it is rounded up.
         nothing(Requantize::new(
-            Scale::RowsByColumns { rows: &[1.8446744e19, 3.0], columns: &[1.8446743e19] },
+            Scale::RowsByColumns { rows: &[3.0, 2.0925327e19], columns: &[1.6261746e19] },
             0
         )),
-        nothing(Requantize::new(Scale::RowsByColumns { rows: &[1.8446743e19], columns: &[1.8446744e19] }, 0)),
         nothing(Dequantize::new(-LEAST)),
         nothing(Dequantize::new(f32::NAN)),
         nothing(Dequantize::new(1.0)?.clamp_to(LEAST, 0.0)),

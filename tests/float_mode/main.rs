@@ -75,8 +75,8 @@ fn large_products_are_the_same_on_a_thread_outside_any_pool() {
 #[cfg(feature = "rayon")]
 mod pools {
     use super::*;
-    use rayon::{ThreadPool, ThreadPoolBuilder};
-    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    use rayon::{Scope, ThreadPool, ThreadPoolBuilder};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
     /// Threads that run in a mode, whether or not this system's threads inherit it.
     fn pool(mode: Mode) -> ThreadPool {
@@ -106,23 +106,41 @@ mod pools {
         assert_the_same(&products::large(), |mode, call| pool.install(|| mode.run(&call.run)));
     }
 
-    /// A thread that waits for its part on another thread runs other jobs of the pool.
+    /// A job that looks at its thread's mode, and comes again while there is something to wait for.
+    struct Watch {
+        mode: Mode,
+        wrong: AtomicUsize,
+        done: AtomicBool,
+    }
+
+    impl Watch {
+        fn spawn<'s>(&'s self, scope: &Scope<'s>) {
+            scope.spawn(|scope| {
+                self.wrong.fetch_add(usize::from(Mode::current() != self.mode), SeqCst);
+                if !self.done.load(SeqCst) {
+                    self.spawn(scope);
+                    // Meanwhile a thread that waits can take that one.
+                    (0..20).for_each(|_| std::thread::yield_now());
+                }
+            });
+        }
+    }
+
+    /// A thread that waits for a part of its product, which another thread computes, runs other jobs of the pool.
     #[test]
     fn other_jobs_of_a_pool_find_the_mode_of_its_threads() {
         let calls = products::large();
         for mode in Mode::each() {
-            let (pool, wrong) = (pool(mode), AtomicUsize::new(0));
-            for call in &calls {
-                pool.scope(|scope| {
-                    for _ in 0..50 {
-                        scope.spawn(|_| {
-                            wrong.fetch_add(usize::from(Mode::current() != mode), SeqCst);
-                        });
-                    }
+            let watch = Watch { mode, wrong: AtomicUsize::new(0), done: AtomicBool::new(false) };
+            pool(mode).scope(|scope| {
+                watch.spawn(scope);
+                for call in &calls {
+                    // Its error is one that other tests compare.
                     let _ = (call.run)();
-                });
-            }
-            assert_eq!(wrong.into_inner(), 0, "{mode:?}");
+                }
+                watch.done.store(true, SeqCst);
+            });
+            assert_eq!(watch.wrong.into_inner(), 0, "{mode:?}");
         }
     }
 }

@@ -21,15 +21,17 @@ impl Mode {
     /// Every mode that this CPU has: the four roundings, subnormal numbers kept or not, exceptions masked or trapped.
     pub fn each() -> Vec<Self> {
         let modes: Vec<Self> = register::each().into_iter().map(Self).collect();
-        let default = Self::current();
-        modes.into_iter().filter(|mode| mode.set_and_read(default) == *mode).collect()
+        modes.into_iter().filter(|mode| mode.exists()).collect()
     }
 
-    fn set_and_read(self, default: Self) -> Self {
+    /// Whether the CPU takes the mode.
+    fn exists(self) -> bool {
+        let back = Self::current();
         self.set();
         let read = Self::current();
-        default.set();
-        read
+        back.set();
+        assert!(read == self || self.0 & register::OPTIONAL != 0, "the CPU makes {self:?} {read:?}");
+        read == self
     }
 
     /// Makes this the calling thread's mode.
@@ -68,6 +70,9 @@ impl Mode {
 mod register {
     use std::arch::asm;
 
+    /// Bits that a CPU may lack.
+    pub const OPTIONAL: u64 = 0;
+
     /// MXCSR; in 32 bits also the control word of the x87 unit, above it.
     pub fn get() -> u64 {
         let (mut mxcsr, mut x87) = (0u32, 0u16);
@@ -97,8 +102,10 @@ mod register {
         for rounding in 0..4 {
             for subnormal in [0, 1 << 6, 1 << 15, 1 << 15 | 1 << 6] {
                 for masks in [MASKS, 0] {
-                    let x87 = get() >> 32 & !0xc00 | rounding << 10;
-                    modes.push(masks | rounding << 13 | subnormal | x87 << 32);
+                    let mxcsr = masks | rounding << 13 | subnormal;
+                    let x87 =
+                        if cfg!(target_arch = "x86") { get() >> 32 & !0xc00 | rounding << 10 } else { 0 };
+                    modes.push(mxcsr | x87 << 32);
                 }
             }
         }
@@ -109,6 +116,12 @@ mod register {
 #[cfg(target_arch = "aarch64")]
 mod register {
     use std::arch::asm;
+
+    /// AH and FIZ.
+    const ALTERNATIVES: u64 = 0b11;
+    const TRAPS: u64 = 0x1f << 8;
+    /// Bits that a CPU may lack.
+    pub const OPTIONAL: u64 = ALTERNATIVES | TRAPS;
 
     /// FPCR.
     pub fn get() -> u64 {
@@ -127,9 +140,6 @@ mod register {
     pub fn each() -> Vec<u64> {
         const FZ: u64 = 1 << 24;
         const DEFAULT_NAN: u64 = 1 << 25;
-        /// AH and FIZ.
-        const ALTERNATIVES: u64 = 0b11;
-        const TRAPS: u64 = 0x1f << 8;
         let mut modes = Vec::new();
         for rounding in 0..4 {
             for subnormal in [0, FZ] {
@@ -144,6 +154,8 @@ mod register {
 
 #[cfg(not(any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64")))]
 mod register {
+    pub const OPTIONAL: u64 = 0;
+
     pub fn get() -> u64 {
         0
     }
