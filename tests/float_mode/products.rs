@@ -253,7 +253,7 @@ pub fn of_the_reference() -> Vec<Call> {
             }));
         }
     }
-    calls.extend(dynamic_calls((5, 40, 20), |gemm, c, output| reference::run_dynamic_f32(gemm, c, output)));
+    calls.extend(dynamic_calls((5, 40, 20), reference::run_dynamic_f32));
     calls
 }
 

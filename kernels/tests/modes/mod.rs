@@ -30,7 +30,7 @@ impl Mode {
         self.set();
         let read = Self::current();
         back.set();
-        assert!(read == self || self.0 & register::OPTIONAL != 0, "the CPU makes {self:?} {read:?}");
+        assert!(read == self || register::is_optional(self.0), "the CPU makes {self:?} {read:?}");
         read == self
     }
 
@@ -70,8 +70,10 @@ impl Mode {
 mod register {
     use std::arch::asm;
 
-    /// Bits that a CPU may lack.
-    pub const OPTIONAL: u64 = 0;
+    /// Whether a CPU may lack the mode.
+    pub fn is_optional(_: u64) -> bool {
+        false
+    }
 
     /// MXCSR; in 32 bits also the control word of the x87 unit, above it.
     pub fn get() -> u64 {
@@ -120,8 +122,11 @@ mod register {
     /// AH and FIZ.
     const ALTERNATIVES: u64 = 0b11;
     const TRAPS: u64 = 0x1f << 8;
-    /// Bits that a CPU may lack.
-    pub const OPTIONAL: u64 = ALTERNATIVES | TRAPS;
+
+    /// Whether a CPU may lack the mode.
+    pub fn is_optional(bits: u64) -> bool {
+        bits & (ALTERNATIVES | TRAPS) != 0
+    }
 
     /// FPCR.
     pub fn get() -> u64 {
@@ -154,7 +159,9 @@ mod register {
 
 #[cfg(not(any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64")))]
 mod register {
-    pub const OPTIONAL: u64 = 0;
+    pub fn is_optional(_: u64) -> bool {
+        true
+    }
 
     pub fn get() -> u64 {
         0
