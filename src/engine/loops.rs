@@ -35,7 +35,7 @@ pub(crate) fn run(
     destination.in_its_float_mode(|destination| run_blocks(operation, rows, panels, destination, scratch));
 }
 
-/// [`run`], in any floating-point mode.
+/// [`run`], in the floating-point mode that the thread is in.
 fn run_blocks(
     operation: &Operation<'_>,
     rows: Range<usize>,

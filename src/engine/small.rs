@@ -35,7 +35,7 @@ fn run_panel(small: Small<'_>, destination: &mut Destination<'_, '_>) {
     small.run_with(&mut terms, PadBuffers { scale: &mut scale, bias: &mut bias }, destination);
 }
 
-/// Computes several panels. Not inlined: it would be in several places.
+/// Computes several panels. Not inlined: its caller would hold three copies of it.
 #[inline(never)]
 fn run_panels(small: Small<'_>, destination: &mut Destination<'_, '_>) {
     buffers::with(|scratch| {

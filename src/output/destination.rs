@@ -43,8 +43,8 @@ impl<'c, 'o> Destination<'c, 'o> {
         }
     }
 
-    /// Calls `f` with the destination: in the default floating-point mode, unless it takes i32, which no real numbers lead
-    /// to.
+    /// Calls `f` with the destination: in the default floating-point mode if its values are made from real numbers, which
+    /// those of i32 are not.
     #[inline(always)]
     pub(crate) fn in_its_float_mode(&mut self, f: impl FnOnce(&mut Self)) {
         match self {
