@@ -88,12 +88,13 @@ pub mod reference;
 mod rounding;
 mod weights;
 
-pub use call::batch::{Task, run_batch};
+pub use call::batch::{Task, run_batch, run_batch_on};
 pub use call::dynamic::DynamicGemm;
 pub use call::gemm::Gemm;
 pub use call::memory::release_thread_memory;
 pub use dispatch::select::{Dispatch, KernelInfo};
 pub use element::{ElementType, Int8Element};
+pub use engine::threads::{ParallelFor, Threads};
 pub use error::Error;
 pub use matrix::gather::Gather;
 pub use matrix::operand::Operand;

@@ -2,8 +2,11 @@
 
 mod a_rows;
 pub(crate) mod buffers;
+pub(crate) mod divide;
 mod epilogue;
 mod few_rows;
+#[cfg(feature = "rayon")]
+pub(crate) mod helpers;
 mod loops;
 mod operation;
 mod packed;

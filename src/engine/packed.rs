@@ -2,31 +2,37 @@
 //! among threads.
 
 use crate::engine::buffers;
+use crate::engine::divide::{Halves, Undone, Work, divide};
 use crate::engine::loops;
 use crate::engine::operation::{Operation, StoredPair};
+use crate::engine::plan::Needs;
 use crate::engine::small::Small;
-use crate::engine::threads::{Divide, GRAIN, Halves, divide, threads_for};
+use crate::engine::threads::{GRAIN, Share};
+use crate::error::Error;
 use crate::output::destination::{Axis, Destination};
 use crate::product::Product;
 use crate::weights::packed_columns::PackedColumns;
 use std::ops::Range;
 
-/// Computes the columns of a product that `b` holds, on at most `max_threads` threads. The product is not empty.
+/// Computes the columns of a product that `b` holds, on threads as `share` says. The product is not empty.
+///
+/// # Errors
+/// [`Error::Memory`] if there is not enough scratch memory. Nothing was written then.
 pub(crate) fn run(
     product: &Product<'_>,
     b: &PackedColumns,
     destination: &mut Destination<'_, '_>,
-    max_threads: usize,
-) {
+    share: &Share<'_>,
+) -> Result<(), Error> {
     let first = StoredPair::new(product, b, b.panels()[0].variant);
     let Some(other) = b.panels().iter().find(|panel| !first.serves(panel)) else {
         return match Small::new(product, b, &first, destination) {
             Some(small) => small.run(destination),
-            None => run_blocked(product, b, &[first], destination, max_threads),
+            None => run_blocked(product, b, &[first], destination, share),
         };
     };
     let other = StoredPair::new(product, b, other.variant);
-    run_blocked(product, b, &[first, other], destination, max_threads);
+    run_blocked(product, b, &[first, other], destination, share)
 }
 
 /// Computes the columns by the loop nest. Not inlined: its stack frame would slow small products.
@@ -36,45 +42,48 @@ fn run_blocked(
     b: &PackedColumns,
     pairs: &[StoredPair],
     destination: &mut Destination<'_, '_>,
-    max_threads: usize,
-) {
+    share: &Share<'_>,
+) -> Result<(), Error> {
     let i32_output = matches!(destination, Destination::I32 { .. });
     let operation = &Operation::new(product, b, pairs, i32_output);
     let (rows, panels) = (0..product.m, 0..b.panels().len());
-    let work = product.m.saturating_mul(b.n()).saturating_mul(product.k);
-    let threads = threads_for(work, max_threads);
-    if threads == 1 {
-        return buffers::with(|scratch| loops::run(operation, rows, panels, destination, scratch));
+    let needs = &operation.needs();
+    if share.parts == 1 {
+        return buffers::with(needs, |scratch| loops::run(operation, rows, panels, destination, scratch));
     }
+    // Reserved on this thread first: it can then run the parts of a thread that has no memory.
+    buffers::reserve(needs)?;
     let destination = destination.reborrow();
-    let block = Block { operation, rows, panels, destination };
-    divide(block, threads, &|block: Block<'_, '_, '_>, _| block.run(), &|(), ()| ());
+    divide(Block { operation, needs, rows, panels, destination }, share, |(), ()| ())
 }
 
 /// Some rows and panels of an operation, with their part of the output.
 struct Block<'a, 'c, 'o> {
     operation: &'a Operation<'a>,
+    needs: &'a Needs,
     rows: Range<usize>,
     panels: Range<usize>,
     destination: Destination<'c, 'o>,
 }
 
-impl Block<'_, '_, '_> {
-    fn run(self) {
-        let Self { operation, rows, panels, mut destination } = self;
-        buffers::with(|scratch| loops::run(operation, rows, panels, &mut destination, scratch));
-    }
-}
+impl Work for Block<'_, '_, '_> {
+    type Output = ();
 
-impl Divide for Block<'_, '_, '_> {
+    fn run(mut self, _: usize) -> Result<(), Undone<Self>> {
+        let (rows, panels) = (self.rows.clone(), self.panels.clone());
+        let destination = &mut self.destination;
+        buffers::with(self.needs, |scratch| loops::run(self.operation, rows, panels, destination, scratch))
+            .map_err(|error| Undone { rest: self, error })
+    }
+
     /// Cuts between rows while there are several tiles of them, so that each thread widens and sums its own rows only;
     /// else between panels.
     fn halve(self, parts: usize) -> Result<Halves<Self>, Self> {
-        let Self { operation, rows, panels, destination } = self;
+        let Self { operation, needs, rows, panels, destination } = self;
         let (mr, nr) = (operation.mr, operation.nr);
         let tiles = rows.len().div_ceil(mr);
         if tiles <= 1 && panels.len() <= 1 {
-            return Err(Self { operation, rows, panels, destination });
+            return Err(Self { operation, needs, rows, panels, destination });
         }
         let here = parts / 2;
         let (first, second) = if tiles >= 4 * parts || tiles > panels.len() {
@@ -87,16 +96,22 @@ impl Divide for Block<'_, '_, '_> {
             let middle = rows.start + at;
             let (top, bottom) = destination.split(Axis::Rows, at);
             (
-                Self { operation, rows: rows.start..middle, panels: panels.clone(), destination: top },
-                Self { operation, rows: middle..rows.end, panels, destination: bottom },
+                Self { operation, needs, rows: rows.start..middle, panels: panels.clone(), destination: top },
+                Self { operation, needs, rows: middle..rows.end, panels, destination: bottom },
             )
         } else {
             let at = (panels.len() * here / parts).max(1);
             let middle = panels.start + at;
             let (left, right) = destination.split(Axis::Columns, at * nr);
             (
-                Self { operation, rows: rows.clone(), panels: panels.start..middle, destination: left },
-                Self { operation, rows, panels: middle..panels.end, destination: right },
+                Self {
+                    operation,
+                    needs,
+                    rows: rows.clone(),
+                    panels: panels.start..middle,
+                    destination: left,
+                },
+                Self { operation, needs, rows, panels: middle..panels.end, destination: right },
             )
         };
         Ok(Halves { first: (first, here), second: (second, parts - here) })

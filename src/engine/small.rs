@@ -4,8 +4,9 @@ use crate::engine::buffers::{self, Buffers};
 use crate::engine::epilogue::column_stage::{ColumnStage, PadBuffers};
 use crate::engine::epilogue::in_kernel::{stored_by_kernel, with_output};
 use crate::engine::operation::StoredPair;
-use crate::engine::plan::{MAX_FUSED_COLUMNS, MAX_MC};
+use crate::engine::plan::{MAX_FUSED_COLUMNS, MAX_MC, Needs};
 use crate::engine::zero_points::{NO_TERMS, OneZeroEach, column_terms};
+use crate::error::Error;
 use crate::matrix::view::MatRef;
 use crate::output::destination::Destination;
 use crate::output::region::Region;
@@ -66,7 +67,7 @@ impl<'a> Small<'a> {
 
     /// Computes the product.
     #[inline(always)]
-    pub(crate) fn run(self, destination: &mut Destination<'_, '_>) {
+    pub(crate) fn run(self, destination: &mut Destination<'_, '_>) -> Result<(), Error> {
         let panel = &self.b.panels()[0];
         match destination {
             // Terms lie on the stack: taking the thread's buffers would be a tenth of 16x16x16.
@@ -76,11 +77,14 @@ impl<'a> Small<'a> {
                 panel.kernel.run(panel.variant, &call, Output::Sums { c, accumulate: *accumulate });
             }
             _ if self.b.panels().len() == 1 => run_panel(self, destination),
-            _ => buffers::with(|scratch| {
-                let Buffers { column_terms, columns, .. } = &mut scratch.buffers;
-                self.run_with(column_terms.buffer(), columns.pad_buffers(), destination);
-            }),
+            _ => {
+                return buffers::with(&Needs::default(), |scratch| {
+                    let Buffers { column_terms, columns, .. } = &mut scratch.buffers;
+                    self.run_with(column_terms.buffer(), columns.pad_buffers(), destination);
+                });
+            }
         }
+        Ok(())
     }
 
     /// The arguments of the kernel, with the column terms in `terms` if there are any.
