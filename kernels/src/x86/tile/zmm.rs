@@ -211,16 +211,11 @@ const fn groups_by_row(vectors: usize) -> usize {
 }
 
 /// Whether [`row_by_row`] is faster: by 10 % at K = N = 64 and 7 % at K = N = 32 on Zen 4, whose stores are slow
-/// (2026-11-27); it is 7 % slower on Zen 5. Only with [`groups_by_row`] groups or more. Slower on Zen 4 too where the output is 8 bits or f32 (3 %), and where the
-/// last of an odd number of vectors is half of one (1 to 10 %).
+/// (2026-11-27); it is 7 % slower on Zen 5. Never with less than [`groups_by_row`] groups. Slower on Zen 4 too where the
+/// output is 8 bits or f32 (3 %), and where the last of an odd number of vectors is half of one (1 to 10 %).
 #[inline(always)]
 fn stores_row_by_row<const V: usize>(t: &Args<'_>, groups: usize) -> bool {
-    let enough = const {
-        let enough = if V == 2 { 1 } else { 8 };
-        assert!(enough >= groups_by_row(V));
-        enough
-    };
-    t.slow_stores && t.outer.is_empty() && groups >= enough
+    t.slow_stores && t.outer.is_empty() && groups >= if V == 2 { 1 } else { 8 }
 }
 
 /// Multiplies the k-groups, the last few row by row, and stores each row's sums as soon as they are complete: a store
