@@ -41,9 +41,9 @@
 //! # Environment
 //!
 //! `QGEMM_ISA` names the instruction set or the kernel to use (see [`Dispatch::auto`]). `QGEMM_CACHES` gives the
-//! sizes of the first, second and third level of cache, as `32K,1M,32M`, for a program that cannot count on those that
-//! the CPU tells; blocks are cut for the second level. Both are read once. A wrong value is an error of every
-//! call that needs it. Neither changes any result.
+//! sizes of the first, second and third level of cache, as `32K,1M,32M`, in place of those that the CPU tells. Blocks
+//! are cut for the second, of which it gives the share of one core; no block depends on the other two today. Both
+//! variables are read once. A wrong value is an error of every call that needs it. Neither changes any result.
 //!
 //! # Threads
 //!

@@ -3,6 +3,7 @@
 //! The functions take the arguments of the methods of [`Gemm`] and [`DynamicGemm`] and check them alike, but compute by
 //! other code: every sum is an i64, one product at a time, and rounding is the standard library's.
 
+use crate::buffer;
 use crate::call::dynamic::DynamicGemm;
 use crate::call::gemm::{Gemm, shape};
 use crate::element::Int8Element;
@@ -21,30 +22,28 @@ use std::ops::Range;
 /// [`Gemm::run_i32`].
 ///
 /// # Errors
-/// Those of the method, but those of memory and of the choice of a kernel.
+/// Those of the method, but those of the choice of a kernel. Memory is needed for a column of B, 8 bytes for each value.
 pub fn run_i32(gemm: &Gemm<'_>, mut c: MatMut<'_, i32>) -> Result<(), Error> {
     let product = gemm.product(shape(&c))?;
-    each(&product, |i, j, acc| *element(&mut c, i, j) = acc as i32);
-    Ok(())
+    each(&product, |i, j, acc| *element(&mut c, i, j) = acc as i32)
 }
 
 /// [`Gemm::accumulate_i32`].
 ///
 /// # Errors
-/// Those of the method, but those of memory and of the choice of a kernel.
+/// Those of the method, but those of the choice of a kernel. Memory is needed for a column of B, 8 bytes for each value.
 pub fn accumulate_i32(gemm: &Gemm<'_>, mut c: MatMut<'_, i32>) -> Result<(), Error> {
     let product = gemm.product(shape(&c))?;
     each(&product, |i, j, acc| {
         let c = element(&mut c, i, j);
         *c = c.wrapping_add(acc as i32);
-    });
-    Ok(())
+    })
 }
 
 /// [`Gemm::run_requantized`].
 ///
 /// # Errors
-/// Those of the method, but those of memory and of the choice of a kernel.
+/// Those of the method, but those of the choice of a kernel. Memory is needed for a column of B, 8 bytes for each value.
 pub fn run_requantized<T: Int8Element>(
     gemm: &Gemm<'_>,
     mut c: MatMut<'_, T>,
@@ -70,14 +69,13 @@ pub fn run_requantized<T: Int8Element>(
         let y = rounded.saturating_add(output.zero_point.into()).clamp(output.lo.into(), output.hi.into());
         let bits = output.table.map_or(y as u8, |table| table[usize::from(y as u8)]);
         *element(&mut c, i, j) = T::from_bits(bits);
-    });
-    Ok(())
+    })
 }
 
 /// [`Gemm::run_f32`].
 ///
 /// # Errors
-/// Those of the method, but those of memory and of the choice of a kernel.
+/// Those of the method, but those of the choice of a kernel. Memory is needed for a column of B, 8 bytes for each value.
 pub fn run_f32(gemm: &Gemm<'_>, mut c: MatMut<'_, f32>, output: &Dequantize<'_>) -> Result<(), Error> {
     let product = gemm.product(shape(&c))?;
     accumulator::check_i64(&product)?;
@@ -93,14 +91,13 @@ pub fn run_f32(gemm: &Gemm<'_>, mut c: MatMut<'_, f32>, output: &Dequantize<'_>)
         } else {
             y
         };
-    });
-    Ok(())
+    })
 }
 
 /// [`DynamicGemm::run_f32`].
 ///
 /// # Errors
-/// Those of the method, but those of memory and of the choice of a kernel.
+/// Those of the method, but those of the choice of a kernel. Memory is needed for the quantized A and a column of B.
 pub fn run_dynamic_f32(
     gemm: &DynamicGemm<'_>,
     c: MatMut<'_, f32>,
@@ -108,24 +105,32 @@ pub fn run_dynamic_f32(
 ) -> Result<(), Error> {
     gemm.check(shape(&c), output)?;
     let (m, k) = (gemm.a.rows(), gemm.a.cols());
-    let params: Vec<QuantParams> = if gemm.per_tensor {
-        vec![dynamic_params(gemm, 0..m)?; m]
-    } else {
-        (0..m).map(|i| dynamic_params(gemm, i..i + 1)).collect::<Result<_, _>>()?
-    };
+    if m == 0 || c.cols() == 0 {
+        return Ok(());
+    }
+    // Reserved before any value is read, as by the method.
+    const PURPOSE: &str = "quantized a";
+    let mut quantized: Vec<u8> = with_capacity(m.saturating_mul(k), PURPOSE)?;
+    let mut rows: Vec<f32> = with_capacity(m, PURPOSE)?;
+    let mut zeros: Vec<i32> = with_capacity(m, PURPOSE)?;
     let (qmin, qmax) = if gemm.scheme == Scheme::Symmetric { (-127, 127) } else { (0, 255) };
-    let quantized = (0..m).flat_map(|i| (0..k).map(move |l| (i, l))).map(|(i, l)| {
-        let steps = (real(gemm, i, l) / params[i].scale).round_ties_even() as i64;
-        (steps + i64::from(params[i].zero_point)).clamp(qmin, qmax) as u8
-    });
-    let quantized: Vec<u8> = quantized.collect();
-    let zeros: Vec<i32> = params.iter().map(|params| params.zero_point).collect();
-    let rows = params.iter().enumerate().map(|(i, params)| match output.scale {
-        Scale::PerTensor(b) => params.scale * b,
-        Scale::PerRow(rows) | Scale::RowsByColumns { rows, .. } => params.scale * rows[i],
-        Scale::PerColumn(_) => params.scale,
-    });
-    let rows: Vec<f32> = rows.collect();
+    let given = if gemm.per_tensor { Some(dynamic_params(gemm, 0..m)?) } else { None };
+    for i in 0..m {
+        let params = match given {
+            Some(params) => params,
+            None => dynamic_params(gemm, i..i + 1)?,
+        };
+        quantized.extend((0..k).map(|l| {
+            let steps = (real(gemm, i, l) / params.scale).round_ties_even() as i64;
+            (steps + i64::from(params.zero_point)).clamp(qmin, qmax) as u8
+        }));
+        rows.push(match output.scale {
+            Scale::PerTensor(b) => params.scale * b,
+            Scale::PerRow(rows) | Scale::RowsByColumns { rows, .. } => params.scale * rows[i],
+            Scale::PerColumn(_) => params.scale,
+        });
+        zeros.push(params.zero_point);
+    }
     let scale = match output.scale {
         Scale::PerTensor(_) | Scale::PerRow(_) => Scale::PerRow(&rows),
         Scale::PerColumn(columns) | Scale::RowsByColumns { columns, .. } => {
@@ -135,6 +140,16 @@ pub fn run_dynamic_f32(
     scale.check()?;
     let a = Operand { bits: MatRef::row_major(&quantized, m, k)?, element: gemm.scheme.element() };
     run_f32(&gemm.quantized(a, &zeros), c, &Dequantize { scale, ..*output })
+}
+
+/// An empty vector with room for `len` values.
+///
+/// # Errors
+/// [`Error::Memory`], naming `purpose`, if there is not enough.
+fn with_capacity<T>(len: usize, purpose: &'static str) -> Result<Vec<T>, Error> {
+    let mut values = Vec::new();
+    buffer::reserve(&mut values, len, purpose)?;
+    Ok(values)
 }
 
 fn real(gemm: &DynamicGemm<'_>, i: usize, l: usize) -> f32 {
@@ -172,18 +187,23 @@ fn element<'m, T>(c: &'m mut MatMut<'_, T>, i: usize, j: usize) -> &'m mut T {
 
 /// Calls `store(i, j, acc + bias)` for every element. The sum is modulo 2^64; callers that need the exact sum have checked
 /// that 64 bits hold it.
-fn each(product: &Product<'_>, mut store: impl FnMut(usize, usize, i64)) {
+///
+/// # Errors
+/// [`Error::Memory`] if there is not enough for a column of B. Nothing is stored then.
+fn each(product: &Product<'_>, mut store: impl FnMut(usize, usize, i64)) -> Result<(), Error> {
     let Product { m, n, k, .. } = *product;
-    if m == 0 {
-        return;
+    if m == 0 || n == 0 {
+        return Ok(());
     }
+    // A column of B, so that packed elements are looked up once.
+    let mut column: Vec<i64> = with_capacity(k, "column of b")?;
     let b = |l, j| {
         let b = product.b.get(l, j).expect("the shapes were checked");
         i64::from(b) - i64::from(product.b_zero.at(j))
     };
     for j in 0..n {
-        // A column of B, so that packed elements are looked up once.
-        let column: Vec<i64> = (0..k).map(|l| b(l, j)).collect();
+        column.clear();
+        column.extend((0..k).map(|l| b(l, j)));
         let bias = product.bias.map_or(0, |bias| i64::from(bias[j]));
         for i in 0..m {
             let zero = product.a_zero.at(i);
@@ -194,4 +214,5 @@ fn each(product: &Product<'_>, mut store: impl FnMut(usize, usize, i64)) {
             store(i, j, sum);
         }
     }
+    Ok(())
 }

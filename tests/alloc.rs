@@ -46,9 +46,19 @@ fn meet(other: usize) {
     }
 }
 
-// SAFETY: every method hands its arguments to the system's allocator and returns what that does.
+/// The most bytes that an enlisted thread gets at once.
+static LARGEST: AtomicUsize = AtomicUsize::new(usize::MAX);
+
+fn refused(bytes: usize) -> bool {
+    ENLISTED.get().is_some() && bytes > LARGEST.load(SeqCst)
+}
+
+// SAFETY: every method hands its arguments to the system's allocator and returns what that does, or null.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if refused(layout.size()) {
+            return std::ptr::null_mut();
+        }
         count();
         hold(layout.size() as isize);
         // SAFETY: the caller's promise.
@@ -63,6 +73,9 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        if refused(new_size) {
+            return std::ptr::null_mut();
+        }
         count();
         hold(new_size as isize - layout.size() as isize);
         // SAFETY: the caller's promise.
@@ -373,6 +386,75 @@ fn release_thread_memory_frees_all_that_a_thread_keeps() {
     for (use_of_memory, (kept, left)) in ["scratch", "packing", "quantizing"].iter().zip(held) {
         assert!(kept > 4 * LITTLE, "{use_of_memory}: a thread keeps {kept} bytes");
         assert!(left < LITTLE, "{use_of_memory}: {left} bytes of {kept} are left");
+    }
+}
+
+/// A batch keeps no more of an unpacked B than the product alone: some columns at a time, or none for a few rows.
+#[test]
+fn a_batch_packs_a_part_of_b_at_a_time() {
+    let _turn = turn();
+    let (k, n) = (64, 40_000);
+    let b = vec![-3i8; k * n];
+    let caches = Caches { l1d: 32 << 10, l2: 64 << 10, l3: 0 };
+    let dispatch = Dispatch::auto().unwrap().clone().with_caches(caches);
+    for m in [1, 8] {
+        let (a, mut sums) = (vec![7u8; m * k], vec![0; m * n]);
+        let work = || {
+            let a = MatRef::row_major(&a, m, k).unwrap();
+            let gemm = Gemm::new(a, MatRef::row_major(&b, k, n).unwrap()).dispatch(&dispatch);
+            let mut kept = |run: &dyn Fn(Gemm<'_>, MatMut<'_, i32>)| {
+                HELD.store(0, SeqCst);
+                ENLISTED.set(Some(0));
+                run(gemm, MatMut::row_major(&mut sums, m, n).unwrap());
+                let kept = HELD.load(SeqCst);
+                release_thread_memory();
+                ENLISTED.set(None);
+                kept
+            };
+            let alone = kept(&|gemm, c| gemm.run_i32(c).unwrap());
+            let batch = kept(&|gemm, c| run_batch(&mut [Task::i32(gemm, c).unwrap()]).unwrap());
+            (alone, batch)
+        };
+        #[cfg(feature = "rayon")]
+        let (alone, batch) = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap().install(work);
+        #[cfg(not(feature = "rayon"))]
+        let (alone, batch) = std::thread::scope(|scope| scope.spawn(work).join().unwrap());
+        assert!(batch <= alone + LITTLE, "{m} rows: {batch} bytes, {alone} without a batch");
+        assert!(alone < (k * n) as isize / 2, "{m} rows: {alone} bytes");
+    }
+}
+
+/// An odd number of panels, for an even number of threads: they share rows if one of them can pack all of B, else
+/// columns, of which each packs a part at a time.
+#[cfg(feature = "rayon")]
+#[test]
+fn a_product_without_the_memory_for_all_of_b_packs_it_in_parts() {
+    let _turn = turn();
+    let (m, k) = (8, 4096);
+    let kernel = kernels().pop().unwrap();
+    // A part has 256 columns or a panel, which is at most half of these.
+    let threads = (256 / kernel.nr).max(2);
+    let n = (2 * threads + 1) * kernel.nr;
+    let (a, b) = (vec![7u8; m * k], vec![-3i8; k * n]);
+    let (a, b) = (MatRef::row_major(&a, m, k).unwrap(), MatRef::row_major(&b, k, n).unwrap());
+    let dispatch = Dispatch::named(kernel.name).unwrap().with_caches(Caches { l1d: 1, l2: 1, l3: 0 });
+    let largest = PackedB::pack_with(&dispatch, b, ElementType::U8).unwrap().bytes() / 4 * 3;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    for batch in [false, true] {
+        let mut sums = vec![0; m * n];
+        let c = MatMut::row_major(&mut sums, m, n).unwrap();
+        let gemm = Gemm::new(a, b).dispatch(&dispatch);
+        let result = pool.install(|| {
+            release_thread_memory();
+            LARGEST.store(largest, SeqCst);
+            ENLISTED.set(Some(0));
+            let result = if batch { run_batch(&mut [Task::i32(gemm, c).unwrap()]) } else { gemm.run_i32(c) };
+            ENLISTED.set(None);
+            LARGEST.store(usize::MAX, SeqCst);
+            result
+        });
+        assert_eq!(result, Ok(()), "batch: {batch}");
+        assert!(sums.iter().all(|sum| *sum == -3 * 7 * 4096), "batch: {batch}");
     }
 }
 

@@ -32,7 +32,13 @@ fn print(info: &Value, out: &mut dyn Write) -> Result<()> {
     writeln!(out, "features  {}", list(&cpu["features"]))?;
     writeln!(out, "isas      {}", list(&info["isas"]))?;
     let kib = |level: &str| info["caches"][level].as_u64().unwrap_or(0) >> 10;
-    writeln!(out, "caches    L1d {} KiB, L2 {} KiB, L3 {} KiB", kib("l1d"), kib("l2"), kib("l3"))?;
+    writeln!(
+        out,
+        "caches    L1d {} KiB, L2 {} KiB per core (blocks are cut for it), L3 {} KiB",
+        kib("l1d"),
+        kib("l2"),
+        kib("l3")
+    )?;
     writeln!(out, "\n{:<22} {:<12} {:>3} {:>3} {:>3}", "kernel", "isa", "mr", "nr", "kr")?;
     for kernel in info["kernels"].as_array().into_iter().flatten() {
         let chosen = if kernel["chosen"] == true { "  chosen" } else { "" };

@@ -119,9 +119,13 @@ impl<'a> DynamicGemm<'a> {
     /// Those of [`Gemm::run_f32`]; [`Error::NotFinite`] if a value of A is infinite or NaN,
     /// [`Error::QuantizationRange`] if the greatest value less the least is infinite, [`Error::Scale`] or
     /// [`Error::ScaleProduct`] if a scale of A times one of `output` is infinite, and [`Error::Memory`] if there is not
-    /// enough for the quantized A. `c` is then left as it was.
+    /// enough for the quantized A. `c` is then left as it was. If `c` is empty, values of A are not read, and no error
+    /// depends on them.
     pub fn run_f32(&self, c: MatMut<'_, f32>, output: &Dequantize<'_>) -> Result<(), Error> {
         self.check(shape(&c), output)?;
+        if c.rows() == 0 || c.cols() == 0 {
+            return Ok(());
+        }
         scratch::borrow(&QUANTIZED, QuantizedA::default, |quantized| {
             quantized.fill(self)?;
             quantized.multiply_scales(output.scale);
@@ -261,9 +265,13 @@ impl QuantizedA {
 
 /// The distance of quantized rows, in bytes. It is no multiple of the distance at which cache lines share a place in the
 /// first-level cache, where the rows of a tile would evict each other: worth 3 % at K = 2048, nothing at 1024 (Zen 4,
-/// 2026-11-25).
+/// 2026-11-25). Rows of no values are a byte apart.
 fn row_stride(k: usize) -> usize {
-    if k.is_multiple_of(2048) { k.saturating_add(64) } else { k }
+    match k {
+        0 => 1,
+        _ if k.is_multiple_of(2048) => k.saturating_add(64),
+        _ => k,
+    }
 }
 
 /// How the rows are shared.

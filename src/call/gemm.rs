@@ -111,8 +111,8 @@ impl<'a> Gemm<'a> {
     /// # Errors
     /// Those of [`run_i32`](Self::run_i32); also [`Error::Length`] if the number of scales, multipliers or factors is
     /// not that of the rows or columns, [`Error::Clamp`] if the clamp excludes all of `T`, [`Error::Shape`] if a
-    /// residual is not M×N, [`Error::Element`] if a table is not for `T`, and [`Error::SumTooLarge`] if the exact sum
-    /// could reach 2^63.
+    /// residual is not M×N, [`Error::Element`] if a table is not for `T`, and if the exact sum could reach 2^63,
+    /// [`Error::SumTooLarge`] for a zero point or [`Error::Range`] for K, which may be 10^14 if zero points are 0.
     pub fn run_requantized<T: Int8Element>(
         &self,
         c: MatMut<'_, T>,
@@ -126,7 +126,8 @@ impl<'a> Gemm<'a> {
     ///
     /// # Errors
     /// Those of [`run_i32`](Self::run_i32); also [`Error::Length`] if the number of scales is not that of the
-    /// rows or columns or that of bias values not N, and [`Error::SumTooLarge`] if the exact sum could reach 2^63.
+    /// rows or columns or that of bias values not N, and if the exact sum could reach 2^63, [`Error::SumTooLarge`] for
+    /// a zero point or [`Error::Range`] for K, which may be 10^14 if zero points are 0.
     pub fn run_f32(&self, c: MatMut<'_, f32>, output: &Dequantize<'_>) -> Result<(), Error> {
         let product = self.product(shape(&c))?;
         self.run(&product, f32_destination(&product, c, output)?)

@@ -1,4 +1,5 @@
-//! The cache sizes that blocks are cut for: those of this CPU, or of the environment variable `QGEMM_CACHES`.
+//! The cache sizes, of which that of L2 decides the blocks: those of this CPU, or of the environment variable
+//! `QGEMM_CACHES`.
 
 use crate::error::Error;
 use qgemm_kernels::Caches;
@@ -38,7 +39,7 @@ fn parse(text: &str) -> Result<Caches, Error> {
         _ => Err(Error::Variable {
             name: VARIABLE,
             got: text.to_string(),
-            need: "the sizes of L1d, L2 and L3 with commas, as 32K,1M,32M; 0 if there is no L3",
+            need: "the sizes of L1d, L2 (the share of a core) and L3 with commas, as 32K,1M,32M; 0 if there is no L3",
         }),
     }
 }
@@ -57,7 +58,12 @@ mod tests {
         let huge = ["1,99999999999999999999999,1".to_string(), format!("1,{}K,1", usize::MAX)];
         for text in wrong.iter().map(|text| text.to_string()).chain(huge) {
             let said = parse(&text).unwrap_err().to_string();
-            assert!(said.starts_with(&format!("QGEMM_CACHES: was '{text}', must be the sizes of")), "{said}");
+            assert!(
+                said.starts_with(&format!(
+                    "QGEMM_CACHES: was '{text}', must be the sizes of L1d, L2 (the share of a core) and L3"
+                )),
+                "{said}"
+            );
         }
     }
 }

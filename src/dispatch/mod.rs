@@ -1,4 +1,4 @@
-//! The kernels that may run, and the caches that blocks are cut for.
+//! The kernels that may run, and the cache sizes, of which that of L2 decides the blocks.
 
 pub(crate) mod caches;
 pub(crate) mod select;

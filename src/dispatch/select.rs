@@ -81,14 +81,14 @@ impl Dispatch {
         Self::ready().map(|kernel| KernelInfo::of(&kernel)).collect()
     }
 
-    /// Sets the cache sizes that blocks are cut for, of which only that of L2 is used today. The default is what the CPU
-    /// or `QGEMM_CACHES` tells. No result depends on them.
+    /// Sets the cache sizes. Blocks are cut for that of L2, the share of one core; the others are not used today. The
+    /// default is what the CPU or `QGEMM_CACHES` tells. No result depends on them.
     #[must_use]
     pub fn with_caches(self, caches: Caches) -> Self {
         Self { caches, ..self }
     }
 
-    /// The caches that blocks are cut for.
+    /// The cache sizes, of which that of L2 decides the blocks.
     pub fn caches(&self) -> Caches {
         self.caches
     }

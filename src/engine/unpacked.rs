@@ -74,13 +74,15 @@ pub(crate) fn run(
     let (n, parts) = (product.n, share.parts);
     let panels = n.div_ceil(all.nr);
     let even = panels.is_multiple_of(parts) || panels >= 4 * parts;
-    if all.sweep.is_none() && parts > 1 && !even {
-        // All of B is packed here, and the threads share rows: one fork and join instead of one for each part.
-        all.reserve(n)?;
+    // If threads would get unequal numbers of panels, all of B is packed here, and they share rows: one fork and join
+    // instead of one for each part. Without the memory for all of B they share columns nevertheless.
+    if all.sweep.is_none() && parts > 1 && !even && all.reserve(n).is_ok() {
         return all.run_columns(0..n, destination, n, share).map_err(|stopped| stopped.error);
     }
-    // Reserved on this thread first: it can then run the parts of a thread that has no memory, and all parts of its own.
-    all.reserve(n.min(all.step))?;
+    // Reserved on this thread first: it can then run the parts of a thread that has no memory, and all of its own.
+    if n > all.step || parts > 1 {
+        all.reserve(n.min(all.step))?;
+    }
     let columns = UnpackedColumns { all, columns: 0..n, destination: destination.reborrow() };
     divide(columns, share, |(), ()| ())
 }

@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::one_or_each::OneOrEach;
 
-/// A real factor `m · 2^(shift - 31)`, with m in [2^30, 2^31) or 0.
+/// A real factor `m · 2^(shift - 31)`, with m in [2^30, 2^31), or m = 0 and shift = 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Multiplier {
     m: i32,
@@ -34,7 +34,7 @@ const MIN_SHIFT: i32 = -31;
 const MAX_SHIFT: i32 = 30;
 
 impl Multiplier {
-    /// `m · 2^(shift - 31)`.
+    /// `m · 2^(shift - 31)`. If m is 0 the shift becomes 0, so that equal factors are equal.
     ///
     /// # Errors
     /// [`Error::Range`] if m is neither 0 nor in [2^30, 2^31), or the shift not in [-31, 30].
@@ -47,7 +47,7 @@ impl Multiplier {
             let (min, max) = (MIN_SHIFT.into(), MAX_SHIFT.into());
             return Err(Error::Range { argument: "shift", got: shift.into(), min, max });
         }
-        Ok(Self { m, shift })
+        Ok(Self { m, shift: if m == 0 { 0 } else { shift } })
     }
 
     /// The multiplier that is nearest to a real factor, half away from zero: TFLite's QuantizeMultiplier.
@@ -178,6 +178,13 @@ mod tests {
             assert!(matches!(Multiplier::new(1 << 30, shift), Err(Error::Range { argument: "shift", .. })));
         }
         assert!(Multiplier::new(0, -31).is_ok() && Multiplier::new(i32::MAX, 30).is_ok());
+    }
+
+    #[test]
+    fn all_multipliers_of_0_are_one() {
+        for shift in [-31, -1, 0, 7, 30] {
+            assert_eq!(of(0, shift), Multiplier::from_real(0.0).unwrap());
+        }
     }
 
     /// By hand: a factor of 1/4 (as 2^30 · 2^(-1 - 31)) of 1 2 3 5 6 7 and their negatives.

@@ -69,23 +69,34 @@ fn max_bias(product: &Product<'_>) -> i128 {
 /// Checks that i64 holds the exact sums, whatever the elements are.
 ///
 /// # Errors
-/// [`Error::SumTooLarge`], naming the zero point that is farther from its matrix.
+/// [`Error::Range`] if K is too large for zero points of 0; else [`Error::SumTooLarge`].
 pub(crate) fn check_i64(product: &Product<'_>) -> Result<(), Error> {
     let k = product.k;
     let a = distance(product.a.element_type().range(), &product.a_zero);
     let b = distance(product.b.element_type().range(), &product.b_zero);
     // k < 2^64 and the distances are below 2^33, but their product may exceed 2^127.
     let fits = (a * b).checked_mul(k as i128).is_some_and(|sum| sum + max_bias(product) < 1 << 63);
-    if fits {
-        return Ok(());
+    if fits { Ok(()) } else { Err(sum_too_large(product)) }
+}
+
+/// The error for sums that i64 does not hold: it names K, or the zero point that is to blame.
+#[cold]
+fn sum_too_large(product: &Product<'_>) -> Error {
+    let (a, b, k) = (product.a.element_type().range(), product.b.element_type().range(), product.k);
+    let magnitude = |range| distance(range, &ZeroPoint::PerTensor(0));
+    let max_k = ((1 << 63) - 1 - max_bias(product)) / (magnitude(a) * magnitude(b));
+    if k as i128 > max_k {
+        let got = k.try_into().unwrap_or(i64::MAX);
+        return Error::Range { argument: "columns of a", got, min: 0, max: max_k as i64 };
     }
-    let farthest = |zero: &ZeroPoint<'_>| {
-        let (lo, hi) = zero.min_max();
-        if lo.unsigned_abs() > hi.unsigned_abs() { lo } else { hi }
-    };
-    let (argument, got) =
-        if a >= b { ("a_zero", farthest(&product.a_zero)) } else { ("b_zero", farthest(&product.b_zero)) };
-    Err(Error::SumTooLarge { argument, got, k })
+    // One of the distances is greater than without zero points: that which is so by the greater factor.
+    let (by_a, by_b) =
+        (distance(a, &product.a_zero) * magnitude(b), distance(b, &product.b_zero) * magnitude(a));
+    let (argument, (lo, hi), zero) =
+        if by_a >= by_b { ("a_zero", a, &product.a_zero) } else { ("b_zero", b, &product.b_zero) };
+    let (z_lo, z_hi) = zero.min_max();
+    let low_is_farther = i64::from(hi) - i64::from(z_lo) > i64::from(z_hi) - i64::from(lo);
+    Error::SumTooLarge { argument, got: if low_is_farther { z_lo } else { z_hi }, k }
 }
 
 /// The accumulator that a product needs. `shifts` gives, for each pair of types that its kernels multiply, the amounts

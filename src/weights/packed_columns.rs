@@ -69,7 +69,7 @@ impl PackedColumns {
         self.kernel
     }
 
-    /// The caches that blocks are cut for.
+    /// The cache sizes, of which that of L2 decides the blocks.
     pub(crate) fn caches(&self) -> Caches {
         self.caches
     }

@@ -165,7 +165,8 @@ fn check(case: &Case) {
     let (mut ours, mut theirs) = (c.clone(), c.clone());
     let result = ours.with_mut(|c| gemm.run_f32(c, &output));
     assert_eq!(result, theirs.with_mut(|c| reference::run_dynamic_f32(&gemm, c, &output)));
-    if let Some((scale, _)) = params.iter().find(|(scale, _)| scale.is_infinite()) {
+    // Without an output, values of A do not count.
+    if let Some((scale, _)) = params.iter().find(|(scale, _)| n > 0 && scale.is_infinite()) {
         assert!(matches!(result, Err(Error::QuantizationRange { .. })), "{scale} {result:?}");
         ours.assert_same(&c, "written although refused");
         return;

@@ -215,6 +215,48 @@ fn refused_i32(gemm: Gemm<'_>) -> Error {
     error
 }
 
+/// The argument is named that has to change: the zero point that widens its matrix's range most, or K.
+#[test]
+fn sums_that_are_too_large_blame_what_makes_them_so() {
+    let (a, b) = ([1u8], [2i8]);
+    let column = |k| MatRef::new(&b, k, 1, 0, 0).unwrap();
+    let refused = |gemm: Gemm<'_>| {
+        let mut c = [5f32];
+        let output = Dequantize::new(1.0).unwrap();
+        gemm.run_f32(MatMut::row_major(&mut c, 1, 1).unwrap(), &output).unwrap_err()
+    };
+    // 2^31·128 in magnitude: a zero point decides for any K beyond 2^25.
+    let k = 1 << 26;
+    let gemm = Gemm::new(MatRef::new(&a, 1, k, 0, 0).unwrap(), column(k));
+    let too_large = |argument, got, k| Error::SumTooLarge { argument, got, k };
+    assert_eq!(refused(gemm.a_zero(i32::MAX)), too_large("a_zero", i32::MAX, k));
+    assert_eq!(refused(gemm.b_zero(i32::MIN)), too_large("b_zero", i32::MIN, k));
+    assert_eq!(refused(gemm.a_zero(5).b_zero(i32::MAX)), too_large("b_zero", i32::MAX, k));
+    // Of the zero points of rows, -2^31 + 100 is farther from 255 than 2^31 - 1 from 0.
+    let rows = Gemm::new(MatRef::new(&a, 2, k, 0, 0).unwrap(), column(k)).a_zero(&[i32::MAX, i32::MIN + 100]);
+    let mut c = [5f32; 2];
+    let error = rows.run_f32(MatMut::row_major(&mut c, 2, 1).unwrap(), &Dequantize::new(1.0).unwrap());
+    assert_eq!(error, Err(too_large("a_zero", i32::MIN + 100, k)));
+    assert_eq!(refused(gemm.a_zero(i32::MIN)), too_large("a_zero", i32::MIN, k));
+    if usize::BITS < 64 {
+        return;
+    }
+    // Zero points of 0 allow K up to 2^63 / (255·128). A small one of B is too much before that.
+    let max = (1u64 << 63) / (255 * 128);
+    for k in [max + 1, max * 2, 1 << 50, 1 << 62, u64::MAX] {
+        let a = MatRef::new(&a, 1, k as usize, 0, 0).unwrap();
+        let gemm = Gemm::new(a, column(k as usize));
+        let got = k.try_into().unwrap_or(i64::MAX);
+        let want = Error::Range { argument: "columns of a", got, min: 0, max: max as i64 };
+        assert_eq!(refused(gemm), want);
+        assert_eq!(refused(gemm.a_zero(300).b_zero(i32::MIN)), want);
+        assert!(want.to_string().starts_with("columns of a: was "), "{want}");
+    }
+    let k = (max / 5 * 4) as usize;
+    let gemm = Gemm::new(MatRef::new(&a, 1, k, 0, 0).unwrap(), column(k));
+    assert_eq!(refused(gemm.b_zero(100)), too_large("b_zero", 100, k));
+}
+
 #[test]
 fn values_at_the_ends_of_what_is_allowed_are_allowed() {
     let max = 1 << 21;

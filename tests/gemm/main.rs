@@ -7,6 +7,7 @@
 mod batch;
 mod digest;
 mod dynamic;
+mod empty;
 mod epilogue;
 mod errors;
 mod gather;

@@ -36,11 +36,16 @@ fn environment() {
     let caches = |value| command().arg("info").arg("--json").env("QGEMM_CACHES", value).output().unwrap();
     let info: serde_json::Value = serde_json::from_slice(&caches("48K,2M,0").stdout).unwrap();
     assert_eq!(info["caches"], serde_json::json!({ "l1d": 48 << 10, "l2": 2 << 20, "l3": 0 }));
+    let text = command().arg("info").env("QGEMM_CACHES", "48K,2M,0").output().unwrap().stdout;
+    let text = String::from_utf8_lossy(&text);
+    assert!(text.contains("L1d 48 KiB, L2 2048 KiB per core (blocks are cut for it), L3 0 KiB"), "{text}");
     let out = caches("48K,2M");
     assert_eq!(out.status.code(), Some(2));
     let said = String::from_utf8_lossy(&out.stderr);
     assert!(
-        said.starts_with("error: QGEMM_CACHES: was '48K,2M', must be the sizes of L1d, L2 and L3"),
+        said.starts_with(
+            "error: QGEMM_CACHES: was '48K,2M', must be the sizes of L1d, L2 (the share of a core) and L3"
+        ),
         "{said}"
     );
 }
