@@ -17,9 +17,16 @@ const MAX_HELPERS: usize = 127;
 const MAX_OFFERS: usize = 16;
 /// How long a helper looks for work before it sleeps: longer than most callers take between two products.
 const LINGER: Duration = Duration::from_micros(100);
-/// The multiply-adds of one caller that are worth waking a sleeping helper: at least 100 µs, where waking one takes the
-/// caller 2 to 4 µs (Zen 4 and Zen 5, 2026-11-29).
+/// The multiply-adds of a product that are worth an offer to a helper that looks for work: 10 µs or more.
+const WORTH_AN_OFFER: usize = 1 << 22;
+/// The multiply-adds of a product that are worth waking a helper: 80 to 300 µs. Waking one takes the caller 12 µs, and
+/// it begins 25 to 75 µs later (a virtual machine on Zen 4, 2026-11-29).
 const WORTH_WAKING: usize = 1 << 24;
+/// The same for a thread of a rayon pool, which begins later and sleeps again sooner.
+pub(crate) const WORTH_WAKING_IN_POOL: usize = 1 << 25;
+/// The multiply-adds of smaller products, done alone one after the other, that are worth the same in the hope of more: so
+/// many that waking takes a few percent of their time, whether or not the thread comes in time for the next.
+const WORTH_WAKING_FOR_MORE: usize = 1 << 27;
 
 /// The helpers of a process, and what they are offered.
 pub(crate) struct Helpers {
@@ -47,6 +54,8 @@ static HELPERS: [Helpers; 4] = [const { Helpers::none() }; 4];
 thread_local! {
     /// The multiply-adds that this thread has done alone since it last woke helpers.
     static ALONE: Cell<usize> = const { Cell::new(0) };
+    /// The time until which this thread works alone, since others kept it waiting.
+    static ALONE_UNTIL: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
 impl Helpers {
@@ -105,9 +114,13 @@ impl Helpers {
         let mut errands = 0;
         loop {
             self.looking.fetch_add(1, Ordering::SeqCst);
-            let start = Instant::now();
-            while !self.join_one() && start.elapsed() < LINGER {
-                thread::yield_now();
+            let mut start = Instant::now();
+            while start.elapsed() < LINGER {
+                if self.join_one() {
+                    start = Instant::now();
+                } else {
+                    thread::yield_now();
+                }
             }
             self.looking.fetch_sub(1, Ordering::SeqCst);
             if self.errands.load(Ordering::SeqCst) != errands {
@@ -153,28 +166,41 @@ impl Helpers {
         asleep.take(most).filter_map(|helper| helper.thread.get()).for_each(Thread::unpark);
     }
 
-    /// Runs the parts `0..count` on this thread and at most `places` helpers, each of which takes the next part when it is
-    /// done with one. Wakes helpers if `wake` says so.
+    /// Runs the parts `0..count` on this thread and at most `places` helpers. Wakes helpers if `wake` says so.
+    ///
+    /// Each thread has a range of parts to do first, so that in repeated calls it finds in its cache what it used before,
+    /// and then takes parts of the others' ranges.
     pub(crate) fn for_each(&self, count: usize, places: usize, wake: bool, run: &(dyn Fn(usize) + Sync)) {
-        let next = AtomicUsize::new(0);
-        let work = || {
-            loop {
-                let part = next.fetch_add(1, Ordering::Relaxed);
-                if part >= count {
-                    return;
+        let ranges = (places + 1).min(MAX_HELPERS + 1);
+        let done: [AtomicUsize; MAX_HELPERS + 1] = [const { AtomicUsize::new(0) }; MAX_HELPERS + 1];
+        let work = |first: usize| {
+            for range in (first..ranges).chain(0..first) {
+                let start = count * range / ranges;
+                let len = count * (range + 1) / ranges - start;
+                while done[range].load(Ordering::Relaxed) < len {
+                    let part = done[range].fetch_add(1, Ordering::Relaxed);
+                    if part < len {
+                        run(start + part);
+                    }
                 }
-                run(part);
             }
         };
+        let joined = AtomicUsize::new(0);
+        let help = || work(1 + joined.fetch_add(1, Ordering::Relaxed) % (ranges - 1).max(1));
+        let Some(offer) = self.offers.iter().find(|offer| offer.is_free()) else { return work(0) };
+        let start = Instant::now();
         let meanwhile = || {
             if wake {
                 self.wake(places.min(2));
             }
-            work();
+            work(0);
+            Instant::now()
         };
-        match self.offers.iter().find(|offer| offer.is_free()) {
-            Some(offer) => offer.during(&work, places, meanwhile, thread::yield_now),
-            None => work(),
+        let end_of_own = offer.during(&help, places, meanwhile, thread::yield_now);
+        note_wait(start, end_of_own);
+        if !wake && joined.load(Ordering::Relaxed) == 0 {
+            // They look for work, but somebody else has their cores: an offer in vain takes 1 to 2 µs.
+            ALONE_UNTIL.set(Some(Instant::now() + LINGER));
         }
     }
 
@@ -185,21 +211,47 @@ impl Helpers {
 
 /// The helpers for so many multiply-adds of this thread, and whether they have to be woken; `None` if the work is better
 /// done alone.
-///
-/// Work that would not pay for waking a helper is done alone until enough has come together: what waking takes is then a
-/// few percent of it, whether or not the helper comes in time.
 pub(crate) fn helpers_for(multiply_adds: usize) -> Option<(&'static Helpers, bool)> {
-    if cores() == 1 {
+    if cores() == 1 || was_kept_waiting() {
         return None;
     }
     let helpers = Helpers::of_this_process(true)?;
     if helpers.looking.load(Ordering::SeqCst) > 0 {
-        return Some((helpers, false));
+        return (multiply_adds >= WORTH_AN_OFFER).then_some((helpers, false));
     }
+    is_worth_waking(multiply_adds, WORTH_WAKING).then_some((helpers, true))
+}
+
+/// Whether so many multiply-adds of this thread are worth waking another thread: at least `enough` are, and less after
+/// many that were done alone.
+pub(crate) fn is_worth_waking(multiply_adds: usize, enough: usize) -> bool {
     let alone = ALONE.get().saturating_add(multiply_adds);
-    let worth = alone >= WORTH_WAKING;
+    let worth = multiply_adds >= enough || alone >= WORTH_WAKING_FOR_MORE;
     ALONE.set(if worth { 0 } else { alone });
-    worth.then_some((helpers, true))
+    worth
+}
+
+/// Notes how long this thread, which began to share some work at `start` and was done with its own part at `end_of_own`,
+/// has waited for others until now: long if their cores were taken by somebody else meanwhile.
+pub(crate) fn note_wait(start: Instant, end_of_own: Instant) {
+    /// How long a wait has to be that is no mere difference between parts, or the time that a thread takes to wake.
+    const LONG: Duration = Duration::from_micros(20);
+    let now = Instant::now();
+    let wait = now - end_of_own;
+    if wait > LONG && 3 * wait > now - start {
+        ALONE_UNTIL.set(Some(now + 20 * wait));
+    }
+}
+
+/// Whether this thread has waited long for others a short time ago: it works alone for 20 times as long, so that waiting
+/// takes a few percent of its time even where others always come late.
+pub(crate) fn was_kept_waiting() -> bool {
+    let Some(until) = ALONE_UNTIL.get() else { return false };
+    let alone = Instant::now() < until;
+    if !alone {
+        ALONE_UNTIL.set(None);
+    }
+    alone
 }
 
 /// Has each helper of this process call `errand` soon.

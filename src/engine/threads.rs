@@ -2,8 +2,12 @@
 //! caller brings others.
 
 #[cfg(feature = "rayon")]
-use crate::engine::helpers::{self, Helpers};
+use crate::engine::helpers::{self, Helpers, WORTH_WAKING_IN_POOL};
+#[cfg(feature = "rayon")]
+use std::cell::Cell;
 use std::fmt;
+#[cfg(feature = "rayon")]
+use std::time::{Duration, Instant};
 
 /// The threads that a call may use.
 ///
@@ -154,7 +158,13 @@ fn share_large(multiply_adds: usize, threads: Threads<'_>) -> Share<'_> {
     if rayon::current_thread_index().is_some() {
         // More threads than cores would take turns.
         let parts = worth.min(rayon::current_num_threads()).min(helpers::cores());
-        return Share { parts, crew: Crew::Pool };
+        if parts > 1
+            && !helpers::was_kept_waiting()
+            && (others_are_awake() || helpers::is_worth_waking(multiply_adds, WORTH_WAKING_IN_POOL))
+        {
+            return Share { parts, crew: Crew::Pool };
+        }
+        return Share::ALONE;
     }
     #[cfg(feature = "rayon")]
     match helpers::helpers_for(multiply_adds) {
@@ -175,12 +185,36 @@ impl Crew<'_> {
         match self {
             Crew::Alone => (0..count).for_each(run),
             #[cfg(feature = "rayon")]
-            Crew::Pool => join_all(0..count, run),
+            Crew::Pool => {
+                let start = Instant::now();
+                join_all(0..count, &|part| {
+                    run(part);
+                    RAN.set(Some(Instant::now()));
+                });
+                helpers::note_wait(start, RAN.get().unwrap_or(start));
+                SHARED.set(Some(Instant::now()));
+            }
             #[cfg(feature = "rayon")]
             Crew::Helped { helpers, places, wake } => helpers.for_each(count, *places, *wake, run),
             Crew::Own(pool) => pool.for_each(count, run),
         }
     }
+}
+
+#[cfg(feature = "rayon")]
+thread_local! {
+    /// The time when this thread last shared work with its pool.
+    static SHARED: Cell<Option<Instant>> = const { Cell::new(None) };
+    /// The time when this thread has last run a part of its pool's work.
+    static RAN: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Whether the other threads of the pool still look for work since this one last shared some: rayon's go to sleep after
+/// 20 to 30 µs, and to wake one then takes as long as from outside the pool.
+#[cfg(feature = "rayon")]
+fn others_are_awake() -> bool {
+    const AWAKE: Duration = Duration::from_micros(15);
+    SHARED.get().is_some_and(|time| time.elapsed() < AWAKE)
 }
 
 /// Runs parts by [`rayon::join`], which allocates nothing.
