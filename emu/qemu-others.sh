@@ -32,7 +32,7 @@ export CARGO_PROFILE_TEST_DEBUG=0 QGEMM_TEST_SCALE=${QGEMM_TEST_SCALE-10}
 export QGEMM_REQUIRE_ISA='scalar,portable,!avx2,!neon'
 
 # All but the test of the sources, which are the same everywhere.
-tests=(--test selftest --test packing --test quantize_rows --test gemm --test alloc)
+tests=(--test selftest --test packing --test quantize_rows --test float_mode --test gemm --test alloc)
 
 echo '--- s390x-unknown-linux-gnu'
 # Left out: what folds a bias. qemu 7.2 has `mdebr` wrong, an f64 product of two f32: 0.5 times 0.5 is 2^-16.

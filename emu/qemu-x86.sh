@@ -17,7 +17,7 @@ export QGEMM_NO_GUARD=1
 export QGEMM_TEST_SCALE=${QGEMM_TEST_SCALE-10}
 
 # All but the test of the sources, which are the same everywhere.
-tests=(--test selftest --test packing --test quantize_rows --test gemm --test alloc)
+tests=(--test selftest --test packing --test quantize_rows --test float_mode --test gemm --test alloc)
 
 on() { # CPU model, what it must and must not have
   echo "--- $1: $2"

@@ -51,6 +51,12 @@
 //! any pool uses the global pool, and pays for entering it: about 12 µs for products of more than about a million
 //! multiply-adds (Zen 5, two cores, 2026-11-28). Calls from inside rayon's `ThreadPool::install` do not pay.
 //!
+//! # Floating-point mode
+//!
+//! Results do not depend on the rounding mode of the calling thread or of a pool's threads, nor on whether they flush
+//! subnormal numbers to zero (MXCSR on x86, FPCR on 64-bit Arm). Real numbers are computed in the default mode, and the
+//! caller's is there again when a call returns, also by an error or a panic.
+//!
 //! # Memory
 //!
 //! A thread keeps its scratch between calls: after the first call of a size nothing is allocated on one

@@ -17,6 +17,7 @@ use crate::output::scale::Scale;
 use crate::product::{Product, accumulator};
 use crate::quantize::params::QuantParams;
 use crate::quantize::scheme::Scheme;
+use qgemm_kernels::in_default_float_mode;
 use std::ops::Range;
 
 /// [`Gemm::run_i32`].
@@ -49,26 +50,29 @@ pub fn run_requantized<T: Int8Element>(
     mut c: MatMut<'_, T>,
     output: &Requantize<'_>,
 ) -> Result<(), Error> {
-    let product = gemm.product(shape(&c))?;
-    accumulator::check_i64(&product)?;
-    let output = output.for_output(c.rows(), c.cols(), T::TYPE)?;
-    each(&product, |i, j, acc| {
-        let rounded = match output.scaling {
-            Scaling::Float(scale) => {
-                let x = acc as f32 * scale.at(i, j);
-                let x = output.residual.map_or(x, |residual| x + residual.at(i, j));
-                // A float beyond i64 saturates, far outside lo..=hi.
-                x.round_ties_even() as i64
-            }
-            Scaling::FixedPoint(multipliers, rounding) => {
-                let acc = acc.clamp(i32::MIN.into(), i32::MAX.into()) as i32;
-                multipliers.at(j).apply(acc, rounding)
-            }
-            Scaling::F64(factors) => (acc as f64 * factors.at(j)).round() as i64,
-        };
-        let y = rounded.saturating_add(output.zero_point.into()).clamp(output.lo.into(), output.hi.into());
-        let bits = output.table.map_or(y as u8, |table| table[usize::from(y as u8)]);
-        *element(&mut c, i, j) = T::from_bits(bits);
+    in_default_float_mode(|| {
+        let product = gemm.product(shape(&c))?;
+        accumulator::check_i64(&product)?;
+        let output = output.for_output(c.rows(), c.cols(), T::TYPE)?;
+        each(&product, |i, j, acc| {
+            let rounded = match output.scaling {
+                Scaling::Float(scale) => {
+                    let x = acc as f32 * scale.at(i, j);
+                    let x = output.residual.map_or(x, |residual| x + residual.at(i, j));
+                    // A float beyond i64 saturates, far outside lo..=hi.
+                    x.round_ties_even() as i64
+                }
+                Scaling::FixedPoint(multipliers, rounding) => {
+                    let acc = acc.clamp(i32::MIN.into(), i32::MAX.into()) as i32;
+                    multipliers.at(j).apply(acc, rounding)
+                }
+                Scaling::F64(factors) => (acc as f64 * factors.at(j)).round() as i64,
+            };
+            let y =
+                rounded.saturating_add(output.zero_point.into()).clamp(output.lo.into(), output.hi.into());
+            let bits = output.table.map_or(y as u8, |table| table[usize::from(y as u8)]);
+            *element(&mut c, i, j) = T::from_bits(bits);
+        })
     })
 }
 
@@ -77,20 +81,22 @@ pub fn run_requantized<T: Int8Element>(
 /// # Errors
 /// Those of the method, but those of the choice of a kernel. Memory is needed for a column of B, 8 bytes for each value.
 pub fn run_f32(gemm: &Gemm<'_>, mut c: MatMut<'_, f32>, output: &Dequantize<'_>) -> Result<(), Error> {
-    let product = gemm.product(shape(&c))?;
-    accumulator::check_i64(&product)?;
-    output.check_shape(c.rows(), c.cols())?;
-    each(&product, |i, j, acc| {
-        let product = acc as f32 * output.scale.at(i, j);
-        let y = output.bias.map_or(product, |bias| product + bias[j]);
-        let (lo, hi) = output.clamp;
-        *element(&mut c, i, j) = if y < lo {
-            lo
-        } else if y > hi {
-            hi
-        } else {
-            y
-        };
+    in_default_float_mode(|| {
+        let product = gemm.product(shape(&c))?;
+        accumulator::check_i64(&product)?;
+        output.check_shape(c.rows(), c.cols())?;
+        each(&product, |i, j, acc| {
+            let product = acc as f32 * output.scale.at(i, j);
+            let y = output.bias.map_or(product, |bias| product + bias[j]);
+            let (lo, hi) = output.clamp;
+            *element(&mut c, i, j) = if y < lo {
+                lo
+            } else if y > hi {
+                hi
+            } else {
+                y
+            };
+        })
     })
 }
 
@@ -103,43 +109,45 @@ pub fn run_dynamic_f32(
     c: MatMut<'_, f32>,
     output: &Dequantize<'_>,
 ) -> Result<(), Error> {
-    gemm.check(shape(&c), output)?;
-    let (m, k) = (gemm.a.rows(), gemm.a.cols());
-    if m == 0 || c.cols() == 0 {
-        return Ok(());
-    }
-    // Reserved before any value is read, as by the method.
-    const PURPOSE: &str = "quantized a";
-    let mut quantized: Vec<u8> = with_capacity(m.saturating_mul(k), PURPOSE)?;
-    let mut rows: Vec<f32> = with_capacity(m, PURPOSE)?;
-    let mut zeros: Vec<i32> = with_capacity(m, PURPOSE)?;
-    let (qmin, qmax) = if gemm.scheme == Scheme::Symmetric { (-127, 127) } else { (0, 255) };
-    let given = if gemm.per_tensor { Some(dynamic_params(gemm, 0..m)?) } else { None };
-    for i in 0..m {
-        let params = match given {
-            Some(params) => params,
-            None => dynamic_params(gemm, i..i + 1)?,
-        };
-        quantized.extend((0..k).map(|l| {
-            let steps = (real(gemm, i, l) / params.scale).round_ties_even() as i64;
-            (steps + i64::from(params.zero_point)).clamp(qmin, qmax) as u8
-        }));
-        rows.push(match output.scale {
-            Scale::PerTensor(b) => params.scale * b,
-            Scale::PerRow(rows) | Scale::RowsByColumns { rows, .. } => params.scale * rows[i],
-            Scale::PerColumn(_) => params.scale,
-        });
-        zeros.push(params.zero_point);
-    }
-    let scale = match output.scale {
-        Scale::PerTensor(_) | Scale::PerRow(_) => Scale::PerRow(&rows),
-        Scale::PerColumn(columns) | Scale::RowsByColumns { columns, .. } => {
-            Scale::RowsByColumns { rows: &rows, columns }
+    in_default_float_mode(|| {
+        gemm.check(shape(&c), output)?;
+        let (m, k) = (gemm.a.rows(), gemm.a.cols());
+        if m == 0 || c.cols() == 0 {
+            return Ok(());
         }
-    };
-    scale.check()?;
-    let a = Operand { bits: MatRef::row_major(&quantized, m, k)?, element: gemm.scheme.element() };
-    run_f32(&gemm.quantized(a, &zeros), c, &Dequantize { scale, ..*output })
+        // Reserved before any value is read, as by the method.
+        const PURPOSE: &str = "quantized a";
+        let mut quantized: Vec<u8> = with_capacity(m.saturating_mul(k), PURPOSE)?;
+        let mut rows: Vec<f32> = with_capacity(m, PURPOSE)?;
+        let mut zeros: Vec<i32> = with_capacity(m, PURPOSE)?;
+        let (qmin, qmax) = if gemm.scheme == Scheme::Symmetric { (-127, 127) } else { (0, 255) };
+        let given = if gemm.per_tensor { Some(dynamic_params(gemm, 0..m)?) } else { None };
+        for i in 0..m {
+            let params = match given {
+                Some(params) => params,
+                None => dynamic_params(gemm, i..i + 1)?,
+            };
+            quantized.extend((0..k).map(|l| {
+                let steps = (real(gemm, i, l) / params.scale).round_ties_even() as i64;
+                (steps + i64::from(params.zero_point)).clamp(qmin, qmax) as u8
+            }));
+            rows.push(match output.scale {
+                Scale::PerTensor(b) => params.scale * b,
+                Scale::PerRow(rows) | Scale::RowsByColumns { rows, .. } => params.scale * rows[i],
+                Scale::PerColumn(_) => params.scale,
+            });
+            zeros.push(params.zero_point);
+        }
+        let scale = match output.scale {
+            Scale::PerTensor(_) | Scale::PerRow(_) => Scale::PerRow(&rows),
+            Scale::PerColumn(columns) | Scale::RowsByColumns { columns, .. } => {
+                Scale::RowsByColumns { rows: &rows, columns }
+            }
+        };
+        scale.check()?;
+        let a = Operand { bits: MatRef::row_major(&quantized, m, k)?, element: gemm.scheme.element() };
+        run_f32(&gemm.quantized(a, &zeros), c, &Dequantize { scale, ..*output })
+    })
 }
 
 /// An empty vector with room for `len` values.

@@ -79,6 +79,7 @@ const CRATES: &[Crate] = &[
             "elements",
             "caches",
             "detect",
+            "float_mode",
             "block",
         ],
     },

@@ -200,8 +200,9 @@ impl Work for Tasks<'_, '_, '_> {
             }
             (at, before) = (at + 1, next);
         }
-        let share = (before as f64 / work.max(1) as f64 * parts as f64).round() as usize;
-        let share = share.clamp(1, parts - 1);
+        // In integers: tasks with i32 outputs compute no real numbers.
+        let share = (before as u128 * parts as u128 + work as u128 / 2) / work.max(1) as u128;
+        let share = (share as usize).clamp(1, parts - 1);
         let (left, right) = tasks.split_at_mut(at);
         let rest = work.saturating_sub(before);
         Ok(Halves {

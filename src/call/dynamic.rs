@@ -17,6 +17,7 @@ use crate::quantize::params::QuantParams;
 use crate::quantize::rows::{RowsMut, quantize_rows, span_of_rows};
 use crate::quantize::scheme::Scheme;
 use crate::quantize::span::Span;
+use qgemm_kernels::in_default_float_mode;
 use std::cell::Cell;
 use std::ops::Range;
 
@@ -128,11 +129,8 @@ impl<'a> DynamicGemm<'a> {
         }
         scratch::borrow(&QUANTIZED, QuantizedA::default, |quantized| {
             quantized.fill(self)?;
-            quantized.multiply_scales(output.scale);
+            in_default_float_mode(|| quantized.multiply_scales(output.scale))?;
             let scale = quantized.scale(output.scale);
-            if !quantized.is_finite(scale) {
-                scale.check()?;
-            }
             let gemm = self.quantized(quantized.operand(self)?, &quantized.zeros);
             gemm.run_f32(c, &Dequantize { scale, ..*output })
         })?
@@ -160,6 +158,16 @@ impl<'a> DynamicGemm<'a> {
             Scheme::Asymmetric if self.per_tensor => gemm.a_zero(zeros.first().copied().unwrap_or(0)),
             Scheme::Asymmetric => gemm.a_zero(zeros),
         }
+    }
+
+    /// The parameters of all of A, whose values have this span.
+    fn params_of_all(&self, span: Span) -> Result<QuantParams, Error> {
+        let (m, params) = (self.a.rows(), self.scheme.params(span));
+        if !span.is_finite() {
+            let wrong = |i: &usize| !span_of_rows(&self.a, *i..i + 1, self.scheme).is_finite();
+            return Err(self.refusal((0..m).find(wrong).unwrap_or(0)));
+        }
+        if params.scale.is_finite() { Ok(params) } else { Err(self.too_wide(0..m)) }
     }
 
     /// The reason that row `i` cannot be quantized.
@@ -211,19 +219,11 @@ impl QuantizedA {
         let mut given = None;
         if gemm.per_tensor {
             let span = divide(SpanRows { gemm, rows: 0..m }, &share, Span::join)?;
-            let params = gemm.scheme.params(span);
-            if !span.is_finite() {
-                let wrong = |i: &usize| !span_of_rows(&gemm.a, *i..i + 1, gemm.scheme).is_finite();
-                return Err(gemm.refusal((0..m).find(wrong).unwrap_or(0)));
-            }
-            if !params.scale.is_finite() {
-                return Err(gemm.too_wide(0..m));
-            }
-            given = Some(params);
+            given = Some(in_default_float_mode(|| gemm.params_of_all(span))?);
         }
         let out = RowsMut { bits: &mut self.bits, ld, scales: &mut self.scales, zeros: &mut self.zeros };
         let rows = QuantizeRows { gemm, first: 0, given, out };
-        divide(rows, &share, Result::and)?.map_err(|row| gemm.refusal(row))
+        divide(rows, &share, Result::and)?.map_err(|row| in_default_float_mode(|| gemm.refusal(row)))
     }
 
     fn operand(&self, gemm: &DynamicGemm<'_>) -> Result<Operand<'_>, Error> {
@@ -233,7 +233,10 @@ impl QuantizedA {
     }
 
     /// Multiplies the scales of rows by those that `b` has for all or each of them.
-    fn multiply_scales(&mut self, b: Scale<'_>) {
+    ///
+    /// # Errors
+    /// [`Error::Scale`] or [`Error::ScaleProduct`] if a product of scales is infinite.
+    fn multiply_scales(&mut self, b: Scale<'_>) -> Result<(), Error> {
         match b {
             Scale::PerTensor(b) => self.scales.iter_mut().for_each(|scale| *scale *= b),
             Scale::PerRow(rows) | Scale::RowsByColumns { rows, .. } => {
@@ -241,6 +244,8 @@ impl QuantizedA {
             }
             Scale::PerColumn(_) => (),
         }
+        let scale = self.scale(b);
+        if self.is_finite(scale) { Ok(()) } else { scale.check() }
     }
 
     /// Whether all scales and all their products are finite. The greatest decide.
@@ -337,6 +342,7 @@ impl Work for QuantizeRows<'_> {
     }
 
     fn run(self, _: usize) -> Result<Self::Output, Undone<Self>> {
-        Ok(quantize_rows(&self.gemm.a, self.first, self.gemm.scheme, self.given, self.out))
+        let Self { gemm, first, given, out } = self;
+        Ok(in_default_float_mode(|| quantize_rows(&gemm.a, first, gemm.scheme, given, out)))
     }
 }

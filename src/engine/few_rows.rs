@@ -55,7 +55,9 @@ impl<'a> Sweep<'a> {
         buffers::with(&self.needs(columns.len()), |scratch| {
             for start in columns.clone().step_by(SWEEP_COLUMNS) {
                 let some = start..columns.end.min(start + SWEEP_COLUMNS);
-                self.run_some(some, start - columns.start, destination, scratch);
+                destination.in_its_float_mode(|destination| {
+                    self.run_some(some, start - columns.start, destination, scratch);
+                });
             }
         })
     }

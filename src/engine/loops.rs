@@ -32,6 +32,17 @@ pub(crate) fn run(
     destination: &mut Destination<'_, '_>,
     scratch: &mut Scratch,
 ) {
+    destination.in_its_float_mode(|destination| run_blocks(operation, rows, panels, destination, scratch));
+}
+
+/// [`run`], in the floating-point mode that the thread is in.
+fn run_blocks(
+    operation: &Operation<'_>,
+    rows: Range<usize>,
+    panels: Range<usize>,
+    destination: &mut Destination<'_, '_>,
+    scratch: &mut Scratch,
+) {
     let mut ic = rows.start;
     while ic < rows.end {
         let block = ic..rows.end.min(ic + operation.plan.mc);

@@ -14,7 +14,7 @@ use crate::product::accumulator;
 use crate::product::operands::Lhs;
 use crate::product::{Product, ZeroPoint};
 use crate::weights::packed_columns::PackedColumns;
-use qgemm_kernels::{Convert, MAX_NR, Output, PanelProduct};
+use qgemm_kernels::{Convert, MAX_NR, Output, PanelProduct, in_default_float_mode};
 
 /// The most multiply-adds of a small product: some microseconds.
 const MAX_WORK: usize = 1 << 19;
@@ -34,6 +34,15 @@ pub(crate) struct Small<'a> {
 fn run_panel(small: Small<'_>, destination: &mut Destination<'_, '_>) {
     let (mut terms, mut scale, mut bias) = ([0; MAX_NR], [0.0; MAX_NR], [0.0; MAX_NR]);
     small.run_with(&mut terms, PadBuffers { scale: &mut scale, bias: &mut bias }, destination);
+}
+
+/// Computes several panels. Not inlined: its caller would hold three copies of it.
+#[inline(never)]
+fn run_panels(small: Small<'_>, destination: &mut Destination<'_, '_>) -> Result<(), Error> {
+    buffers::with(&Needs::default(), |scratch| {
+        let Buffers { column_terms, columns, .. } = &mut scratch.buffers;
+        small.run_with(column_terms.buffer(), columns.pad_buffers(), destination);
+    })
 }
 
 impl<'a> Small<'a> {
@@ -76,13 +85,8 @@ impl<'a> Small<'a> {
                 let call = self.kernel_call(&mut terms);
                 panel.kernel.run(panel.variant, &call, Output::Sums { c, accumulate: *accumulate });
             }
-            _ if self.b.panels().len() == 1 => run_panel(self, destination),
-            _ => {
-                return buffers::with(&Needs::default(), |scratch| {
-                    let Buffers { column_terms, columns, .. } = &mut scratch.buffers;
-                    self.run_with(column_terms.buffer(), columns.pad_buffers(), destination);
-                });
-            }
+            _ if self.b.panels().len() == 1 => in_default_float_mode(|| run_panel(self, destination)),
+            _ => return destination.in_its_float_mode(|destination| run_panels(self, destination)),
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use crate::element::Int8Element;
 use crate::error::Error;
 use crate::quantize::functions::{dequantize, quantize};
 use crate::quantize::params::QuantParams;
+use qgemm_kernels::in_default_float_mode;
 use std::marker::PhantomData;
 
 /// A function from `i8` to `i8`, or from `u8` to `u8`, as a table of its 256 values. It is exact, and equally fast for
@@ -35,16 +36,18 @@ impl<T: Int8Element> Table<T> {
     }
 
     /// The table of a function of real numbers, between two quantizations: each value is [`dequantize`]d with `input`,
-    /// passed to `f`, and [`quantize`]d with `output`, bit for bit.
+    /// passed to `f`, and [`quantize`]d with `output`, bit for bit. `f` is called in the default floating-point mode.
     ///
     /// # Errors
     /// [`Error::Scale`] if a scale is not finite and positive.
     pub fn new(input: QuantParams, output: QuantParams, f: impl Fn(f32) -> f32) -> Result<Self, Error> {
-        let arguments: [T; 256] = std::array::from_fn(|bits| T::from_bits(bits as u8));
-        let (mut reals, mut values) = ([0.0; 256], arguments);
-        dequantize(&arguments, input, &mut reals)?;
-        quantize(&reals.map(f), output, &mut values)?;
-        Ok(Self { bytes: values.map(T::to_bits), element: PhantomData })
+        in_default_float_mode(|| {
+            let arguments: [T; 256] = std::array::from_fn(|bits| T::from_bits(bits as u8));
+            let (mut reals, mut values) = ([0.0; 256], arguments);
+            dequantize(&arguments, input, &mut reals)?;
+            quantize(&reals.map(f), output, &mut values)?;
+            Ok(Self { bytes: values.map(T::to_bits), element: PhantomData })
+        })
     }
 
     /// The table of an activation, between the quantizations of its argument and of its value.
@@ -90,20 +93,22 @@ pub enum Activation {
 impl Activation {
     /// The function, computed in f64 by the same code on every platform, rounded to f32.
     pub fn apply(self, x: f32) -> f32 {
-        use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, SQRT_2};
-        let x = f64::from(x);
-        (match self {
-            // 1 + erf would lose all digits far below 0.
-            Activation::Gelu => x / 2.0 * libm::erfc(-x * FRAC_1_SQRT_2),
-            Activation::GeluTanh => {
-                let inner = FRAC_2_SQRT_PI / SQRT_2 * (x + 0.044_715 * x * x * x);
-                x / 2.0 * (1.0 + libm::tanh(inner))
-            }
-            Activation::Silu => x / (1.0 + libm::exp(-x)),
-            Activation::Sigmoid => 1.0 / (1.0 + libm::exp(-x)),
-            Activation::Tanh => libm::tanh(x),
-            Activation::HardSwish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
-        }) as f32
+        in_default_float_mode(|| {
+            use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, SQRT_2};
+            let x = f64::from(x);
+            (match self {
+                // 1 + erf would lose all digits far below 0.
+                Activation::Gelu => x / 2.0 * libm::erfc(-x * FRAC_1_SQRT_2),
+                Activation::GeluTanh => {
+                    let inner = FRAC_2_SQRT_PI / SQRT_2 * (x + 0.044_715 * x * x * x);
+                    x / 2.0 * (1.0 + libm::tanh(inner))
+                }
+                Activation::Silu => x / (1.0 + libm::exp(-x)),
+                Activation::Sigmoid => 1.0 / (1.0 + libm::exp(-x)),
+                Activation::Tanh => libm::tanh(x),
+                Activation::HardSwish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
+            }) as f32
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::output::scale::Scale;
+use qgemm_kernels::in_default_float_mode;
 
 /// An f32 output: `clamp(f32(acc + bias) · scale + bias_f32, lo, hi)`. The conversion of the exact sum, the product and
 /// the sum each round to nearest even.
@@ -38,7 +39,7 @@ impl<'a> Dequantize<'a> {
     /// # Errors
     /// [`Error::FloatClamp`] if a limit is NaN, or `lo > hi`.
     pub fn clamp_to(self, lo: f32, hi: f32) -> Result<Self, Error> {
-        if lo <= hi {
+        if in_default_float_mode(|| lo <= hi) {
             return Ok(Self { clamp: (lo, hi), ..self });
         }
         Err(Error::FloatClamp { got: (lo, hi) })

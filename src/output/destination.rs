@@ -2,7 +2,7 @@
 
 use crate::output::dequantize::Dequantize;
 use crate::output::requant::Requant;
-use qgemm_kernels::BlockMut;
+use qgemm_kernels::{BlockMut, in_default_float_mode};
 use std::ops::Range;
 
 /// An output block with its stage. Scales and biases are those of the whole output, not of the block.
@@ -40,6 +40,16 @@ impl<'c, 'o> Destination<'c, 'o> {
             }
             Destination::Bytes { c, requant } => Destination::Bytes { c: c.reborrow(), requant: *requant },
             Destination::F32 { c, dequant } => Destination::F32 { c: c.reborrow(), dequant: *dequant },
+        }
+    }
+
+    /// Calls `f` with the destination: in the default floating-point mode if its values are made from real numbers, which
+    /// those of i32 are not.
+    #[inline(always)]
+    pub(crate) fn in_its_float_mode<R>(&mut self, f: impl FnOnce(&mut Self) -> R) -> R {
+        match self {
+            Destination::I32 { .. } => f(self),
+            Destination::Bytes { .. } | Destination::F32 { .. } => in_default_float_mode(|| f(self)),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::one_or_each::OneOrEach;
+use qgemm_kernels::in_default_float_mode;
 
 /// A real factor `m · 2^(shift - 31)`, with m in [2^30, 2^31), or m = 0 and shift = 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,7 +63,7 @@ impl Multiplier {
     /// # Errors
     /// [`Error::FloatRange`] if the factor is negative or not finite.
     pub fn from_real(real: f64) -> Result<Self, Error> {
-        if !(real.is_finite() && real >= 0.0) {
+        if !in_default_float_mode(|| real.is_finite() && real >= 0.0) {
             return Err(Error::FloatRange { argument: "multiplier", got: real, min: 0.0, max: f64::MAX });
         }
         // real = mantissa · 2^(exponent - 53) with the mantissa in [2^52, 2^53); subnormal ones are far below 2^-32.

@@ -8,6 +8,7 @@ use crate::output::f64_factors::F64Factors;
 use crate::output::fixed_point::{Multipliers, Rounding};
 use crate::output::requant::{Requant, Residual, Scaling};
 use crate::output::scale::Scale;
+use qgemm_kernels::in_default_float_mode;
 
 /// The greatest magnitude of an output zero point. Up to it every step is exact in f32.
 const MAX_ZERO_POINT: i32 = 1 << 21;
@@ -122,10 +123,10 @@ impl<'a> Requantize<'a> {
     ) -> Result<Self, Error> {
         // Up to this scale its product is finite. Two infinities of different sign would have no sum.
         const MAX: f64 = (1u128 << 64) as f64;
-        if !(0.0..=MAX).contains(&f64::from(scale)) {
-            let got = f64::from(scale);
-            return Err(Error::FloatRange { argument: "residual scale", got, min: 0.0, max: MAX });
-        }
+        in_default_float_mode(|| match f64::from(scale) {
+            got if (0.0..=MAX).contains(&got) => Ok(()),
+            got => Err(Error::FloatRange { argument: "residual scale", got, min: 0.0, max: MAX }),
+        })?;
         check_zero_point("residual zero point", zero_point)?;
         if !matches!(self.scaling, Scaling::Float(_)) {
             return Err(Error::FloatOnly { argument: "residual" });

@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use multiversion::multiversion;
+use qgemm_kernels::in_default_float_mode;
 use std::ops::Range;
 
 /// The scale from the sums to the output: one for all elements, or one per row, per column, or both.
@@ -77,21 +78,23 @@ impl<'a> Scale<'a> {
     /// # Errors
     /// [`Error::Scale`] or [`Error::ScaleProduct`].
     pub(crate) fn check(&self) -> Result<(), Error> {
-        match self {
-            Scale::PerTensor(scale) => check_each("scale", &[*scale]),
-            Scale::PerColumn(scales) | Scale::PerRow(scales) => check_each("scale", scales),
-            Scale::RowsByColumns { rows, columns } => {
-                check_each("scale.rows", rows)?;
-                check_each("scale.columns", columns)?;
-                // Products of larger scales are not smaller, so the largest two decide.
-                match greatest(rows).zip(greatest(columns)) {
-                    Some((row, column)) if !(rows[row] * columns[column]).is_finite() => {
-                        Err(Error::ScaleProduct { row, column, got: (rows[row], columns[column]) })
+        in_default_float_mode(|| {
+            match self {
+                Scale::PerTensor(scale) => check_each("scale", &[*scale]),
+                Scale::PerColumn(scales) | Scale::PerRow(scales) => check_each("scale", scales),
+                Scale::RowsByColumns { rows, columns } => {
+                    check_each("scale.rows", rows)?;
+                    check_each("scale.columns", columns)?;
+                    // Products of larger scales are not smaller, so the largest two decide.
+                    match greatest(rows).zip(greatest(columns)) {
+                        Some((row, column)) if !(rows[row] * columns[column]).is_finite() => {
+                            Err(Error::ScaleProduct { row, column, got: (rows[row], columns[column]) })
+                        }
+                        _ => Ok(()),
                     }
-                    _ => Ok(()),
                 }
             }
-        }
+        })
     }
 
     /// Checks that there are as many scales as rows and columns.

@@ -6,6 +6,7 @@ use crate::quantize::params::QuantParams;
 use crate::quantize::round;
 use crate::quantize::scheme::Scheme;
 use crate::quantize::span::{Span, finite_span};
+use qgemm_kernels::in_default_float_mode;
 
 /// Quantizes f32 values: `out = saturate(round_half_even(x / scale) + zero_point)`, with a division in f32 that rounds
 /// to nearest even. Infinities saturate, NaN becomes the zero point (saturated).
@@ -13,10 +14,12 @@ use crate::quantize::span::{Span, finite_span};
 /// # Errors
 /// [`Error::Length`] if the lengths differ, [`Error::Scale`] if the scale is not finite and positive.
 pub fn quantize<T: Int8Element>(x: &[f32], params: QuantParams, out: &mut [T]) -> Result<(), Error> {
-    params.check()?;
-    same_length(x.len(), out.len())?;
-    round::quantize(x, params, T::TYPE.range(), bytemuck::cast_slice_mut(out));
-    Ok(())
+    in_default_float_mode(|| {
+        params.check()?;
+        same_length(x.len(), out.len())?;
+        round::quantize(x, params, T::TYPE.range(), bytemuck::cast_slice_mut(out));
+        Ok(())
+    })
 }
 
 /// Turns quantized values back into f32: `out = f32(q - zero_point) * scale`. The difference is exact; its conversion
@@ -25,15 +28,17 @@ pub fn quantize<T: Int8Element>(x: &[f32], params: QuantParams, out: &mut [T]) -
 /// # Errors
 /// [`Error::Length`] if the lengths differ, [`Error::Scale`] if the scale is not finite and positive.
 pub fn dequantize<T: Int8Element>(q: &[T], params: QuantParams, out: &mut [f32]) -> Result<(), Error> {
-    params.check()?;
-    same_length(q.len(), out.len())?;
-    // A table of the 256 results, since the difference may take 64 bits.
-    let real = |q: i32| (i64::from(q) - i64::from(params.zero_point)) as f32 * params.scale;
-    let table: [f32; 256] = std::array::from_fn(|byte| real(T::from_bits(byte as u8).to_i32()));
-    for (&q, out) in q.iter().zip(out) {
-        *out = table[usize::from(q.to_bits())];
-    }
-    Ok(())
+    in_default_float_mode(|| {
+        params.check()?;
+        same_length(q.len(), out.len())?;
+        // A table of the 256 results, since the difference may take 64 bits.
+        let real = |q: i32| (i64::from(q) - i64::from(params.zero_point)) as f32 * params.scale;
+        let table: [f32; 256] = std::array::from_fn(|byte| real(T::from_bits(byte as u8).to_i32()));
+        for (&q, out) in q.iter().zip(out) {
+            *out = table[usize::from(q.to_bits())];
+        }
+        Ok(())
+    })
 }
 
 /// Rescales a quantized bias to the scale of the sums, for [`Gemm::bias`](crate::Gemm::bias):
@@ -49,26 +54,28 @@ pub fn fold_bias<T: Int8Element>(
     b_scale: f32,
     out: &mut [i32],
 ) -> Result<(), Error> {
-    bias.check()?;
-    QuantParams { scale: a_scale, zero_point: 0 }.check()?;
-    QuantParams { scale: b_scale, zero_point: 0 }.check()?;
-    same_length(q.len(), out.len())?;
-    let unit = f64::from(a_scale) * f64::from(b_scale);
-    let folded = |q: T| {
-        let steps = i64::from(q.to_i32()) - i64::from(bias.zero_point);
-        (f64::from(bias.scale) * steps as f64 / unit).round_ties_even()
-    };
-    let limits = f64::from(i32::MIN)..=f64::from(i32::MAX);
-    for (index, &q) in q.iter().enumerate() {
-        let got = folded(q);
-        if !limits.contains(&got) {
-            return Err(Error::Bias { index, got });
+    in_default_float_mode(|| {
+        bias.check()?;
+        QuantParams { scale: a_scale, zero_point: 0 }.check()?;
+        QuantParams { scale: b_scale, zero_point: 0 }.check()?;
+        same_length(q.len(), out.len())?;
+        let unit = f64::from(a_scale) * f64::from(b_scale);
+        let folded = |q: T| {
+            let steps = i64::from(q.to_i32()) - i64::from(bias.zero_point);
+            (f64::from(bias.scale) * steps as f64 / unit).round_ties_even()
+        };
+        let limits = f64::from(i32::MIN)..=f64::from(i32::MAX);
+        for (index, &q) in q.iter().enumerate() {
+            let got = folded(q);
+            if !limits.contains(&got) {
+                return Err(Error::Bias { index, got });
+            }
         }
-    }
-    for (&q, out) in q.iter().zip(out) {
-        *out = folded(q) as i32;
-    }
-    Ok(())
+        for (&q, out) in q.iter().zip(out) {
+            *out = folded(q) as i32;
+        }
+        Ok(())
+    })
 }
 
 /// The scale for [`Requantize`](crate::Requantize) from the scales of A, B and the output:
@@ -82,7 +89,7 @@ pub fn fold_bias<T: Int8Element>(
 /// assert_eq!(a * (b / y), 0.233_333_33);
 /// ```
 pub fn requantize_scale(a_scale: f32, b_scale: f32, y_scale: f32) -> f32 {
-    a_scale * b_scale / y_scale
+    in_default_float_mode(|| a_scale * b_scale / y_scale)
 }
 
 /// Quantizes `x` to u8 over its own range, widened to hold 0, and returns the parameters: ONNX DynamicQuantizeLinear.
@@ -93,14 +100,16 @@ pub fn requantize_scale(a_scale: f32, b_scale: f32, y_scale: f32) -> f32 {
 /// [`Error::Length`] if the lengths differ, [`Error::QuantizationRange`] if a value or the width of the range
 /// is not finite.
 pub fn dynamic_quantize_linear(x: &[f32], out: &mut [u8]) -> Result<QuantParams, Error> {
-    same_length(x.len(), out.len())?;
-    let span = finite_span(x)?.join(Span::ZERO);
-    let params = Scheme::Asymmetric.params(span);
-    if !params.scale.is_finite() {
-        return Err(Error::QuantizationRange { got: (span.lo().into(), span.hi().into()) });
-    }
-    quantize(x, params, out)?;
-    Ok(params)
+    in_default_float_mode(|| {
+        same_length(x.len(), out.len())?;
+        let span = finite_span(x)?.join(Span::ZERO);
+        let params = Scheme::Asymmetric.params(span);
+        if !params.scale.is_finite() {
+            return Err(Error::QuantizationRange { got: (span.lo().into(), span.hi().into()) });
+        }
+        quantize(x, params, out)?;
+        Ok(params)
+    })
 }
 
 fn same_length(input: usize, output: usize) -> Result<(), Error> {

@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::quantize::span::finite_span;
+use qgemm_kernels::in_default_float_mode;
 
 /// The affine map of a quantized tensor: `real = scale * (q - zero_point)`.
 ///
@@ -25,22 +26,24 @@ impl QuantParams {
     /// `qmin >= qmax` or the zero point does not fit i32, [`Error::Scale`] if the scale is no
     /// positive finite f32.
     pub fn from_range(lo: f64, hi: f64, qmin: i32, qmax: i32) -> Result<Self, Error> {
-        if !(lo.is_finite() && hi.is_finite() && lo < hi && (hi - lo).is_finite()) {
-            return Err(Error::QuantizationRange { got: (lo, hi) });
-        }
-        check_q_range(qmin, qmax)?;
-        let (q_lo, q_hi) = (f64::from(qmin), f64::from(qmax));
-        let scale = ((hi - lo) / (q_hi - q_lo)) as f32;
-        if !(scale.is_finite() && scale > 0.0) {
-            return Err(Error::Scale { argument: "scale", index: 0, got: scale, positive: true });
-        }
-        let zero = ((hi * q_lo - lo * q_hi) / (hi - lo)).round_ties_even();
-        let limits = f64::from(i32::MIN)..=f64::from(i32::MAX);
-        if !limits.contains(&zero) {
-            let (min, max) = (i64::from(i32::MIN), i64::from(i32::MAX));
-            return Err(Error::Range { argument: "zero point", got: zero as i64, min, max });
-        }
-        Ok(Self { scale, zero_point: zero as i32 })
+        in_default_float_mode(|| {
+            if !(lo.is_finite() && hi.is_finite() && lo < hi && (hi - lo).is_finite()) {
+                return Err(Error::QuantizationRange { got: (lo, hi) });
+            }
+            check_q_range(qmin, qmax)?;
+            let (q_lo, q_hi) = (f64::from(qmin), f64::from(qmax));
+            let scale = ((hi - lo) / (q_hi - q_lo)) as f32;
+            if !(scale.is_finite() && scale > 0.0) {
+                return Err(Error::Scale { argument: "scale", index: 0, got: scale, positive: true });
+            }
+            let zero = ((hi * q_lo - lo * q_hi) / (hi - lo)).round_ties_even();
+            let limits = f64::from(i32::MIN)..=f64::from(i32::MAX);
+            if !limits.contains(&zero) {
+                let (min, max) = (i64::from(i32::MIN), i64::from(i32::MAX));
+                return Err(Error::Range { argument: "zero point", got: zero as i64, min, max });
+            }
+            Ok(Self { scale, zero_point: zero as i32 })
+        })
     }
 
     /// The parameters of the range that `data` spans. Where all values are equal the range is
@@ -49,16 +52,18 @@ impl QuantParams {
     /// # Errors
     /// Those of [`QuantParams::from_range`]; a value that is not finite makes the range so.
     pub fn from_data(data: &[f32], qmin: i32, qmax: i32) -> Result<Self, Error> {
-        let span = finite_span(data)?;
-        let (mut lo, mut hi) = (span.lo(), span.hi());
-        check_q_range(qmin, qmax)?;
-        if lo == hi {
-            (lo, hi) = (lo.min(0.0), hi.max(0.0));
-        }
-        if lo == hi {
-            return Ok(Self { scale: 1.0, zero_point: 0 });
-        }
-        Self::from_range(f64::from(lo), f64::from(hi), qmin, qmax)
+        in_default_float_mode(|| {
+            let span = finite_span(data)?;
+            let (mut lo, mut hi) = (span.lo(), span.hi());
+            check_q_range(qmin, qmax)?;
+            if lo == hi {
+                (lo, hi) = (lo.min(0.0), hi.max(0.0));
+            }
+            if lo == hi {
+                return Ok(Self { scale: 1.0, zero_point: 0 });
+            }
+            Self::from_range(f64::from(lo), f64::from(hi), qmin, qmax)
+        })
     }
 
     /// # Errors

@@ -1,0 +1,160 @@
+//! Calls that quantize, and calls that check numbers.
+
+use qgemm::*;
+
+/// The bits of all results, or the error.
+pub type Outcome = Result<Vec<u8>, Error>;
+
+/// A call of the library by name. It computes no real numbers outside the library, since it is made in every
+/// floating-point mode.
+pub struct Call {
+    pub name: String,
+    pub run: Box<dyn Fn() -> Outcome + Send + Sync>,
+}
+
+pub fn call(name: impl Into<String>, run: impl Fn() -> Outcome + Send + Sync + 'static) -> Call {
+    Call { name: name.into(), run: Box::new(run) }
+}
+
+/// A call that returns a value, which is kept as text.
+macro_rules! calls {
+    ($($run:expr),+ $(,)?) => { vec![$(call(stringify!($run), move || $run)),+] };
+}
+
+pub fn bits(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|x| x.to_bits().to_ne_bytes()).collect()
+}
+
+/// The bits of parameters.
+fn params(params: QuantParams) -> Outcome {
+    Ok([params.scale.to_bits().to_ne_bytes(), params.zero_point.to_ne_bytes()].concat())
+}
+
+fn nothing<T>(made: Result<T, Error>) -> Outcome {
+    made.map(|_| Vec::new())
+}
+
+fn quantized<T: Int8Element + Default>(x: &[f32], params: QuantParams) -> Outcome {
+    let mut out = vec![T::default(); x.len()];
+    quantize(x, params, &mut out)?;
+    Ok(out.iter().map(|x| x.to_bits()).collect())
+}
+
+fn dequantized(params: QuantParams) -> Outcome {
+    let (q, mut out): (Vec<i8>, _) = ((-128..=127).collect(), [0.0; 256]);
+    dequantize(&q, params, &mut out)?;
+    Ok(bits(&out))
+}
+
+fn folded(bias: QuantParams, a_scale: f32, b_scale: f32) -> Outcome {
+    let (q, mut out): (Vec<i8>, _) = ((-128..=127).collect(), [0; 256]);
+    fold_bias(&q, bias, a_scale, b_scale, &mut out)?;
+    Ok(out.iter().flat_map(|x| x.to_ne_bytes()).collect())
+}
+
+fn linear(x: &[f32]) -> Outcome {
+    let mut out = vec![0; x.len()];
+    let found = dynamic_quantize_linear(x, &mut out)?;
+    Ok([params(found)?, out].concat())
+}
+
+fn table(activation: Activation, input: QuantParams, output: QuantParams) -> Outcome {
+    let table = Table::<i8>::activation(activation, input, output)?;
+    Ok((i8::MIN..=i8::MAX).map(|x| table.get(x) as u8).collect())
+}
+
+/// The least f32 above 0.
+pub const LEAST: f32 = f32::from_bits(1);
+/// A subnormal number.
+pub const SUBNORMAL: f32 = 1e-40;
+/// The least f64 above 0.
+const LEAST_F64: f64 = f64::from_bits(1);
+
+pub fn quantization() -> Vec<Call> {
+    // Ties, neighbours of ties, and numbers below all normal ones.
+    let ordinary: &'static [f32] = (-900..900).map(|i| i as f32 * 0.137).collect::<Vec<_>>().leak();
+    let tiny: &'static [f32] = (-900..900).map(|i| i as f32 * 1e-41).collect::<Vec<_>>().leak();
+    let constant: &'static [f32] = &[SUBNORMAL; 3];
+    let with = |scale, zero_point| QuantParams { scale, zero_point };
+    let mut calls = calls![
+        quantized::<i8>(ordinary, with(0.274, 3)),
+        quantized::<u8>(ordinary, with(0.3, 100)),
+        quantized::<u8>(ordinary, with(0.1, 1 << 25)),
+        quantized::<i8>(tiny, with(3e-41, -5)),
+        quantized::<i8>(tiny, with(SUBNORMAL, 1 << 25)),
+        quantized::<u8>(tiny, with(f32::MIN_POSITIVE, 0)),
+        quantized::<u8>(ordinary, with(LEAST, 7)),
+        quantized::<u8>(&[f32::NAN, f32::INFINITY, f32::NEG_INFINITY], with(0.1, 7)),
+        quantized::<u8>(ordinary, with(-LEAST, 7)),
+        dequantized(with(0.1, 3)),
+        dequantized(with(0.1, i32::MIN)),
+        dequantized(with(SUBNORMAL, 0)),
+        folded(with(0.1, 3), 0.03, 0.7),
+        folded(with(SUBNORMAL, 3), 1e-20, 1e-20),
+        folded(with(1.0, 3), SUBNORMAL, 1e-38),
+        folded(with(1e-45, 0), 3e-45, 0.37),
+        Ok(bits(&[requantize_scale(0.1, 0.7, 0.3)])),
+        Ok(bits(&[requantize_scale(1e-20, 1e-20, 3.0)])),
+        Ok(bits(&[requantize_scale(SUBNORMAL, 1e10, 0.3)])),
+        linear(ordinary),
+        linear(tiny),
+        linear(&[LEAST, -LEAST]),
+        linear(&[f32::MAX, f32::MIN]),
+        linear(&[1.0, f32::NAN]),
+        params(QuantParams::from_range(-1.0, 2.7, 0, 255)?),
+        params(QuantParams::from_range(0.1, 0.3, -127, 127)?),
+        params(QuantParams::from_range(0.0, 1e-42, 0, 255)?),
+        params(QuantParams::from_range(0.0, LEAST_F64, 0, 255)?),
+        params(QuantParams::from_data(ordinary, -128, 127)?),
+        params(QuantParams::from_data(tiny, 0, 255)?),
+        params(QuantParams::from_data(constant, 0, 255)?),
+        params(QuantParams::from_data(&[1.0, f32::INFINITY], 0, 255)?),
+    ];
+    let activations = [
+        Activation::Gelu,
+        Activation::GeluTanh,
+        Activation::Silu,
+        Activation::Sigmoid,
+        Activation::Tanh,
+        Activation::HardSwish,
+    ];
+    for activation in activations {
+        calls.push(call(format!("table of {activation:?}"), move || {
+            table(activation, with(0.05, 3), with(0.013, -9))
+        }));
+        calls.push(call(format!("{activation:?}"), move || {
+            let points = ordinary.iter().step_by(10).chain(tiny.iter().step_by(100));
+            Ok(bits(&points.map(|x| activation.apply(*x)).collect::<Vec<_>>()))
+        }));
+    }
+    calls
+}
+
+/// Arguments that are wrong, or right, by a subnormal number.
+pub fn checks() -> Vec<Call> {
+    static LIKE: [i8; 4] = [0; 4];
+    let like = || MatRef::row_major(&LIKE, 2, 2);
+    calls![
+        nothing(Requantize::new(-LEAST, 0)),
+        nothing(Requantize::new(&[0.5, -LEAST], 0)),
+        nothing(Requantize::new(Scale::PerRow(&[-SUBNORMAL]), 0)),
+        // The product is f32::MAX if it is rounded to nearest, and infinite if it is rounded up.
+        nothing(Requantize::new(
+            Scale::RowsByColumns { rows: &[3.0, 2.0925327e19], columns: &[1.6261746e19] },
+            0
+        )),
+        nothing(Dequantize::new(-LEAST)),
+        nothing(Dequantize::new(f32::NAN)),
+        nothing(Dequantize::new(1.0)?.clamp_to(LEAST, 0.0)),
+        nothing(Dequantize::new(1.0)?.clamp_to(-LEAST, 0.0)),
+        nothing(Requantize::in_f64(-LEAST_F64, 0)),
+        nothing(Requantize::in_f64(&[1.0, -LEAST_F64], 0)),
+        nothing(Requantize::new(1.0, 0)?.residual(like()?, -LEAST, 0)),
+        nothing(Requantize::new(1.0, 0)?.residual(like()?, 1.8446744e19, 0)),
+        nothing(Requantize::new(1.0, 0)?.residual(like()?, 1.8446746e19, 0)),
+        nothing(Multiplier::from_real(-LEAST_F64)),
+        Multiplier::from_real(0.3).map(|x| x.m().to_ne_bytes().to_vec()),
+        nothing(QuantParams::from_range(0.0, -LEAST_F64, 0, 255)),
+        nothing(QuantParams::from_range(1.0, 1.0, 0, 255)),
+    ]
+}
