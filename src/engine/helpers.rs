@@ -210,12 +210,15 @@ impl Helpers {
 }
 
 /// The helpers for so many multiply-adds of this thread, and whether they have to be woken; `None` if the work is better
-/// done alone.
-pub(crate) fn helpers_for(multiply_adds: usize) -> Option<(&'static Helpers, bool)> {
-    if cores() == 1 || was_kept_waiting() {
+/// done alone, which it never is if the caller is `eager`.
+pub(crate) fn helpers_for(multiply_adds: usize, eager: bool) -> Option<(&'static Helpers, bool)> {
+    if cores() == 1 || (was_kept_waiting() && !eager) {
         return None;
     }
     let helpers = Helpers::of_this_process(true)?;
+    if eager {
+        return Some((helpers, helpers.looking.load(Ordering::SeqCst) == 0));
+    }
     if helpers.looking.load(Ordering::SeqCst) > 0 {
         return (multiply_adds >= WORTH_AN_OFFER).then_some((helpers, false));
     }

@@ -40,6 +40,7 @@ use std::time::{Duration, Instant};
 pub struct Threads<'a> {
     most: usize,
     of: Option<&'a dyn ParallelFor>,
+    eager: bool,
 }
 
 /// Threads of the caller's that run parts of a call.
@@ -76,17 +77,25 @@ impl From<usize> for Threads<'_> {
 impl<'a> Threads<'a> {
     /// All threads of the rayon pool that the calling thread belongs to; on a thread outside any pool that thread and
     /// qgemm's helpers.
-    pub const ALL: Self = Self { most: usize::MAX, of: None };
+    pub const ALL: Self = Self { most: usize::MAX, of: None, eager: false };
 
     /// As [`ALL`](Self::ALL), but at most `most` threads, the calling one among them; 0 counts as 1. With 1 the calling
     /// thread does all the work, and no other thread hears of it.
     pub const fn at_most(most: usize) -> Self {
-        Self { most, of: None }
+        Self { most, ..Self::ALL }
     }
 
     /// The caller's own threads.
     pub fn of(pool: &'a dyn ParallelFor) -> Self {
-        Self { most: usize::MAX, of: Some(pool) }
+        Self { of: Some(pool), ..Self::ALL }
+    }
+
+    /// The same threads, for products from about a million multiply-adds on. Without this a product that is not worth
+    /// waking a thread that sleeps (it takes some 10 µs) is computed by the calling thread alone, unless the others seem
+    /// to be awake. Say this where they are: where they run one product after the other.
+    #[must_use]
+    pub const fn eager(self) -> Self {
+        Self { eager: true, ..self }
     }
 
     /// Whether they are the caller's own.
@@ -97,7 +106,7 @@ impl<'a> Threads<'a> {
     /// The threads for what is part of shared work already: at most `most` of the same, but none of the caller's own
     /// besides the one that runs the part.
     pub(crate) fn inside_a_part(self, most: usize) -> Self {
-        Self::at_most(if self.are_own() { 1 } else { self.most.min(most) })
+        Self { most: if self.are_own() { 1 } else { self.most.min(most) }, of: None, ..self }
     }
 }
 
@@ -156,18 +165,16 @@ fn share_large(multiply_adds: usize, threads: Threads<'_>) -> Share<'_> {
     return Share::ALONE;
     #[cfg(feature = "rayon")]
     if rayon::current_thread_index().is_some() {
+        let all = worth.min(rayon::current_num_threads());
         // More threads than cores would take turns.
-        let parts = worth.min(rayon::current_num_threads()).min(helpers::cores());
-        if parts > 1
-            && !helpers::was_kept_waiting()
-            && (others_are_awake() || helpers::is_worth_waking(multiply_adds, WORTH_WAKING_IN_POOL))
-        {
+        let parts = if threads.eager { all } else { all.min(helpers::cores()) };
+        if parts > 1 && (threads.eager || is_worth_asking(multiply_adds)) {
             return Share { parts, crew: Crew::Pool };
         }
         return Share::ALONE;
     }
     #[cfg(feature = "rayon")]
-    match helpers::helpers_for(multiply_adds) {
+    match helpers::helpers_for(multiply_adds, threads.eager) {
         Some((helpers, wake)) => {
             /// Parts of a thread: one that is late does fewer.
             const PARTS: usize = 4;
@@ -215,6 +222,13 @@ thread_local! {
 fn others_are_awake() -> bool {
     const AWAKE: Duration = Duration::from_micros(15);
     SHARED.get().is_some_and(|time| time.elapsed() < AWAKE)
+}
+
+/// Whether so many multiply-adds are worth asking the threads of this thread's pool.
+#[cfg(feature = "rayon")]
+fn is_worth_asking(multiply_adds: usize) -> bool {
+    !helpers::was_kept_waiting()
+        && (others_are_awake() || helpers::is_worth_waking(multiply_adds, WORTH_WAKING_IN_POOL))
 }
 
 /// Runs parts by [`rayon::join`], which allocates nothing.
