@@ -94,10 +94,11 @@ pub mod reference;
 mod rounding;
 mod weights;
 
-pub use call::batch::{Task, run_batch, run_batch_on};
+pub use call::batch::{run_batch, run_batch_on};
 pub use call::dynamic::DynamicGemm;
 pub use call::gemm::Gemm;
 pub use call::memory::release_thread_memory;
+pub use call::task::Task;
 pub use dispatch::select::{Dispatch, KernelInfo};
 pub use element::{ElementType, Int8Element};
 pub use engine::threads::{ParallelFor, Threads};

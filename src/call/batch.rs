@@ -1,103 +1,9 @@
 //! Many independent products at once: checked one by one, then run together.
 
-use crate::call::gemm::{Gemm, bytes_destination, f32_destination, shape};
-use crate::element::Int8Element;
-use crate::engine;
+use crate::call::task::Task;
 use crate::engine::divide::{Halves, Undone, Work, divide};
 use crate::engine::threads::{Threads, share};
 use crate::error::Error;
-use crate::matrix::view::MatMut;
-use crate::output::dequantize::Dequantize;
-use crate::output::destination::Destination;
-use crate::output::requantize::Requantize;
-use crate::product::Product;
-use crate::product::operands::Rhs;
-
-/// A checked product with its output: [`run`](Self::run) alone, or in a batch with [`run_batch`]. It may run any number
-/// of times; the values of its operands are read when it runs.
-pub struct Task<'a, 'c> {
-    /// It fits the destination: every constructor checks that.
-    gemm: Gemm<'a>,
-    destination: Destination<'c, 'a>,
-}
-
-impl std::fmt::Debug for Task<'_, '_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Task").field("gemm", &self.gemm).finish_non_exhaustive()
-    }
-}
-
-impl<'a, 'c> Task<'a, 'c> {
-    /// [`Gemm::run_i32`], to be run.
-    ///
-    /// # Errors
-    /// Those of the method, except those of packing.
-    pub fn i32(gemm: Gemm<'a>, c: MatMut<'c, i32>) -> Result<Self, Error> {
-        gemm.product(shape(&c))?;
-        Ok(Self::new(gemm, Destination::I32 { c: c.block, accumulate: false }))
-    }
-
-    /// [`Gemm::accumulate_i32`], to be run.
-    ///
-    /// # Errors
-    /// Those of the method, except those of packing.
-    pub fn accumulate_i32(gemm: Gemm<'a>, c: MatMut<'c, i32>) -> Result<Self, Error> {
-        gemm.product(shape(&c))?;
-        Ok(Self::new(gemm, Destination::I32 { c: c.block, accumulate: true }))
-    }
-
-    /// [`Gemm::run_requantized`], to be run.
-    ///
-    /// # Errors
-    /// Those of the method, except those of packing.
-    pub fn requantized<T: Int8Element>(
-        gemm: Gemm<'a>,
-        c: MatMut<'c, T>,
-        output: &Requantize<'a>,
-    ) -> Result<Self, Error> {
-        let destination = bytes_destination(&gemm.product(shape(&c))?, c, output)?;
-        Ok(Self::new(gemm, destination))
-    }
-
-    /// [`Gemm::run_f32`], to be run.
-    ///
-    /// # Errors
-    /// Those of the method, except those of packing.
-    pub fn f32(gemm: Gemm<'a>, c: MatMut<'c, f32>, output: &Dequantize<'a>) -> Result<Self, Error> {
-        let destination = f32_destination(&gemm.product(shape(&c))?, c, output)?;
-        Ok(Self::new(gemm, destination))
-    }
-
-    fn new(gemm: Gemm<'a>, destination: Destination<'c, 'a>) -> Self {
-        Self { gemm, destination }
-    }
-
-    /// Runs this product alone.
-    ///
-    /// # Errors
-    /// [`Error::Memory`] if there is not enough for scratch memory or to pack B; if B is not packed, [`Error::Kernel`] or
-    /// [`Error::Variable`] if the environment is wrong. The output is then left as it was.
-    pub fn run(&mut self) -> Result<(), Error> {
-        self.run_on(self.gemm.threads)
-    }
-
-    fn product(&self) -> Product<'_> {
-        Product::checked_before(&self.gemm.arguments)
-    }
-
-    fn run_on(&mut self, threads: Threads<'_>) -> Result<(), Error> {
-        let product = Product::checked_before(&self.gemm.arguments);
-        engine::run::run(&product, &mut self.destination, threads)
-    }
-
-    /// The estimated work in multiply-adds; packing B counts as 16 rows of A.
-    fn work(&self) -> usize {
-        const PACKING: usize = 16;
-        let Product { m, n, k, .. } = self.product();
-        let packing = if let Rhs::Unpacked(_) = self.gemm.arguments.b { PACKING } else { 0 };
-        m.saturating_add(packing).saturating_mul(n).saturating_mul(k.max(1))
-    }
-}
 
 /// Runs independent products, of any shapes, operands and outputs, on the threads of the current rayon pool:
 /// whole products on each thread if there are many, parts of one if there are few. Results do not depend on
@@ -145,7 +51,7 @@ pub fn run_batch(tasks: &mut [Task<'_, '_>]) -> Result<(), Error> {
 /// Those of [`run_batch`].
 pub fn run_batch_on<'t>(tasks: &mut [Task<'_, '_>], threads: impl Into<Threads<'t>>) -> Result<(), Error> {
     for task in tasks.iter() {
-        engine::run::reserve(&task.product(), &task.destination)?;
+        task.reserve()?;
     }
     let threads = threads.into();
     let work = tasks.iter().fold(0usize, |sum, task| sum.saturating_add(task.work()));

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::matrix::view::MatMut;
 use crate::output::dequantize::Dequantize;
 use crate::output::destination::Destination;
+use crate::output::region::Extent;
 use crate::output::requantize::Requantize;
 use crate::product::accumulator;
 use crate::product::operands::{Lhs, Rhs};
@@ -134,7 +135,8 @@ impl<'a> Gemm<'a> {
     }
 
     fn run(&self, product: &Product<'_>, mut destination: Destination<'_, '_>) -> Result<(), Error> {
-        engine::run::run(product, &mut destination, self.threads)
+        let all = Extent { rows: 0..product.m, columns: 0..product.n };
+        engine::run::run(product, all, &mut destination, self.threads)
     }
 
     /// The arguments, once they are found to fit each other and the output.

@@ -9,7 +9,7 @@ mod few_rows;
 pub(crate) mod helpers;
 mod loops;
 mod operation;
-mod packed;
+pub(crate) mod packed;
 mod plan;
 mod row_block;
 pub(crate) mod run;

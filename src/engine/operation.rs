@@ -85,6 +85,11 @@ impl<'a> Operation<'a> {
         Self { product, b, mr: kernel.mr, nr: kernel.nr, pairs, plan, sizes, accumulator, k }
     }
 
+    /// The multiply-adds of a row.
+    pub(crate) fn row_work(&self) -> usize {
+        self.b.n().saturating_mul(self.k)
+    }
+
     /// The scratch memory that its blocks take at most.
     pub(crate) fn needs(&self) -> Needs {
         let in_place = self.product.a.in_place().is_some();

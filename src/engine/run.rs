@@ -5,26 +5,33 @@ use crate::engine::threads::{Threads, share};
 use crate::engine::{buffers, packed, unpacked};
 use crate::error::Error;
 use crate::output::destination::Destination;
+use crate::output::region::Extent;
 use crate::product::Product;
 use crate::product::operands::Rhs;
 
-/// Computes a product on some of the given threads. An empty output needs nothing.
+/// Computes a part of a product on some of the given threads. `destination` holds that part only; it begins with a panel.
+/// An empty output needs nothing.
 ///
 /// # Errors
 /// [`Error::Memory`] if there is not enough for scratch memory or to pack B; if B is not packed, [`Error::Kernel`] or
 /// [`Error::Variable`] if the environment is wrong. Nothing was written then.
 pub(crate) fn run(
     product: &Product<'_>,
+    extent: Extent,
     destination: &mut Destination<'_, '_>,
     threads: Threads<'_>,
 ) -> Result<(), Error> {
-    if product.m == 0 || product.n == 0 {
+    let Extent { rows, columns } = extent;
+    if rows.is_empty() || columns.is_empty() {
         return Ok(());
     }
-    let share = &share(product.m.saturating_mul(product.n).saturating_mul(product.k), threads);
+    let share = &share(rows.len().saturating_mul(columns.len()).saturating_mul(product.k), threads);
     match product.b {
-        Rhs::Packed(b) => packed::run(product, &b.columns, destination, share),
-        Rhs::Unpacked(b) => unpacked::run(product, b, destination, share),
+        Rhs::Packed(b) => {
+            let panels = b.columns.panels_of(columns);
+            packed::run(product, &b.columns, (rows, panels), destination, share)
+        }
+        Rhs::Unpacked(b) => unpacked::run(product, b, Extent { rows, columns }, destination, share),
     }
 }
 

@@ -13,6 +13,7 @@ use crate::engine::threads::Share;
 use crate::error::Error;
 use crate::matrix::operand::Operand;
 use crate::output::destination::{Axis, Destination};
+use crate::output::region::Extent;
 use crate::product::accumulator;
 use crate::product::{Product, ZeroPoint};
 use crate::weights::pack::{PackSource, StatsNeeded};
@@ -55,11 +56,11 @@ pub(crate) fn reserve(
     b: Operand<'_>,
     destination: &Destination<'_, '_>,
 ) -> Result<(), Error> {
-    let all = UnpackedProduct::new(product, b, destination)?;
+    let all = UnpackedProduct::new(product, b, 0..product.m, destination)?;
     all.reserve(product.n.min(all.step))
 }
 
-/// Computes a product on threads as `share` says. The product is not empty.
+/// Computes a part of a product, which begins with a panel, on threads as `share` says.
 ///
 /// # Errors
 /// [`Error::Memory`] if there is not enough to pack B, [`Error::Kernel`] or [`Error::Variable`] if the environment is
@@ -67,23 +68,25 @@ pub(crate) fn reserve(
 pub(crate) fn run(
     product: &Product<'_>,
     b: Operand<'_>,
+    extent: Extent,
     destination: &mut Destination<'_, '_>,
     share: &Share<'_>,
 ) -> Result<(), Error> {
-    let all = &UnpackedProduct::new(product, b, destination)?;
-    let (n, parts) = (product.n, share.parts);
+    let Extent { rows, columns } = extent;
+    let all = &UnpackedProduct::new(product, b, rows, destination)?;
+    let (n, parts) = (columns.len(), share.parts);
     let panels = n.div_ceil(all.nr);
     let even = panels.is_multiple_of(parts) || panels >= 4 * parts;
     // If threads would get unequal numbers of panels, all of B is packed here, and they share rows: one fork and join
     // instead of one for each part. Without the memory for all of B they share columns nevertheless.
     if all.sweep.is_none() && parts > 1 && !even && all.reserve(n).is_ok() {
-        return all.run_columns(0..n, destination, n, share).map_err(|stopped| stopped.error);
+        return all.run_columns(columns, destination, n, share).map_err(|stopped| stopped.error);
     }
     // Reserved on this thread first: it can then run the parts of a thread that has no memory, and all of its own.
     if n > all.step || parts > 1 {
         all.reserve(n.min(all.step))?;
     }
-    let columns = UnpackedColumns { all, columns: 0..n, destination: destination.reborrow() };
+    let columns = UnpackedColumns { all, columns, destination: destination.reborrow() };
     divide(columns, share, |(), ()| ())
 }
 
@@ -91,6 +94,8 @@ pub(crate) fn run(
 struct UnpackedProduct<'a> {
     product: &'a Product<'a>,
     source: PackSource<'a>,
+    /// The rows that are computed.
+    rows: Range<usize>,
     /// Columns of a panel.
     nr: usize,
     /// Columns that a thread packs at a time.
@@ -112,6 +117,7 @@ impl<'a> UnpackedProduct<'a> {
     fn new(
         product: &'a Product<'a>,
         b: Operand<'a>,
+        rows: Range<usize>,
         destination: &Destination<'_, '_>,
     ) -> Result<Self, Error> {
         let source = source(product, b)?;
@@ -124,9 +130,10 @@ impl<'a> UnpackedProduct<'a> {
         } else {
             StatsNeeded::All
         };
-        let sweep = if i32_sums { Sweep::new(product, b, source.dispatch) } else { None };
+        let sweep =
+            if i32_sums && rows.len() == product.m { Sweep::new(product, b, source.dispatch) } else { None };
         let step = columns_at_once(&kernel, source.panel_bytes(), source.dispatch.caches());
-        Ok(Self { product, source, nr: kernel.nr, step, needed, sweep })
+        Ok(Self { product, source, rows, nr: kernel.nr, step, needed, sweep })
     }
 
     /// Reserves the memory that this thread needs to pack and multiply `columns` columns at a time.
@@ -181,7 +188,8 @@ impl<'a> UnpackedProduct<'a> {
         share: &Share<'_>,
     ) -> Result<(), Error> {
         packed.pack(&self.source, columns, self.needed)?;
-        packed::run(self.product, packed, destination, share)
+        let panels = 0..packed.panels().len();
+        packed::run(self.product, packed, (self.rows.clone(), panels), destination, share)
     }
 }
 
