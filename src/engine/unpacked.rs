@@ -205,9 +205,13 @@ impl Work for UnpackedColumns<'_, '_, '_> {
 
     /// Cuts between panels.
     fn halve(self, parts: usize) -> Result<Halves<Self>, Self> {
+        let panels = self.columns.len().div_ceil(self.all.nr);
+        if panels <= 1 {
+            return Err(self);
+        }
         let Self { all, columns, destination } = self;
         let here = parts / 2;
-        let at = columns.len().div_ceil(all.nr) * here / parts * all.nr;
+        let at = (panels * here / parts).max(1) * all.nr;
         let middle = columns.start + at;
         let (left, right) = destination.split(Axis::Columns, at);
         let first = Self { all, columns: columns.start..middle, destination: left };
