@@ -19,8 +19,7 @@ use crate::product::{Arguments, Product, ZeroPoint};
 /// A is M×K, B is K×N, each of `i8` or `u8`. `acc` is exact for every input: `i32` outputs are its
 /// value modulo 2^32, the others come from its full value. M, N and K may be 0.
 ///
-/// The work runs in the rayon pool of the calling thread (or on that thread alone, where it is
-/// small), and the result does not depend on the number of threads.
+/// Large products are shared among threads: see [`threads`](Self::threads). The result does not depend on them.
 ///
 /// ```
 /// use qgemm::{ElementType, Gemm, MatMut, MatRef, PackedB, Requantize};
