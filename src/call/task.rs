@@ -146,7 +146,10 @@ impl<'a, 'c> Task<'a, 'c> {
         let blocks = BlocksToCut { rows: rows_to_cut, panels: columns.len().div_ceil(kernel.nr), row_work };
         let cut = if parts > 1 { blocks.cut(kernel.mr, parts) } else { None };
         let (first, second) = match cut {
-            None => return Ok(tasks.push(self)),
+            None => {
+                tasks.push(self);
+                return Ok(());
+            }
             Some((Axis::Rows, at)) => self.split_rows(at)?,
             Some((Axis::Columns, panels)) => self.split_columns(panels)?,
         };
