@@ -248,9 +248,6 @@ fn the_counter_counts_this_thread_and_no_other() {
 #[test]
 fn after_the_first_call_a_thread_allocates_nothing() {
     let _turn = turn();
-    // A pool of one thread has nobody to share with: the calling thread works alone.
-    #[cfg(feature = "rayon")]
-    rayon::ThreadPoolBuilder::new().num_threads(1).build_global().unwrap();
     let mut first_calls = 0;
     for kernel in kernels() {
         for path in paths((33, 70, 40), (7, 9, 33_000)) {

@@ -212,17 +212,12 @@ impl Helpers {
 /// The helpers for so many multiply-adds of this thread, and whether they have to be woken; `None` if the work is better
 /// done alone, which it never is if the caller is `eager`.
 pub(crate) fn helpers_for(multiply_adds: usize, eager: bool) -> Option<(&'static Helpers, bool)> {
-    if cores() == 1 || (was_kept_waiting() && !eager) {
+    if cores() == 1 || !eager && (multiply_adds < WORTH_AN_OFFER || was_kept_waiting()) {
         return None;
     }
-    let helpers = Helpers::of_this_process(true)?;
-    if eager {
-        return Some((helpers, helpers.looking.load(Ordering::SeqCst) == 0));
-    }
-    if helpers.looking.load(Ordering::SeqCst) > 0 {
-        return (multiply_adds >= WORTH_AN_OFFER).then_some((helpers, false));
-    }
-    is_worth_waking(multiply_adds, WORTH_WAKING).then_some((helpers, true))
+    let helpers = Helpers::of_this_process(true).filter(|helpers| helpers.count() > 0)?;
+    let wake = helpers.looking.load(Ordering::SeqCst) == 0;
+    (eager || !wake || is_worth_waking(multiply_adds, WORTH_WAKING)).then_some((helpers, wake))
 }
 
 /// Whether so many multiply-adds of this thread are worth waking another thread: at least `enough` are, and less after
