@@ -17,8 +17,8 @@ const MAX_HELPERS: usize = 127;
 const MAX_OFFERS: usize = 16;
 /// How long a helper looks for work before it sleeps: longer than most callers take between two products.
 const LINGER: Duration = Duration::from_micros(100);
-/// The multiply-adds of a product that are worth an offer to a helper that looks for work: 10 µs or more.
-const WORTH_AN_OFFER: usize = 1 << 22;
+/// The multiply-adds of a product that are worth an offer to a thread that looks for work: 10 µs or more.
+pub(crate) const WORTH_AN_OFFER: usize = 1 << 22;
 /// The multiply-adds of a product that are worth waking a helper: 80 to 300 µs. Waking one takes the caller 12 µs, and
 /// it begins 25 to 75 µs later (a virtual machine on Zen 4, 2026-11-29).
 const WORTH_WAKING: usize = 1 << 24;
@@ -56,6 +56,8 @@ thread_local! {
     static ALONE: Cell<usize> = const { Cell::new(0) };
     /// The time until which this thread works alone, since others kept it waiting.
     static ALONE_UNTIL: Cell<Option<Instant>> = const { Cell::new(None) };
+    /// The number of times in a row that others were late.
+    static LATE: Cell<u32> = const { Cell::new(0) };
 }
 
 impl Helpers {
@@ -234,15 +236,21 @@ pub(crate) fn is_worth_waking(multiply_adds: usize, enough: usize) -> bool {
 pub(crate) fn note_wait(start: Instant, end_of_own: Instant) {
     /// How long a wait has to be that is no mere difference between parts, or the time that a thread takes to wake.
     const LONG: Duration = Duration::from_micros(20);
+    /// From the sixth long wait in a row on a thread works alone for 32 times as long as it waited.
+    const MOST_LATE: u32 = 5;
     let now = Instant::now();
     let wait = now - end_of_own;
     if wait > LONG && 3 * wait > now - start {
-        ALONE_UNTIL.set(Some(now + 20 * wait));
+        let patience = LATE.get().min(MOST_LATE);
+        ALONE_UNTIL.set(Some(now + (1 << patience) * wait));
+        LATE.set(patience + 1);
+    } else {
+        LATE.set(0);
     }
 }
 
-/// Whether this thread has waited long for others a short time ago: it works alone for 20 times as long, so that waiting
-/// takes a few percent of its time even where others always come late.
+/// Whether this thread has waited long for others a short time ago. It works alone for as long as it waited, and for twice
+/// as long each time that others are late again, so that waiting takes a few percent of its time where they always are.
 pub(crate) fn was_kept_waiting() -> bool {
     let Some(until) = ALONE_UNTIL.get() else { return false };
     let alone = Instant::now() < until;

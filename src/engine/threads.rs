@@ -2,7 +2,7 @@
 //! caller brings others.
 
 #[cfg(feature = "rayon")]
-use crate::engine::helpers::{self, Helpers, WORTH_WAKING_IN_POOL};
+use crate::engine::helpers::{self, Helpers, WORTH_AN_OFFER, WORTH_WAKING_IN_POOL};
 #[cfg(feature = "rayon")]
 use std::cell::Cell;
 use std::fmt;
@@ -227,7 +227,8 @@ fn others_are_awake() -> bool {
 /// Whether so many multiply-adds are worth asking the threads of this thread's pool.
 #[cfg(feature = "rayon")]
 fn is_worth_asking(multiply_adds: usize) -> bool {
-    !helpers::was_kept_waiting()
+    multiply_adds >= WORTH_AN_OFFER
+        && !helpers::was_kept_waiting()
         && (others_are_awake() || helpers::is_worth_waking(multiply_adds, WORTH_WAKING_IN_POOL))
 }
 
