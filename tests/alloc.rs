@@ -106,7 +106,7 @@ fn allocations(f: impl FnOnce()) -> [usize; 2] {
     [0, 1].map(|thread| COUNTS[thread].load(SeqCst))
 }
 
-/// What a product is stored as.
+/// The types of outputs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Output {
     I32,
@@ -167,7 +167,7 @@ struct Product {
     dispatch: Dispatch,
 }
 
-/// What it is stored to: one for each thread that runs it.
+/// The outputs of a product: one for each thread that runs it.
 struct Stores {
     sums: Vec<i32>,
     bytes: Vec<i8>,

@@ -33,7 +33,7 @@ fn the_mode_is_restored_after_a_panic() {
     }
 }
 
-/// What depends on the mode: quotients, sums and products that are rounded, comparisons of subnormal numbers with 0,
+/// Results that depend on the mode: quotients, sums and products that are rounded, comparisons of subnormal numbers with 0,
 /// conversions of integers.
 fn calculations(x: [f32; 2], n: i64) -> [u32; 6] {
     let tiny = f32::MIN_POSITIVE * x[1];

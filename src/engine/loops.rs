@@ -65,11 +65,11 @@ fn run_blocks(
 /// calls are few.
 const TILES_TOGETHER: usize = 8;
 
-/// What a kernel may be asked for; it also has to have the stage.
+/// The place where the sums of tiles become the output.
 enum Sums<'a> {
-    /// The output, made from registers, with these terms in f64 if there are any.
+    /// The kernel, if it has the stage: it makes the output from registers, with these terms in f64 if there are any.
     InKernel(Option<F64Terms<'a>>),
-    /// Sums alone: they go through scratch, and plain loops make the output.
+    /// Plain loops, which read the sums from scratch.
     ThroughScratch,
 }
 

@@ -91,6 +91,16 @@ pub enum Activation {
 }
 
 impl Activation {
+    /// All of them.
+    pub const ALL: [Activation; 6] = [
+        Activation::Gelu,
+        Activation::GeluTanh,
+        Activation::Silu,
+        Activation::Sigmoid,
+        Activation::Tanh,
+        Activation::HardSwish,
+    ];
+
     /// The function, computed in f64 by the same code on every platform, rounded to f32.
     pub fn apply(self, x: f32) -> f32 {
         in_default_float_mode(|| {

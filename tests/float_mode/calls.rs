@@ -110,15 +110,7 @@ pub fn quantization() -> Vec<Call> {
         params(QuantParams::from_data(constant, 0, 255)?),
         params(QuantParams::from_data(&[1.0, f32::INFINITY], 0, 255)?),
     ];
-    let activations = [
-        Activation::Gelu,
-        Activation::GeluTanh,
-        Activation::Silu,
-        Activation::Sigmoid,
-        Activation::Tanh,
-        Activation::HardSwish,
-    ];
-    for activation in activations {
+    for activation in Activation::ALL {
         calls.push(call(format!("table of {activation:?}"), move || {
             table(activation, with(0.05, 3), with(0.013, -9))
         }));

@@ -5,7 +5,7 @@ use crate::support::{Fill, Layout, Matrix, Random, config, each_kernel, each_ker
 use proptest::prelude::*;
 use qgemm::*;
 
-/// What a row of A holds.
+/// The values in a row of A.
 #[derive(Clone, Copy, Debug)]
 enum Values {
     /// Spread over a range that holds 0 somewhere.
@@ -18,7 +18,7 @@ enum Values {
     Subnormal,
     /// Over a range whose width is often infinite.
     Huge,
-    /// Of all magnitudes.
+    /// Random values of all magnitudes.
     Logarithmic,
 }
 

@@ -27,7 +27,7 @@ fn refused(gemm: Gemm<'_>, n: usize) -> Error {
     error
 }
 
-/// The same for outputs of bytes, each with the given stage.
+/// [`refused`] for outputs of bytes, each with the given stage.
 fn bytes_refused<T: Int8Element + Default + PartialEq + std::fmt::Debug>(
     gemm: Gemm<'_>,
     output: &Requantize<'_>,

@@ -264,15 +264,7 @@ fn a_residual_at_the_extremes() {
 fn a_table_is_quantize_of_the_function_of_dequantize() {
     let (input, output) =
         (QuantParams { scale: 0.1, zero_point: -190 }, QuantParams { scale: 0.02, zero_point: 3 });
-    let activations = [
-        Activation::Gelu,
-        Activation::GeluTanh,
-        Activation::Silu,
-        Activation::Sigmoid,
-        Activation::Tanh,
-        Activation::HardSwish,
-    ];
-    for activation in activations {
+    for activation in Activation::ALL {
         let table = Table::<u8>::activation(activation, input, output).unwrap();
         for q in 0..=255u8 {
             let x = (i32::from(q) + 190) as f32 * 0.1;

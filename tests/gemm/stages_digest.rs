@@ -20,15 +20,7 @@ fn scale<'a>(r: &mut Numbers, rows: &'a [f32], columns: &'a [f32]) -> Scale<'a> 
 }
 
 fn table<T: Int8Element>(r: &mut Numbers) -> Table<T> {
-    let activations = [
-        Activation::Gelu,
-        Activation::GeluTanh,
-        Activation::Silu,
-        Activation::Sigmoid,
-        Activation::Tanh,
-        Activation::HardSwish,
-    ];
-    let activation = activations[r.below(6)];
+    let activation = Activation::ALL[r.below(6)];
     let mut params = |scale: f32| {
         let scale = scale * (1 + r.below(1000)) as f32 / 1000.0;
         QuantParams { scale, zero_point: r.below(100) as i32 - 50 }

@@ -17,7 +17,7 @@ fn number() -> impl Strategy<Value = usize> {
     ]
 }
 
-/// What a view's constructor has to answer: the length it needs, or that it does not fit.
+/// The length of data that a view needs; `None` if a `usize` does not hold it.
 fn need(rows: usize, cols: usize, row_stride: usize, col_stride: usize) -> Option<usize> {
     rows.checked_mul(cols)?;
     if rows == 0 || cols == 0 {

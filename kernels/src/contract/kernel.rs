@@ -223,6 +223,11 @@ impl Kernel {
         self.variants.iter().find(|other| both && (other.a, other.b) == (Stored::I16, Stored::I16))
     }
 
+    /// Whether a variant reads panels whose elements are `stored`.
+    pub(crate) fn reads_panels_of(&self, stored: Stored) -> bool {
+        self.variants.iter().any(|variant| variant.b == stored)
+    }
+
     /// Bytes of a panel of `k` rows whose elements are `stored`; `None` where that overflows.
     #[inline]
     pub fn panel_bytes(&self, k: usize, stored: Stored) -> Option<usize> {

@@ -18,7 +18,7 @@ use multiversion::multiversion;
 pub fn pack_panel(kernel: Ready, job: &PackJob<'_>, panel: &mut [u8], stats: &mut ColumnStats) {
     assert_eq!(Some(panel.len()), kernel.panel_bytes(job.rows, job.stored));
     assert!(job.cols <= kernel.nr && job.rows <= MAX_PACK_ROWS);
-    assert!(kernel.variants.iter().any(|variant| variant.b == job.stored));
+    assert!(kernel.reads_panels_of(job.stored));
     if job.rows == 0 || job.cols == 0 {
         return panel.fill(0);
     }
@@ -69,7 +69,7 @@ pub fn pack_panels(kernel: Ready, job: &PackJob<'_>, panels: &mut [u8], sums: Op
     let sums_fit =
         sums.as_ref().is_none_or(|sums| padded_cols.is_some_and(|padded_cols| sums.len() >= padded_cols));
     assert!(packs_side_by_side(kernel, &job.source) && job.rows <= MAX_PACK_ROWS && sums_fit);
-    assert!(kernel.variants.iter().any(|variant| variant.b == job.stored));
+    assert!(kernel.reads_panels_of(job.stored));
     job.check_source();
     if job.rows == 0 || job.cols == 0 {
         return;
