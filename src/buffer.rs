@@ -27,6 +27,19 @@ pub(crate) fn reserve<T>(v: &mut Vec<T>, len: usize, purpose: &'static str) -> R
     v.try_reserve_exact(len).map_err(|_| Error::Memory { purpose, bytes })
 }
 
+/// Makes a vector able to hold `len` values without another allocation. It keeps its values.
+///
+/// # Errors
+/// [`Error::Memory`], naming `purpose`, if there is not enough.
+#[inline]
+pub(crate) fn reserve_more<T>(v: &mut Vec<T>, len: usize, purpose: &'static str) -> Result<(), Error> {
+    if v.capacity() >= len {
+        return Ok(());
+    }
+    let bytes = len.saturating_mul(size_of::<T>());
+    v.try_reserve_exact(len - v.len()).map_err(|_| Error::Memory { purpose, bytes })
+}
+
 /// Makes a vector `len` values long. The first ones keep their values, new ones have the default.
 ///
 /// # Errors

@@ -32,8 +32,8 @@
 //!
 //! # Features
 //!
-//! `rayon` (default): large products use the calling thread's rayon pool. Without it they run on that
-//! thread alone, with the same results.
+//! `rayon` (default): large products use the calling thread's rayon pool, or helpers if it belongs to none. Without it
+//! they run on that thread alone, or on the threads that it names, with the same results.
 //!
 //! `huge-pages` (default): on Linux, packed matrices of 4 MiB and more ask for huge pages (`madvise`), with
 //! which a matrix-vector product from memory takes a third less time.
@@ -48,19 +48,15 @@
 //! # Threads
 //!
 //! Large products are shared among the threads of the rayon pool that the calling thread belongs to. A thread outside
-//! any pool uses the global pool, and pays for entering it: about 12 µs for products of more than about a million
-//! multiply-adds (Zen 5, two cores, 2026-11-28). Calls from inside rayon's `ThreadPool::install` do not pay.
-//!
-//! # Floating-point mode
-//!
-//! Results do not depend on the rounding mode of the calling thread or of a pool's threads, nor on whether they flush
-//! subnormal numbers to zero (MXCSR on x86, FPCR on 64-bit Arm). Real numbers are computed in the default mode, and the
-//! caller's is there again when a call returns, also by an error or a panic.
+//! any pool works itself, and helpers of the library join it: one per core, but no more than `RAYON_NUM_THREADS`, started
+//! by the first large product; a forked process starts its own. Products that would not pay for waking threads that sleep
+//! (less than 100 µs of work, say) are computed by the calling thread alone, unless others are awake. [`Threads`] limits the
+//! threads of a call, or names those of an engine; [`Task::into_parts`] gives the parts to an engine.
 //!
 //! # Memory
 //!
-//! A thread keeps its scratch between calls: after the first call of a size nothing is allocated on one
-//! thread or on a pool's threads. Scratch takes at most about twice the second-level cache (1 to 4 MiB)
+//! A thread keeps its scratch between calls: after the first call of a size nothing is allocated on any thread. A call
+//! for which there is not enough memory is an [`Error::Memory`], and its output is as it was. Scratch takes at most about twice the second-level cache (1 to 4 MiB)
 //! per thread. The thread also keeps the memory that a call packs an unpacked B into, and that it quantizes
 //! the A of a [`DynamicGemm`] into. [`release_thread_memory`] frees all of it.
 //!
@@ -94,12 +90,14 @@ pub mod reference;
 mod rounding;
 mod weights;
 
-pub use call::batch::{Task, run_batch};
+pub use call::batch::{run_batch, run_batch_on};
 pub use call::dynamic::DynamicGemm;
 pub use call::gemm::Gemm;
 pub use call::memory::release_thread_memory;
+pub use call::task::Task;
 pub use dispatch::select::{Dispatch, KernelInfo};
 pub use element::{ElementType, Int8Element};
+pub use engine::threads::{ParallelFor, Threads};
 pub use error::Error;
 pub use matrix::gather::Gather;
 pub use matrix::operand::Operand;

@@ -75,6 +75,7 @@ const CRATES: &[Crate] = &[
             "portable",
             "scalar",
             "contract",
+            "offer",
             "huge_pages",
             "elements",
             "caches",

@@ -1,107 +1,9 @@
 //! Many independent products at once: checked one by one, then run together.
 
-use crate::call::gemm::{Gemm, bytes_destination, f32_destination, shape};
-use crate::element::Int8Element;
-use crate::engine::threads::{Divide, GRAIN, Halves, divide, pool_size};
-use crate::engine::{self, unpacked};
+use crate::call::task::Task;
+use crate::engine::divide::{Halves, Undone, Work, divide};
+use crate::engine::threads::{Threads, share};
 use crate::error::Error;
-use crate::matrix::view::MatMut;
-use crate::output::dequantize::Dequantize;
-use crate::output::destination::Destination;
-use crate::output::requantize::Requantize;
-use crate::product::Product;
-use crate::product::operands::Rhs;
-
-/// A checked product with its output: [`run`](Self::run) alone, or in a batch with [`run_batch`]. It may run any number
-/// of times; the values of its operands are read when it runs.
-pub struct Task<'a, 'c> {
-    /// It fits the destination: every constructor checks that.
-    gemm: Gemm<'a>,
-    destination: Destination<'c, 'a>,
-    /// Whether it still has to run in the present batch.
-    pending: bool,
-}
-
-impl std::fmt::Debug for Task<'_, '_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Task").field("gemm", &self.gemm).finish_non_exhaustive()
-    }
-}
-
-impl<'a, 'c> Task<'a, 'c> {
-    /// [`Gemm::run_i32`], to be run.
-    ///
-    /// # Errors
-    /// Those of the method, except those of packing.
-    pub fn i32(gemm: Gemm<'a>, c: MatMut<'c, i32>) -> Result<Self, Error> {
-        gemm.product(shape(&c))?;
-        Ok(Self::new(gemm, Destination::I32 { c: c.block, accumulate: false }))
-    }
-
-    /// [`Gemm::accumulate_i32`], to be run.
-    ///
-    /// # Errors
-    /// Those of the method, except those of packing.
-    pub fn accumulate_i32(gemm: Gemm<'a>, c: MatMut<'c, i32>) -> Result<Self, Error> {
-        gemm.product(shape(&c))?;
-        Ok(Self::new(gemm, Destination::I32 { c: c.block, accumulate: true }))
-    }
-
-    /// [`Gemm::run_requantized`], to be run.
-    ///
-    /// # Errors
-    /// Those of the method, except those of packing.
-    pub fn requantized<T: Int8Element>(
-        gemm: Gemm<'a>,
-        c: MatMut<'c, T>,
-        output: &Requantize<'a>,
-    ) -> Result<Self, Error> {
-        let destination = bytes_destination(&gemm.product(shape(&c))?, c, output)?;
-        Ok(Self::new(gemm, destination))
-    }
-
-    /// [`Gemm::run_f32`], to be run.
-    ///
-    /// # Errors
-    /// Those of the method, except those of packing.
-    pub fn f32(gemm: Gemm<'a>, c: MatMut<'c, f32>, output: &Dequantize<'a>) -> Result<Self, Error> {
-        let destination = f32_destination(&gemm.product(shape(&c))?, c, output)?;
-        Ok(Self::new(gemm, destination))
-    }
-
-    fn new(gemm: Gemm<'a>, destination: Destination<'c, 'a>) -> Self {
-        Self { gemm, destination, pending: true }
-    }
-
-    /// Runs this product alone.
-    ///
-    /// # Errors
-    /// If B is not packed, [`Error::Memory`] if there is not enough to pack it and [`Error::Kernel`] or
-    /// [`Error::Variable`] if the environment is wrong. The output is then left as it was.
-    pub fn run(&mut self) -> Result<(), Error> {
-        self.run_on(usize::MAX)
-    }
-
-    fn product(&self) -> Product<'_> {
-        Product::checked_before(&self.gemm.arguments)
-    }
-
-    /// Runs on at most `max_threads` threads.
-    fn run_on(&mut self, max_threads: usize) -> Result<(), Error> {
-        let product = Product::checked_before(&self.gemm.arguments);
-        let result = engine::run::run(&product, &mut self.destination, max_threads);
-        self.pending = result.is_err();
-        result
-    }
-
-    /// The estimated work in multiply-adds; packing B counts as 16 rows of A.
-    fn work(&self) -> usize {
-        const PACKING: usize = 16;
-        let Product { m, n, k, .. } = self.product();
-        let packing = if let Rhs::Unpacked(_) = self.gemm.arguments.b { PACKING } else { 0 };
-        m.saturating_add(packing).saturating_mul(n).saturating_mul(k.max(1))
-    }
-}
 
 /// Runs independent products, of any shapes, operands and outputs, on the threads of the current rayon pool:
 /// whole products on each thread if there are many, parts of one if there are few. Results do not depend on
@@ -135,67 +37,66 @@ impl<'a, 'c> Task<'a, 'c> {
 /// (see [`release_thread_memory`](crate::release_thread_memory)).
 ///
 /// # Errors
-/// If some B is not packed, [`Error::Memory`] if there is not enough to pack it and [`Error::Kernel`] or
-/// [`Error::Variable`] if the environment is wrong. No output is written then: the memory for packing is reserved before
-/// the first product.
+/// [`Error::Memory`] if there is not enough for scratch memory or to pack some B; if some B is not packed,
+/// [`Error::Kernel`] or [`Error::Variable`] if the environment is wrong. No output is written then: memory is reserved
+/// before the first product.
 pub fn run_batch(tasks: &mut [Task<'_, '_>]) -> Result<(), Error> {
-    for task in tasks.iter_mut() {
-        task.pending = true;
-        let product = task.product();
-        if let (Rhs::Unpacked(b), true) = (product.b, product.m > 0 && product.n > 0) {
-            unpacked::reserve(&product, b, &task.destination)?;
-        }
-    }
-    let (work, parts) = shares(tasks);
-    divide(
-        Tasks { tasks, work },
-        parts,
-        &|tasks: Tasks<'_, '_, '_>, threads| tasks.run(threads),
-        &|(), ()| (),
-    );
-    // Products that another thread had no memory for are computed on this one.
-    tasks.iter_mut().filter(|task| task.pending).try_for_each(Task::run)
+    run_batch_on(tasks, Threads::ALL)
 }
 
-/// The work of all tasks, and the number of parts that it is divided into.
-fn shares(tasks: &[Task<'_, '_>]) -> (usize, usize) {
-    /// Parts per thread if they cannot be even: a thread that is done takes another's.
-    const PARTS: usize = 8;
+/// [`run_batch`] on some threads: at most so many, or an engine's own (see [`Threads`]). Those that the tasks'
+/// [`Gemm::threads`] name do not count here.
+///
+/// # Errors
+/// Those of [`run_batch`].
+pub fn run_batch_on<'t>(tasks: &mut [Task<'_, '_>], threads: impl Into<Threads<'t>>) -> Result<(), Error> {
+    for task in tasks.iter() {
+        task.reserve()?;
+    }
+    let threads = threads.into();
     let work = tasks.iter().fold(0usize, |sum, task| sum.saturating_add(task.work()));
-    let threads = pool_size();
-    let parts = match work / GRAIN {
-        0 | 1 => 1,
-        _ if threads == 1 => 1,
-        worth => {
-            let even = tasks.len().is_multiple_of(threads)
-                && tasks.iter().all(|task| task.work() == tasks[0].work());
-            worth.min(if even { threads } else { PARTS * threads })
+    let mut share = share(work, threads);
+    if share.parts > 1 && threads.are_own() && tasks.len() < 2 * share.parts {
+        // An engine's threads are not asked to share again what they share already.
+        return tasks.iter_mut().try_for_each(|task| task.run_on(threads));
+    }
+    if share.parts > 1 {
+        let first = tasks[0].work();
+        let even = tasks.len().is_multiple_of(share.parts) && tasks.iter().all(|task| task.work() == first);
+        if !even {
+            // A thread that is done takes another's.
+            share.parts = share.finer_parts(work);
         }
-    };
-    (work, parts)
+    }
+    divide(Tasks { tasks, work, threads }, &share, |(), ()| ())
 }
 
 /// Tasks with the sum of their work.
 struct Tasks<'t, 'a, 'c> {
     tasks: &'t mut [Task<'a, 'c>],
     work: usize,
+    threads: Threads<'t>,
 }
 
-impl Tasks<'_, '_, '_> {
-    /// Runs all tasks, one after the other, each on at most `threads` threads. Those that fail stay pending.
-    fn run(self, threads: usize) {
-        for task in self.tasks {
-            let _ = task.run_on(threads);
+impl Work for Tasks<'_, '_, '_> {
+    type Output = ();
+
+    /// Runs all tasks, one after the other, each on at most `threads` threads.
+    fn run(self, threads: usize) -> Result<(), Undone<Self>> {
+        for at in 0..self.tasks.len() {
+            if let Err(error) = self.tasks[at].run_on(self.threads.inside_a_part(threads)) {
+                let rest = Self { tasks: &mut self.tasks[at..], ..self };
+                return Err(Undone { rest, error });
+            }
         }
+        Ok(())
     }
-}
 
-impl Divide for Tasks<'_, '_, '_> {
     /// Cuts between tasks, where the work before the cut is closest to half. A single task divides itself when it runs.
     fn halve(self, parts: usize) -> Result<Halves<Self>, Self> {
-        let Self { tasks, work } = self;
+        let Self { tasks, work, threads } = self;
         if tasks.len() <= 1 {
-            return Err(Self { tasks, work });
+            return Err(Self { tasks, work, threads });
         }
         let (mut at, mut before) = (1, tasks[0].work());
         while at + 1 < tasks.len() {
@@ -211,8 +112,8 @@ impl Divide for Tasks<'_, '_, '_> {
         let (left, right) = tasks.split_at_mut(at);
         let rest = work.saturating_sub(before);
         Ok(Halves {
-            first: (Self { tasks: left, work: before }, share),
-            second: (Self { tasks: right, work: rest }, parts - share),
+            first: (Self { tasks: left, work: before, threads }, share),
+            second: (Self { tasks: right, work: rest, threads }, parts - share),
         })
     }
 }

@@ -3,8 +3,9 @@
 use crate::buffer::resize;
 use crate::call::gemm::{Gemm, shape};
 use crate::dispatch::select::Dispatch;
-use crate::engine::scratch;
-use crate::engine::threads::{Divide, GRAIN, Halves, divide, pool_size};
+use crate::engine::divide::{Halves, Undone, Work, divide};
+use crate::engine::scratch::{self, Kept};
+use crate::engine::threads::{Share, Threads, is_worth_sharing, share};
 use crate::error::Error;
 use crate::matrix::operand::Operand;
 use crate::matrix::view::{MatMut, MatRef};
@@ -63,13 +64,22 @@ pub struct DynamicGemm<'a> {
     pub(crate) scheme: Scheme,
     pub(crate) per_tensor: bool,
     dispatch: Option<&'a Dispatch>,
+    threads: Threads<'a>,
 }
 
 impl<'a> DynamicGemm<'a> {
     /// The product of `a` (M×K) and `b` (K×N), each row of `a` quantized symmetrically.
     pub fn new(a: MatRef<'a, f32>, b: impl Into<Rhs<'a>>) -> Self {
         let b_zero = ZeroPoint::PerTensor(0);
-        Self { a, b: b.into(), b_zero, scheme: Scheme::Symmetric, per_tensor: false, dispatch: None }
+        Self {
+            a,
+            b: b.into(),
+            b_zero,
+            scheme: Scheme::Symmetric,
+            per_tensor: false,
+            dispatch: None,
+            threads: Threads::ALL,
+        }
     }
 
     /// Quantizes to u8, with a zero point.
@@ -96,6 +106,13 @@ impl<'a> DynamicGemm<'a> {
         Self { dispatch: Some(dispatch), ..self }
     }
 
+    /// The threads that may do the work: at most so many, or an engine's own (see [`Threads`]). Without this they are
+    /// [`Threads::ALL`]. The result does not depend on them.
+    #[must_use]
+    pub fn threads(self, threads: impl Into<Threads<'a>>) -> Self {
+        Self { threads: threads.into(), ..self }
+    }
+
     /// Stores f32 values, scaled from the exact sums. The scale of `output` is that of B alone, since those of A come
     /// from its values; scales per row, if `output` has them, are multiplied with those of A first.
     ///
@@ -110,14 +127,13 @@ impl<'a> DynamicGemm<'a> {
         if c.rows() == 0 || c.cols() == 0 {
             return Ok(());
         }
-        scratch::borrow(&QUANTIZED, |slot| {
-            let quantized = slot.get_or_insert_default();
+        scratch::borrow(&QUANTIZED, QuantizedA::default, |quantized| {
             quantized.fill(self)?;
             in_default_float_mode(|| quantized.multiply_scales(output.scale))?;
             let scale = quantized.scale(output.scale);
             let gemm = self.quantized(quantized.operand(self)?, &quantized.zeros);
             gemm.run_f32(c, &Dequantize { scale, ..*output })
-        })
+        })?
     }
 
     /// Checks that all arguments fit each other and an output of shape `c`, whatever A holds.
@@ -135,7 +151,7 @@ impl<'a> DynamicGemm<'a> {
 
     /// The product of a quantized A, whose rows have the given zero points.
     pub(crate) fn quantized<'q>(&'q self, a: Operand<'q>, zeros: &'q [i32]) -> Gemm<'q> {
-        let mut gemm = Gemm::new(a, self.b).b_zero(self.b_zero);
+        let mut gemm = Gemm::new(a, self.b).b_zero(self.b_zero).threads(self.threads);
         gemm.arguments.dispatch = self.dispatch;
         match self.scheme {
             Scheme::Symmetric => gemm,
@@ -173,7 +189,7 @@ impl<'a> DynamicGemm<'a> {
 }
 
 thread_local! {
-    static QUANTIZED: Cell<Option<Box<QuantizedA>>> = const { Cell::new(None) };
+    static QUANTIZED: Cell<Kept<QuantizedA>> = const { Cell::new(Vec::new()) };
 }
 
 /// Frees the memory that this thread quantizes into.
@@ -199,17 +215,15 @@ impl QuantizedA {
         resize(&mut self.bits, m.saturating_mul(ld), PURPOSE)?;
         resize(&mut self.scales, m, PURPOSE)?;
         resize(&mut self.zeros, m, PURPOSE)?;
-        let parts = parts(gemm);
+        let share = share_of_rows(gemm);
         let mut given = None;
         if gemm.per_tensor {
-            let rows = SpanRows { gemm, rows: 0..m };
-            let span = divide(rows, parts, &|rows: SpanRows<'_>, _| rows.run(), &Span::join);
+            let span = divide(SpanRows { gemm, rows: 0..m }, &share, Span::join)?;
             given = Some(in_default_float_mode(|| gemm.params_of_all(span))?);
         }
         let out = RowsMut { bits: &mut self.bits, ld, scales: &mut self.scales, zeros: &mut self.zeros };
         let rows = QuantizeRows { gemm, first: 0, given, out };
-        let run = |rows: QuantizeRows<'_>, _| rows.run();
-        divide(rows, parts, &run, &Result::and).map_err(|row| in_default_float_mode(|| gemm.refusal(row)))
+        divide(rows, &share, Result::and)?.map_err(|row| in_default_float_mode(|| gemm.refusal(row)))
     }
 
     fn operand(&self, gemm: &DynamicGemm<'_>) -> Result<Operand<'_>, Error> {
@@ -265,20 +279,20 @@ fn row_stride(k: usize) -> usize {
     }
 }
 
-/// The number of parts that rows are divided into.
-fn parts(gemm: &DynamicGemm<'_>) -> usize {
-    /// Values that are worth another thread: about 2 µs of work.
-    const VALUES: usize = 1 << 14;
-    /// Values that are worth it if the product is shared as well, so that the thread is woken anyway (15 % of
-    /// 128x128x128 on Zen 4).
-    const VALUES_BEFORE_SHARED_PRODUCT: usize = 1 << 12;
+/// How the rows are shared.
+fn share_of_rows<'a>(gemm: &DynamicGemm<'a>) -> Share<'a> {
+    /// The multiply-adds that take as long as a value: about 2 µs of work are 2^14 values.
+    const VALUE: usize = 1 << 5;
+    /// Those that count where the product is shared as well, so that a thread is woken anyway (15 % of 128x128x128 on
+    /// Zen 4).
+    const VALUE_BEFORE_SHARED_PRODUCT: usize = 1 << 7;
     let (m, k) = (gemm.a.rows(), gemm.a.cols());
     let product = m.saturating_mul(k).saturating_mul(gemm.b.shape().1);
-    let values = if product / GRAIN > 1 { VALUES_BEFORE_SHARED_PRODUCT } else { VALUES };
-    match m * k / values {
-        0 | 1 => 1,
-        worth => worth.min(m).min(pool_size()),
-    }
+    let shared = is_worth_sharing(product, gemm.threads);
+    let value = if shared { VALUE_BEFORE_SHARED_PRODUCT } else { VALUE };
+    let mut share = share(m.saturating_mul(k).saturating_mul(value), gemm.threads);
+    share.parts = share.parts.min(m).max(1);
+    share
 }
 
 /// Rows of A whose span is wanted.
@@ -287,13 +301,9 @@ struct SpanRows<'a> {
     rows: Range<usize>,
 }
 
-impl SpanRows<'_> {
-    fn run(self) -> Span {
-        span_of_rows(&self.gemm.a, self.rows, self.gemm.scheme)
-    }
-}
+impl Work for SpanRows<'_> {
+    type Output = Span;
 
-impl Divide for SpanRows<'_> {
     fn halve(self, parts: usize) -> Result<Halves<Self>, Self> {
         let (Self { gemm, rows }, here) = (self, parts / 2);
         let middle = rows.start + rows.len() * here / parts;
@@ -302,6 +312,10 @@ impl Divide for SpanRows<'_> {
             first: (Self { gemm, rows: top }, here),
             second: (Self { gemm, rows: bottom }, parts - here),
         })
+    }
+
+    fn run(self, _: usize) -> Result<Span, Undone<Self>> {
+        Ok(span_of_rows(&self.gemm.a, self.rows, self.gemm.scheme))
     }
 }
 
@@ -313,16 +327,10 @@ struct QuantizeRows<'a> {
     out: RowsMut<'a>,
 }
 
-impl QuantizeRows<'_> {
-    /// # Errors
-    /// The first row that cannot be quantized.
-    fn run(self) -> Result<(), usize> {
-        let Self { gemm, first, given, out } = self;
-        in_default_float_mode(|| quantize_rows(&gemm.a, first, gemm.scheme, given, out))
-    }
-}
+impl Work for QuantizeRows<'_> {
+    /// The first row that cannot be quantized is the error.
+    type Output = Result<(), usize>;
 
-impl Divide for QuantizeRows<'_> {
     fn halve(self, parts: usize) -> Result<Halves<Self>, Self> {
         let (Self { gemm, first, given, out }, here) = (self, parts / 2);
         let at = out.scales.len() * here / parts;
@@ -331,5 +339,10 @@ impl Divide for QuantizeRows<'_> {
             first: (Self { gemm, first, given, out: top }, here),
             second: (Self { gemm, first: first + at, given, out: bottom }, parts - here),
         })
+    }
+
+    fn run(self, _: usize) -> Result<Self::Output, Undone<Self>> {
+        let Self { gemm, first, given, out } = self;
+        Ok(in_default_float_mode(|| quantize_rows(&gemm.a, first, gemm.scheme, given, out)))
     }
 }

@@ -3,10 +3,12 @@
 use crate::dispatch::select::Dispatch;
 use crate::element::Int8Element;
 use crate::engine;
+use crate::engine::threads::Threads;
 use crate::error::Error;
 use crate::matrix::view::MatMut;
 use crate::output::dequantize::Dequantize;
 use crate::output::destination::Destination;
+use crate::output::region::Extent;
 use crate::output::requantize::Requantize;
 use crate::product::accumulator;
 use crate::product::operands::{Lhs, Rhs};
@@ -17,8 +19,7 @@ use crate::product::{Arguments, Product, ZeroPoint};
 /// A is M×K, B is K×N, each of `i8` or `u8`. `acc` is exact for every input: `i32` outputs are its
 /// value modulo 2^32, the others come from its full value. M, N and K may be 0.
 ///
-/// The work runs in the rayon pool of the calling thread (or on that thread alone, where it is
-/// small), and the result does not depend on the number of threads.
+/// Large products are shared among threads: see [`threads`](Self::threads). The result does not depend on them.
 ///
 /// ```
 /// use qgemm::{ElementType, Gemm, MatMut, MatRef, PackedB, Requantize};
@@ -41,6 +42,7 @@ use crate::product::{Arguments, Product, ZeroPoint};
 #[derive(Clone, Copy, Debug)]
 pub struct Gemm<'a> {
     pub(crate) arguments: Arguments<'a>,
+    pub(crate) threads: Threads<'a>,
 }
 
 impl<'a> Gemm<'a> {
@@ -49,31 +51,38 @@ impl<'a> Gemm<'a> {
     /// B is the matrix that a [`PackedB`](crate::PackedB) holds: put the weights there, also if a framework writes them
     /// on the left.
     pub fn new(a: impl Into<Lhs<'a>>, b: impl Into<Rhs<'a>>) -> Self {
-        Self { arguments: Arguments::new(a.into(), b.into()) }
+        Self { arguments: Arguments::new(a.into(), b.into()), threads: Threads::ALL }
     }
 
     /// The zero point of A: one, or M of them, one per row.
     #[must_use]
     pub fn a_zero(self, zero: impl Into<ZeroPoint<'a>>) -> Self {
-        Self { arguments: Arguments { a_zero: zero.into(), ..self.arguments } }
+        Self { arguments: Arguments { a_zero: zero.into(), ..self.arguments }, ..self }
     }
 
     /// The zero point of B: one, or N of them, one per column.
     #[must_use]
     pub fn b_zero(self, zero: impl Into<ZeroPoint<'a>>) -> Self {
-        Self { arguments: Arguments { b_zero: zero.into(), ..self.arguments } }
+        Self { arguments: Arguments { b_zero: zero.into(), ..self.arguments }, ..self }
     }
 
     /// A bias that is added to the sums: N values, in the scale of the sums (`scale_a · scale_b`).
     #[must_use]
     pub fn bias(self, bias: &'a [i32]) -> Self {
-        Self { arguments: Arguments { bias: Some(bias), ..self.arguments } }
+        Self { arguments: Arguments { bias: Some(bias), ..self.arguments }, ..self }
     }
 
     /// The kernels to choose from if B is not packed. A packed B has its own, and ignores these.
     #[must_use]
     pub fn dispatch(self, dispatch: &'a Dispatch) -> Self {
-        Self { arguments: Arguments { dispatch: Some(dispatch), ..self.arguments } }
+        Self { arguments: Arguments { dispatch: Some(dispatch), ..self.arguments }, ..self }
+    }
+
+    /// The threads that may do the work: at most so many, or an engine's own (see [`Threads`]). Without this they are
+    /// [`Threads::ALL`]. The result does not depend on them.
+    #[must_use]
+    pub fn threads(self, threads: impl Into<Threads<'a>>) -> Self {
+        Self { threads: threads.into(), ..self }
     }
 
     /// Stores `acc`, modulo 2^32.
@@ -85,7 +94,7 @@ impl<'a> Gemm<'a> {
     /// [`Error::Kernel`] or [`Error::Variable`] if the environment is wrong. `c` is then left as it was.
     pub fn run_i32(&self, c: MatMut<'_, i32>) -> Result<(), Error> {
         let product = self.product(shape(&c))?;
-        run(&product, Destination::I32 { c: c.block, accumulate: false })
+        self.run(&product, Destination::I32 { c: c.block, accumulate: false })
     }
 
     /// Adds `acc` to what `c` holds, modulo 2^32.
@@ -94,7 +103,7 @@ impl<'a> Gemm<'a> {
     /// Those of [`run_i32`](Self::run_i32).
     pub fn accumulate_i32(&self, c: MatMut<'_, i32>) -> Result<(), Error> {
         let product = self.product(shape(&c))?;
-        run(&product, Destination::I32 { c: c.block, accumulate: true })
+        self.run(&product, Destination::I32 { c: c.block, accumulate: true })
     }
 
     /// Stores 8-bit values, requantized from the exact sums.
@@ -110,7 +119,7 @@ impl<'a> Gemm<'a> {
         output: &Requantize<'_>,
     ) -> Result<(), Error> {
         let product = self.product(shape(&c))?;
-        run(&product, bytes_destination(&product, c, output)?)
+        self.run(&product, bytes_destination(&product, c, output)?)
     }
 
     /// Stores f32 values, scaled from the exact sums.
@@ -121,7 +130,12 @@ impl<'a> Gemm<'a> {
     /// a zero point or [`Error::Range`] for K, which may be 10^14 if zero points are 0.
     pub fn run_f32(&self, c: MatMut<'_, f32>, output: &Dequantize<'_>) -> Result<(), Error> {
         let product = self.product(shape(&c))?;
-        run(&product, f32_destination(&product, c, output)?)
+        self.run(&product, f32_destination(&product, c, output)?)
+    }
+
+    fn run(&self, product: &Product<'_>, mut destination: Destination<'_, '_>) -> Result<(), Error> {
+        let all = Extent { rows: 0..product.m, columns: 0..product.n };
+        engine::run::run(product, all, &mut destination, self.threads)
     }
 
     /// The arguments, once they are found to fit each other and the output.
@@ -134,10 +148,6 @@ impl<'a> Gemm<'a> {
 /// Rows and columns.
 pub(crate) fn shape<T>(c: &MatMut<'_, T>) -> (usize, usize) {
     (c.rows(), c.cols())
-}
-
-fn run(product: &Product<'_>, mut destination: Destination<'_, '_>) -> Result<(), Error> {
-    engine::run::run(product, &mut destination, usize::MAX)
 }
 
 /// An output of 8-bit values, once stage, product and type are found to fit each other.

@@ -1,16 +1,25 @@
 //! The memory that a thread keeps between calls.
 
 use crate::call::dynamic;
+#[cfg(feature = "rayon")]
+use crate::engine::helpers;
 use crate::engine::{buffers, unpacked};
 
 /// Frees the memory that the calling thread keeps for later calls: buffers of bounded size, the
 /// largest B that this thread packed for a one-shot product, and the largest A that it quantized.
 ///
-/// Other threads, such as those of a rayon pool, keep theirs: call it on each, for example by `rayon::broadcast`.
+/// The library's helpers, which help threads outside any rayon pool, free theirs as well, a little later. Other threads,
+/// such as those of a rayon pool, keep theirs: call it on each, for example by `rayon::broadcast`.
 pub fn release_thread_memory() {
+    release_of_engine();
+    dynamic::release();
+    #[cfg(feature = "rayon")]
+    helpers::ask_each(release_of_engine);
+}
+
+fn release_of_engine() {
     buffers::release();
     unpacked::release();
-    dynamic::release();
 }
 
 #[cfg(test)]

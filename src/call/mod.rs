@@ -4,3 +4,4 @@ pub(crate) mod batch;
 pub(crate) mod dynamic;
 pub(crate) mod gemm;
 pub(crate) mod memory;
+pub(crate) mod task;

@@ -1,6 +1,7 @@
 //! Rows of A as a kernel reads them: in place, or copied (flipped, widened, gathered) into a buffer that a thread keeps.
 
 use crate::engine::operation::{Operation, StoredPair};
+use crate::engine::plan::row_lines;
 use crate::product::operands::Lhs;
 use qgemm_kernels::{Convert, Line, Stored, flip_signs, widen};
 use std::ops::Range;
@@ -56,7 +57,7 @@ impl<'a> ARows<'a> {
         lines: &'a mut Vec<Line>,
     ) -> Self {
         let k = ks.len();
-        let lda = (k * pair.a.size()).next_multiple_of(64).max(64);
+        let lda = 64 * row_lines(k * pair.a.size());
         // The ends of rows keep what an earlier copy left there: kernels do not read it.
         let need = lda / 64 * rows.len();
         if lines.len() < need {

@@ -1,8 +1,11 @@
 //! The scratch memory of a block of work.
 
+use crate::buffer;
 use crate::engine::epilogue::column_stage::ColumnScratch;
-use crate::engine::scratch;
+use crate::engine::plan::Needs;
+use crate::engine::scratch::{self, Kept};
 use crate::engine::zero_points::{ColumnTerms, RowTerms};
+use crate::error::Error;
 use qgemm_kernels::Line;
 use std::cell::Cell;
 
@@ -31,13 +34,43 @@ pub(crate) struct Buffers {
     pub(crate) sums_i64: Vec<i64>,
 }
 
+/// The purpose that errors name.
+pub(crate) const PURPOSE: &str = "scratch";
+
 thread_local! {
-    static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
+    static SCRATCH: Cell<Kept<Scratch>> = const { Cell::new(Vec::new()) };
 }
 
-/// Calls `f` with this thread's scratch memory.
-pub(crate) fn with<R>(f: impl FnOnce(&mut Scratch) -> R) -> R {
-    scratch::borrow(&SCRATCH, |scratch| f(scratch.get_or_insert_default()))
+/// Calls `f` with this thread's scratch memory, of which `needs` is reserved: `f` allocates nothing.
+///
+/// # Errors
+/// [`Error::Memory`] if there is not enough; `f` is not called then.
+pub(crate) fn with<R>(needs: &Needs, f: impl FnOnce(&mut Scratch) -> R) -> Result<R, Error> {
+    scratch::borrow(&SCRATCH, Scratch::default, |scratch| {
+        scratch.reserve(needs)?;
+        Ok(f(scratch))
+    })?
+}
+
+/// Reserves this thread's scratch memory.
+///
+/// # Errors
+/// [`Error::Memory`] if there is not enough.
+pub(crate) fn reserve(needs: &Needs) -> Result<(), Error> {
+    with(needs, |_| ())
+}
+
+impl Scratch {
+    #[inline]
+    fn reserve(&mut self, needs: &Needs) -> Result<(), Error> {
+        let Needs { rows, a_lines, widened_lines, sums, sums_i64 } = *needs;
+        self.row_terms.reserve(rows)?;
+        let buffers = &mut self.buffers;
+        buffer::reserve_more(&mut buffers.a_rows, a_lines, PURPOSE)?;
+        buffer::reserve_more(&mut buffers.widened, widened_lines, PURPOSE)?;
+        buffer::reserve_more(&mut buffers.sums, sums, PURPOSE)?;
+        buffer::reserve_more(&mut buffers.sums_i64, sums_i64, PURPOSE)
+    }
 }
 
 /// Frees this thread's scratch memory.

@@ -6,7 +6,9 @@ use crate::element::ElementType;
 use crate::engine::buffers::{self, Buffers, Scratch};
 use crate::engine::epilogue::column_stage::ColumnStage;
 use crate::engine::epilogue::scalar;
+use crate::engine::plan::Needs;
 use crate::engine::zero_points::subtract_product;
+use crate::error::Error;
 use crate::matrix::operand::Operand;
 use crate::matrix::view::MatRef;
 use crate::output::destination::Destination;
@@ -42,15 +44,28 @@ impl<'a> Sweep<'a> {
 
     /// Computes some columns, whose exact sums fit 32 bits or are wanted modulo 2^32. `destination` holds these columns
     /// only.
-    pub(crate) fn run(&self, columns: Range<usize>, destination: &mut Destination<'_, '_>) {
-        buffers::with(|scratch| {
+    ///
+    /// # Errors
+    /// [`Error::Memory`] if there is not enough scratch memory. Nothing was written then.
+    pub(crate) fn run(
+        &self,
+        columns: Range<usize>,
+        destination: &mut Destination<'_, '_>,
+    ) -> Result<(), Error> {
+        buffers::with(&self.needs(columns.len()), |scratch| {
             for start in columns.clone().step_by(SWEEP_COLUMNS) {
                 let some = start..columns.end.min(start + SWEEP_COLUMNS);
                 destination.in_its_float_mode(|destination| {
                     self.run_some(some, start - columns.start, destination, scratch);
                 });
             }
-        });
+        })
+    }
+
+    /// The scratch memory that so many columns take.
+    pub(crate) fn needs(&self, columns: usize) -> Needs {
+        let ld = columns.min(SWEEP_COLUMNS).next_multiple_of(SWEEP_WIDTH);
+        Needs { sums: (self.a.rows() + 1) * ld, ..Needs::default() }
     }
 
     /// Computes at most [`SWEEP_COLUMNS`] columns, from column `left` of the destination on.

@@ -15,7 +15,7 @@ use crate::engine::epilogue::column_stage::ColumnStage;
 use crate::engine::epilogue::in_kernel::{panel_stored_by_kernel, stored_by_kernel, with_output};
 use crate::engine::epilogue::scalar;
 use crate::engine::operation::Operation;
-use crate::engine::plan::MAX_FUSED_COLUMNS;
+use crate::engine::plan::{MAX_FUSED_COLUMNS, TILES_TOGETHER};
 use crate::engine::row_block::{ColumnRange, RowBlock};
 use crate::engine::wide_terms::{F64ColumnTerms, I64ColumnTerms};
 use crate::engine::zero_points::NO_TERMS;
@@ -60,10 +60,6 @@ fn run_blocks(
         ic = block.end;
     }
 }
-
-/// Tiles whose sums are finished together where they go through scratch: their sums stay in the first-level cache, and
-/// calls are few.
-const TILES_TOGETHER: usize = 8;
 
 /// The place where the sums of tiles become the output.
 enum Sums<'a> {

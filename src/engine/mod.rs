@@ -2,11 +2,14 @@
 
 mod a_rows;
 pub(crate) mod buffers;
+pub(crate) mod divide;
 mod epilogue;
 mod few_rows;
+#[cfg(feature = "rayon")]
+pub(crate) mod helpers;
 mod loops;
 mod operation;
-mod packed;
+pub(crate) mod packed;
 mod plan;
 mod row_block;
 pub(crate) mod run;

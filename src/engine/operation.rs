@@ -1,11 +1,11 @@
 //! The state that all blocks of a product share.
 
 use crate::element::ElementType;
-use crate::engine::plan::{ElementSizes, Plan};
+use crate::engine::plan::{Blocks, ElementSizes, Needs, Plan};
 use crate::product::accumulator::{self, Accumulator};
 use crate::product::{Product, ZeroPoint};
 use crate::weights::packed_columns::{PackedColumns, Panel};
-use qgemm_kernels::{Convert, Stored, Variant};
+use qgemm_kernels::{Caches, Convert, Kernel, Stored, Variant};
 
 /// A product with packed columns, prepared for the loop nest.
 pub(crate) struct Operation<'a> {
@@ -19,6 +19,7 @@ pub(crate) struct Operation<'a> {
     /// kernel. Each pair has its own way to read A.
     pub(crate) pairs: &'a [StoredPair],
     pub(crate) plan: Plan,
+    sizes: ElementSizes,
     pub(crate) accumulator: Accumulator,
     pub(crate) k: usize,
 }
@@ -81,6 +82,49 @@ impl<'a> Operation<'a> {
         } else {
             accumulator::choose(product, b, pairs.iter().map(|pair| pair.shift))
         };
-        Self { product, b, mr: kernel.mr, nr: kernel.nr, pairs, plan, accumulator, k }
+        Self { product, b, mr: kernel.mr, nr: kernel.nr, pairs, plan, sizes, accumulator, k }
     }
+
+    /// The multiply-adds of a row.
+    pub(crate) fn row_work(&self) -> usize {
+        self.b.n().saturating_mul(self.k)
+    }
+
+    /// The scratch memory that its blocks take at most.
+    pub(crate) fn needs(&self) -> Needs {
+        let in_place = self.product.a.in_place().is_some();
+        let blocks = Blocks {
+            m: self.product.m,
+            k: self.k,
+            panels: self.b.panels().len(),
+            copies_a: !in_place || self.pairs.iter().any(|pair| pair.convert != Convert::Copy),
+            widens: self.pairs.iter().any(|pair| pair.widened.is_some()),
+            i64_sums: self.accumulator == Accumulator::I64,
+        };
+        Needs::new(&self.plan, &self.b.kernel(), self.sizes, blocks)
+    }
+}
+
+/// The scratch memory that a product takes at most, whatever the kernels of its panels and its accumulator: a bound for
+/// panels that are not packed yet.
+pub(crate) fn needs_at_most(product: &Product<'_>, kernel: &Kernel, caches: Caches) -> Needs {
+    let (m, k) = (product.m, product.k);
+    let signed = product.a.element_type() == ElementType::I8;
+    let in_place = product.a.in_place().is_some();
+    let converts = kernel.variants.iter().any(|variant| variant.convert_a(signed).0 != Convert::Copy);
+    let widens = m >= MIN_ROWS_TO_WIDEN && kernel.variants.iter().any(|v| kernel.widened(v).is_some());
+    let widest = |size: fn(&Variant) -> usize| kernel.variants.iter().map(size).max().unwrap_or(1);
+    let mut needs = Needs::default();
+    for a in 1..=widest(|variant| variant.a.size()) {
+        for b in 1..=widest(|variant| variant.b.size()) {
+            let sizes = ElementSizes { a, b };
+            let plan = Plan::new(m, k, kernel, sizes, caches);
+            let panels = product.n.div_ceil(kernel.nr);
+            for i64_sums in [false, true] {
+                let blocks = Blocks { m, k, panels, copies_a: !in_place || converts, widens, i64_sums };
+                needs = needs.max(Needs::new(&plan, kernel, sizes, blocks));
+            }
+        }
+    }
+    needs
 }

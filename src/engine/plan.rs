@@ -57,6 +57,75 @@ impl Plan {
     }
 }
 
+/// The scratch memory that the blocks of an operation take at most.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Needs {
+    /// Rows that have terms.
+    pub(crate) rows: usize,
+    /// Cache lines of copied rows of A, and of widened rows of a panel.
+    pub(crate) a_lines: usize,
+    pub(crate) widened_lines: usize,
+    /// Sums in 32 and in 64 bits.
+    pub(crate) sums: usize,
+    pub(crate) sums_i64: usize,
+}
+
+/// What decides the [`Needs`], besides the plan.
+#[derive(Clone, Copy)]
+pub(crate) struct Blocks {
+    pub(crate) m: usize,
+    pub(crate) k: usize,
+    pub(crate) panels: usize,
+    /// Whether rows of A are copied.
+    pub(crate) copies_a: bool,
+    /// Whether panels are widened.
+    pub(crate) widens: bool,
+    /// Whether sums are kept in 64 bits.
+    pub(crate) i64_sums: bool,
+}
+
+impl Needs {
+    /// The needs of blocks that are cut as `plan` says.
+    pub(crate) fn new(plan: &Plan, kernel: &Kernel, sizes: ElementSizes, blocks: Blocks) -> Self {
+        let Blocks { m, k, panels, copies_a, widens, i64_sums } = blocks;
+        let (rows, depth) = (plan.mc.min(m), plan.kc.min(k));
+        let waiting = rows * kernel.nr * plan.nc.min(panels);
+        let sums = if depth == k { rows.min(TILES_TOGETHER * kernel.mr) * kernel.nr } else { waiting };
+        let padded = depth.next_multiple_of(kernel.kr.max(MAX_KR));
+        Self {
+            rows,
+            a_lines: if copies_a { row_lines(depth * sizes.a) * rows } else { 0 },
+            widened_lines: if widens { (padded * kernel.nr * sizes.b).div_ceil(64) } else { 0 },
+            sums: if i64_sums { 0 } else { sums },
+            sums_i64: if i64_sums { waiting } else { 0 },
+        }
+    }
+
+    /// The greater of both.
+    pub(crate) fn max(self, other: Self) -> Self {
+        Self {
+            rows: self.rows.max(other.rows),
+            a_lines: self.a_lines.max(other.a_lines),
+            widened_lines: self.widened_lines.max(other.widened_lines),
+            sums: self.sums.max(other.sums),
+            sums_i64: self.sums_i64.max(other.sums_i64),
+        }
+    }
+}
+
+/// The cache lines of a copied row of A of so many bytes.
+#[inline]
+pub(crate) fn row_lines(bytes: usize) -> usize {
+    bytes.div_ceil(64).max(1)
+}
+
+/// The most values of a k-group.
+const MAX_KR: usize = 8;
+
+/// Tiles whose sums are finished together where they go through scratch: their sums stay in the first-level cache, and
+/// calls are few.
+pub(crate) const TILES_TOGETHER: usize = 8;
+
 /// KC: a panel of B, KC x NR, is read once per tile, so it fits half of the second-level cache.
 fn depth_of_block(half_l2: usize, panel_row: usize) -> usize {
     (half_l2 / panel_row).clamp(MIN_KC, MAX_KC) / MIN_KC * MIN_KC

@@ -4,8 +4,9 @@ use crate::engine::buffers::{self, Buffers};
 use crate::engine::epilogue::column_stage::{ColumnStage, PadBuffers};
 use crate::engine::epilogue::in_kernel::{stored_by_kernel, with_output};
 use crate::engine::operation::StoredPair;
-use crate::engine::plan::{MAX_FUSED_COLUMNS, MAX_MC};
+use crate::engine::plan::{MAX_FUSED_COLUMNS, MAX_MC, Needs};
 use crate::engine::zero_points::{NO_TERMS, OneZeroEach, column_terms};
+use crate::error::Error;
 use crate::matrix::view::MatRef;
 use crate::output::destination::Destination;
 use crate::output::region::Region;
@@ -37,11 +38,11 @@ fn run_panel(small: Small<'_>, destination: &mut Destination<'_, '_>) {
 
 /// Computes several panels. Not inlined: its caller would hold three copies of it.
 #[inline(never)]
-fn run_panels(small: Small<'_>, destination: &mut Destination<'_, '_>) {
-    buffers::with(|scratch| {
+fn run_panels(small: Small<'_>, destination: &mut Destination<'_, '_>) -> Result<(), Error> {
+    buffers::with(&Needs::default(), |scratch| {
         let Buffers { column_terms, columns, .. } = &mut scratch.buffers;
         small.run_with(column_terms.buffer(), columns.pad_buffers(), destination);
-    });
+    })
 }
 
 impl<'a> Small<'a> {
@@ -75,7 +76,7 @@ impl<'a> Small<'a> {
 
     /// Computes the product.
     #[inline(always)]
-    pub(crate) fn run(self, destination: &mut Destination<'_, '_>) {
+    pub(crate) fn run(self, destination: &mut Destination<'_, '_>) -> Result<(), Error> {
         let panel = &self.b.panels()[0];
         match destination {
             // Terms lie on the stack: taking the thread's buffers would be a tenth of 16x16x16.
@@ -85,8 +86,9 @@ impl<'a> Small<'a> {
                 panel.kernel.run(panel.variant, &call, Output::Sums { c, accumulate: *accumulate });
             }
             _ if self.b.panels().len() == 1 => in_default_float_mode(|| run_panel(self, destination)),
-            _ => destination.in_its_float_mode(|destination| run_panels(self, destination)),
+            _ => return destination.in_its_float_mode(|destination| run_panels(self, destination)),
         }
+        Ok(())
     }
 
     /// The arguments of the kernel, with the column terms in `terms` if there are any.

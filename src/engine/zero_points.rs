@@ -14,10 +14,12 @@
 //! All of that holds modulo 2^32, and is computed so, in i32. Where the sum itself may exceed 32 bits,
 //! `wide_terms` computes it in f64 or i64.
 
+use crate::buffer;
 use crate::element::ElementType;
 use crate::engine::a_rows::{PIECE, pieces};
 use crate::engine::operation::{Operation, StoredPair};
 use crate::engine::plan::{MAX_FUSED_COLUMNS, MAX_MC};
+use crate::error::Error;
 use crate::product::accumulator::Accumulator;
 use crate::product::{Product, ZeroPoint};
 use crate::weights::column_stats::fold_a_zero;
@@ -44,6 +46,22 @@ pub(crate) struct RowTerms {
 }
 
 impl RowTerms {
+    /// Makes room for the terms of `rows` rows.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] if there is not enough.
+    pub(crate) fn reserve(&mut self, rows: usize) -> Result<(), Error> {
+        const PURPOSE: &str = "terms of rows";
+        let Self { zero, sum, zero_i32, sum_i32, added, added_f64 } = self;
+        for values in [zero, sum] {
+            buffer::reserve_more(values, rows, PURPOSE)?;
+        }
+        for values in [zero_i32, sum_i32, added] {
+            buffer::reserve_more(values, rows, PURPOSE)?;
+        }
+        buffer::reserve_more(added_f64, rows, PURPOSE)
+    }
+
     /// Computes the terms of the rows `block` of A.
     pub(crate) fn fill(&mut self, operation: &Operation<'_>, pair: &StoredPair, block: Range<usize>) {
         let Self { zero, sum, zero_i32, sum_i32, added, added_f64 } = self;

@@ -46,7 +46,7 @@ impl<'c, 'o> Destination<'c, 'o> {
     /// Calls `f` with the destination: in the default floating-point mode if its values are made from real numbers, which
     /// those of i32 are not.
     #[inline(always)]
-    pub(crate) fn in_its_float_mode(&mut self, f: impl FnOnce(&mut Self)) {
+    pub(crate) fn in_its_float_mode<R>(&mut self, f: impl FnOnce(&mut Self) -> R) -> R {
         match self {
             Destination::I32 { .. } => f(self),
             Destination::Bytes { .. } | Destination::F32 { .. } => in_default_float_mode(|| f(self)),

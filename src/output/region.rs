@@ -3,6 +3,13 @@
 use qgemm_kernels::BlockMut;
 use std::ops::Range;
 
+/// The part of C that a call computes: some rows and some columns, not none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Extent {
+    pub(crate) rows: Range<usize>,
+    pub(crate) columns: Range<usize>,
+}
+
 /// A rectangle of C: its place in the whole matrix, and in the block that a thread writes to.
 pub(crate) struct Region {
     /// Rows of C.

@@ -135,6 +135,15 @@ impl PackedColumns {
         &self.panels
     }
 
+    /// The indices of the panels of some columns, which begin with a panel.
+    #[inline]
+    pub(crate) fn panels_of(&self, columns: Range<usize>) -> Range<usize> {
+        if columns.len() == self.n {
+            return 0..self.panels.len();
+        }
+        columns.start / self.kernel.nr..columns.end.div_ceil(self.kernel.nr)
+    }
+
     /// The k-groups of a panel that hold rows `ks`. `ks.start` is a multiple of KR.
     #[inline]
     pub(crate) fn panel_rows(&self, panel: &Panel, ks: Range<usize>) -> &[u8] {

@@ -167,7 +167,11 @@ impl Inputs {
     }
 
     fn product(self, b: impl Into<Rhs<'static>>) -> Gemm<'static> {
-        Gemm::new(self.a(), b).a_zero(self.zeros.0).b_zero(self.zeros.1).bias(self.bias)
+        Gemm::new(self.a(), b)
+            .a_zero(self.zeros.0)
+            .b_zero(self.zeros.1)
+            .bias(self.bias)
+            .threads(qgemm::Threads::ALL.eager())
     }
 
     fn packed(self, dispatch: &Dispatch) -> Gemm<'static> {
@@ -305,7 +309,7 @@ fn batch<const N: usize>(name: &str, all: [Inputs; N]) -> Call {
             (inputs, vec![0i32; len], vec![0i8; len], vec![0f32; len])
         });
         let (mut together, mut alone) = (outputs.clone(), outputs);
-        run_batch(&mut tasks(&mut together)?)?;
+        qgemm::run_batch_on(&mut tasks(&mut together)?, qgemm::Threads::ALL.eager())?;
         tasks(&mut alone)?.iter_mut().try_for_each(Task::run)?;
         let stored = together.iter().chain(&alone).flat_map(|(_, sums, bytes, floats)| {
             [bytemuck::cast_slice(sums), bytemuck::cast_slice(bytes), bytemuck::cast_slice::<f32, u8>(floats)]
@@ -373,7 +377,7 @@ fn dynamic_calls((m, k, n): (usize, usize, usize), run: RunDynamic) -> Vec<Call>
                 calls.push(call(name, move || {
                     let a =
                         if by_columns { MatRef::col_major(a, m, k)? } else { MatRef::row_major(a, m, k)? };
-                    let gemm = DynamicGemm::new(a, inputs.b());
+                    let gemm = DynamicGemm::new(a, inputs.b()).threads(qgemm::Threads::ALL.eager());
                     let gemm = if asymmetric { gemm.asymmetric() } else { gemm };
                     let gemm = if per_tensor { gemm.per_tensor() } else { gemm };
                     let output = Dequantize::new(scale)?.bias(inputs.tiny_bias);

@@ -47,7 +47,12 @@ impl Operands {
 
     fn gemm<'a>(&'a self, dispatch: &'a Dispatch) -> Gemm<'a> {
         let b = self.packed.as_ref().map_or(Rhs::from(self.b.view()), Rhs::from);
-        Gemm::new(self.a.view(), b).a_zero(&self.a_zero).b_zero(-2).bias(&self.bias).dispatch(dispatch)
+        Gemm::new(self.a.view(), b)
+            .a_zero(&self.a_zero)
+            .b_zero(-2)
+            .bias(&self.bias)
+            .dispatch(dispatch)
+            .threads(qgemm::Threads::ALL.eager())
     }
 
     fn stored(&self) -> Stored {
@@ -112,7 +117,9 @@ fn with_tasks(
 #[track_caller]
 fn check(dispatch: &Dispatch, operands: &[Operands], want: &[Stored], what: &str) {
     let mut got: Vec<_> = operands.iter().map(Operands::stored).collect();
-    with_tasks(dispatch, operands, &mut got, Vec::new(), &mut |mut tasks| run_batch(&mut tasks).unwrap());
+    with_tasks(dispatch, operands, &mut got, Vec::new(), &mut |mut tasks| {
+        qgemm::run_batch_on(&mut tasks, qgemm::Threads::ALL.eager()).unwrap()
+    });
     for (i, (got, want)) in got.iter().zip(want).enumerate() {
         got.sums.assert_same(&want.sums, &format!("{what}, task {i}"));
         got.bytes.assert_same(&want.bytes, &format!("{what}, task {i}"));

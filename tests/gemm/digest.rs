@@ -65,7 +65,7 @@ fn hash_case(seed: u32, with: With<'_>, hash: &mut Sha256) {
         With::Kernels(dispatch) => {
             let activations = if r.flip() { ElementType::I8 } else { ElementType::U8 };
             packed = PackedB::pack_with(dispatch, b, activations).unwrap();
-            Gemm::new(a, &packed)
+            Gemm::new(a, &packed).threads(qgemm::Threads::ALL.eager())
         }
     };
     let r = &mut Numbers(u64::from(seed) * 104_729 + 3);

@@ -140,7 +140,7 @@ fn check(case: &Case) {
     let (kernel, dispatch) = &kernels[case.kernel % kernels.len()];
     let packed = case.packed_for.map(|element| PackedB::pack_with(dispatch, b.view(), element).unwrap());
     let rhs = packed.as_ref().map_or(Rhs::from(b.view()), Rhs::from);
-    let mut gemm = DynamicGemm::new(a.view(), rhs).dispatch(dispatch);
+    let mut gemm = DynamicGemm::new(a.view(), rhs).dispatch(dispatch).threads(qgemm::Threads::ALL.eager());
     gemm = if case.each_b_zero { gemm.b_zero(&b_zeros) } else { gemm.b_zero(2) };
     gemm = if case.asymmetric { gemm.asymmetric() } else { gemm };
     gemm = if case.per_tensor { gemm.per_tensor() } else { gemm };
@@ -233,7 +233,7 @@ fn large_products_are_the_reference_s_on_every_kernel_and_number_of_threads() {
             let b = Matrix::<i8>::filled(k, n, Layout::ROWS, Fill::Mixed, 2);
             let packed = PackedB::pack_with(&dispatch, b.view(), ElementType::U8).unwrap();
             let output = Dequantize::new(0.01).unwrap();
-            for gemm in ways(DynamicGemm::new(a.view(), &packed)) {
+            for gemm in ways(DynamicGemm::new(a.view(), &packed).threads(qgemm::Threads::ALL.eager())) {
                 let mut want = Matrix::<f32>::random(m, n, Layout::ROWS, 3);
                 want.with_mut(|c| reference::run_dynamic_f32(&gemm, c, &output)).unwrap();
                 on_threads(&|threads| {

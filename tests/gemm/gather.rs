@@ -246,8 +246,9 @@ fn results_do_not_depend_on_threads() {
     let b = Matrix::<i8>::filled(432, 33, Layout::ROWS, Fill::Random, 2);
     let packed = PackedB::pack(b.view(), ElementType::U8).unwrap();
     let stored = gathered.stored(|_| 9);
-    let gemm = Gemm::new(gathered.gather(), &packed).a_zero(9).b_zero(-1);
-    let stored = Gemm::new(stored.view(), &packed).a_zero(9).b_zero(-1);
+    let gemm =
+        Gemm::new(gathered.gather(), &packed).a_zero(9).b_zero(-1).threads(qgemm::Threads::ALL.eager());
+    let stored = Gemm::new(stored.view(), &packed).a_zero(9).b_zero(-1).threads(qgemm::Threads::ALL.eager());
     let threads = |_n: usize| compare(&gemm, &stored, (500, 33), "threads");
     #[cfg(feature = "rayon")]
     let threads = |n: usize| {

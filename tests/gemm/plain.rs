@@ -55,7 +55,10 @@ impl Case {
 
     fn check(&self, dispatch: &Dispatch) {
         let a = MatRef::row_major(&self.a, self.m, self.k).unwrap();
-        let gemm = Gemm::new(a, self.b.view()).dispatch(dispatch).bias(&self.bias);
+        let gemm = Gemm::new(a, self.b.view())
+            .dispatch(dispatch)
+            .bias(&self.bias)
+            .threads(qgemm::Threads::ALL.eager());
         for each in [false, true] {
             self.outputs(match each {
                 true => gemm.a_zero(&self.a_zero).b_zero(&self.b_zero),

@@ -62,7 +62,7 @@ fn every_kind_of_scale_is_exact_on_every_kernel_and_thread() {
             let mut cut = [0; 2];
             for (kernel, dispatch) in each_kernel() {
                 let packed = PackedB::pack_with(&dispatch, b.view(), qgemm::ElementType::U8).unwrap();
-                let gemm = Gemm::new(a.view(), &packed).a_zero(131);
+                let gemm = Gemm::new(a.view(), &packed).a_zero(131).threads(qgemm::Threads::ALL.eager());
                 for threads in [1, 3] {
                     let (mut y, mut z) = (vec![0i8; m * n], vec![0f32; m * n]);
                     in_pool(threads, || {

@@ -139,7 +139,11 @@ pub fn each_product<T: Byte + Default>(
     }
     for (kernel, dispatch) in each_kernel() {
         let packed = PackedB::pack_with(&dispatch, b.view(), ElementType::U8).unwrap();
-        let gemm = Gemm::new(a.view(), &packed).a_zero(&a_zero).b_zero(2).bias(&bias);
+        let gemm = Gemm::new(a.view(), &packed)
+            .a_zero(&a_zero)
+            .b_zero(2)
+            .bias(&bias)
+            .threads(qgemm::Threads::ALL.eager());
         for threads in [1, 3] {
             let mut got = before.clone();
             in_pool(threads, || got.with_mut(|c| gemm.run_requantized(c, output)).unwrap());

@@ -87,7 +87,7 @@ fn hash_case(seed: u32, with: With<'_>, hash: &mut Sha256) {
         With::Reference => Gemm::new(a, b),
         With::Kernels(dispatch) => {
             packed = PackedB::pack_with(dispatch, b, ElementType::U8).unwrap();
-            Gemm::new(a, &packed)
+            Gemm::new(a, &packed).threads(qgemm::Threads::ALL.eager())
         }
     };
     let product = if r.flip() { product.a_zero(&a_zeros).b_zero(3) } else { product.a_zero(120) };

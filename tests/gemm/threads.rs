@@ -31,7 +31,11 @@ impl Operands {
     }
 
     fn gemm<'a>(&'a self, b: impl Into<Rhs<'a>>) -> Gemm<'a> {
-        Gemm::new(self.a.view(), b).a_zero(&self.a_zero).b_zero(&self.b_zero).bias(&self.bias)
+        Gemm::new(self.a.view(), b)
+            .a_zero(&self.a_zero)
+            .b_zero(&self.b_zero)
+            .bias(&self.bias)
+            .threads(qgemm::Threads::ALL.eager())
     }
 
     fn sums(&self) -> Vec<Vec<i128>> {

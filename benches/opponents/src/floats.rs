@@ -2,7 +2,7 @@
 //! are rounded.
 
 use crate::shape::Shape;
-use crate::timing::best_time;
+use crate::timing::times;
 use crate::work::{Measured, Work};
 use anyhow::Result;
 
@@ -31,7 +31,7 @@ pub fn gemm(work: &Work, threads: usize, quick: bool) -> Result<Measured> {
     let mut floats = Floats::new(work);
     let Floats { a, b, c } = &mut floats;
     let parallelism = if threads == 1 { gemm::Parallelism::None } else { gemm::Parallelism::Rayon(threads) };
-    let seconds = best_time(quick, || {
+    let times = times(quick, || {
         let (col_stride, c_row_stride) = (1, n as isize);
         // SAFETY: A (m×k), B (k×n) and C (m×n) are row-major and have these sizes. C is not read.
         unsafe {
@@ -59,7 +59,7 @@ pub fn gemm(work: &Work, threads: usize, quick: bool) -> Result<Measured> {
         }
         anyhow::Ok(())
     })?;
-    Ok(floats.measured(work, seconds))
+    Ok(floats.measured(work, times.least))
 }
 
 /// Sets the number of threads of matrixmultiply, which reads it from the environment once.
@@ -72,7 +72,7 @@ pub fn matrixmultiply(work: &Work, _threads: usize, quick: bool) -> Result<Measu
     let Shape { m, k, n } = work.shape;
     let mut floats = Floats::new(work);
     let Floats { a, b, c } = &mut floats;
-    let seconds = best_time(quick, || {
+    let times = times(quick, || {
         let (k_stride, n_stride) = (k as isize, n as isize);
         // SAFETY: A (m×k), B (k×n) and C (m×n) are row-major and have these sizes.
         unsafe {
@@ -95,5 +95,5 @@ pub fn matrixmultiply(work: &Work, _threads: usize, quick: bool) -> Result<Measu
         }
         anyhow::Ok(())
     })?;
-    Ok(floats.measured(work, seconds))
+    Ok(floats.measured(work, times.least))
 }

@@ -1,7 +1,7 @@
 //! Operands of a shape, the check of their product, and the choice of the fastest way to call a library.
 
 use crate::shape::Shape;
-use crate::timing::best_time;
+use crate::timing::times;
 use anyhow::Result;
 
 /// The operands of a product.
@@ -83,7 +83,7 @@ pub fn fastest<W>(
     for (i, way) in ways.iter_mut().enumerate().filter(|_| !quick) {
         call(way)?;
         for _ in 0..10 {
-            let seconds = best_time(true, || call(way))?;
+            let seconds = times(true, || call(way))?.least;
             if seconds < best.1 {
                 best = (i, seconds);
             }
@@ -93,5 +93,5 @@ pub fn fastest<W>(
             }
         }
     }
-    Ok((best.0, best_time(quick, || call(&mut ways[best.0]))?))
+    Ok((best.0, times(quick, || call(&mut ways[best.0]))?.least))
 }

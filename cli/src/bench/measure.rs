@@ -2,7 +2,7 @@
 
 use crate::bench::expected::{Expected, row_params};
 use crate::bench::operands::Operands;
-use crate::bench::timing::best_time;
+use crate::bench::timing::{Times, times};
 use crate::bench::variants::{FAR_ZERO, Variant, Work};
 use crate::memory::zeros;
 use crate::shape::Shape;
@@ -10,7 +10,7 @@ use anyhow::Result;
 use qgemm::ElementType::{I8, U8};
 use qgemm::{
     Dequantize, Dispatch, DynamicGemm, Gemm, Int8Element, MatMut, MatRef, Multiplier, PackedB, Requantize,
-    Rounding,
+    Rounding, Threads,
 };
 
 /// A variant on some operands and kernels.
@@ -20,19 +20,20 @@ pub struct Job<'a> {
     pub operands: &'a Operands,
     pub expected: &'a Expected,
     pub dispatch: &'a Dispatch,
+    pub threads: Threads<'a>,
 }
 
 pub struct Measured {
     /// The full name of the kernel that B is packed for.
     pub kernel: &'static str,
-    pub seconds: f64,
+    pub times: Times,
     /// The largest difference of an output from the exact value.
     pub error: f64,
 }
 
 /// The time and the error of a call, as in [`Measured`].
 struct Timed {
-    seconds: f64,
+    times: Times,
     error: f64,
 }
 
@@ -57,7 +58,7 @@ impl Job<'_> {
                 self.requantized(&operands.a_i8, &packed, quick)?
             }
         };
-        Ok(Measured { kernel: packed.kernel().name, seconds: timed.seconds, error: timed.error })
+        Ok(Measured { kernel: packed.kernel().name, times: timed.times, error: timed.error })
     }
 
     fn sums<T: Int8Element>(&self, a: &[T], packed: &PackedB, quick: bool) -> Result<Timed> {
@@ -69,9 +70,10 @@ impl Job<'_> {
         } else {
             Gemm::new(a, packed).b_zero(self.variant.b_zero())
         };
-        let seconds = best_time(quick, || product.run_i32(MatMut::row_major(&mut c, m, n)?))?;
+        let product = product.threads(self.threads);
+        let times = times(quick, || product.run_i32(MatMut::row_major(&mut c, m, n)?))?;
         let error = self.expected.error(&c, n, |_, _, sum| f64::from(sum as i32));
-        Ok(Timed { seconds, error })
+        Ok(Timed { times, error })
     }
 
     fn requantized<T>(&self, a: &[T], packed: &PackedB, quick: bool) -> Result<Timed>
@@ -94,8 +96,8 @@ impl Job<'_> {
             Requantize::new(&scales, zero)?
         };
         let product = Gemm::new(MatRef::row_major(a, m, k)?, packed).a_zero(self.variant.a_zero());
-        let seconds =
-            best_time(quick, || product.run_requantized(MatMut::row_major(&mut c, m, n)?, &output))?;
+        let product = product.threads(self.threads);
+        let times = times(quick, || product.run_requantized(MatMut::row_major(&mut c, m, n)?, &output))?;
         let (lo, hi) = T::TYPE.range();
         let error = self.expected.error(&c, n, |_, j, sum| {
             let rounded = if is_fixed_point {
@@ -105,13 +107,13 @@ impl Job<'_> {
             };
             (rounded + i64::from(zero)).clamp(lo.into(), hi.into()) as f64
         });
-        Ok(Timed { seconds, error })
+        Ok(Timed { times, error })
     }
 
     fn pack(&self, packed: &PackedB, quick: bool) -> Result<Timed> {
         let Shape { k, n, .. } = self.operands.shape;
         let b = self.operands.b()?;
-        let seconds = best_time(quick, || PackedB::pack_with(self.dispatch, b, U8).map(drop))?;
+        let times = times(quick, || PackedB::pack_with(self.dispatch, b, U8).map(drop))?;
         let mut error = 0.0f64;
         for i in [0, k / 3, k / 2, k - 1] {
             for j in 0..n {
@@ -119,21 +121,22 @@ impl Job<'_> {
                 error = error.max((got - f64::from(self.operands.b[i * n + j])).abs());
             }
         }
-        Ok(Timed { seconds, error })
+        Ok(Timed { times, error })
     }
 
     fn dynamic(&self, packed: &PackedB, quick: bool) -> Result<Timed> {
         let Self { variant, operands, expected, .. } = *self;
         let Shape { m, k, n } = operands.shape;
         let mut c: Vec<f32> = zeros("--shapes", operands.shape, m.saturating_mul(n))?;
-        let product = DynamicGemm::new(MatRef::row_major(&operands.a_f32, m, k)?, packed);
+        let product =
+            DynamicGemm::new(MatRef::row_major(&operands.a_f32, m, k)?, packed).threads(self.threads);
         let product = if variant.a == U8 { product.asymmetric() } else { product };
         let output = Dequantize::new(&operands.scales)?;
-        let seconds = best_time(quick, || product.run_f32(MatMut::row_major(&mut c, m, n)?, &output))?;
+        let times = times(quick, || product.run_f32(MatMut::row_major(&mut c, m, n)?, &output))?;
         let row_scale = |i: usize| row_params(variant, &operands.a_f32[i * k..][..k]).0;
         let row_scales: Vec<f32> = (0..m).map(row_scale).collect();
         let error =
             expected.error(&c, n, |i, j, sum| f64::from(sum as f32 * (row_scales[i] * operands.scales[j])));
-        Ok(Timed { seconds, error })
+        Ok(Timed { times, error })
     }
 }

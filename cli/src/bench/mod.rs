@@ -1,5 +1,6 @@
 //! `qgemm bench`: times of products of many shapes, beside the limits of the machine.
 
+mod caller;
 mod expected;
 mod limits;
 mod measure;
@@ -10,6 +11,7 @@ mod timing;
 mod variants;
 
 use crate::arguments::machine::{dispatch, thread_pool};
+use crate::bench::caller::Caller;
 use crate::bench::expected::Expected;
 use crate::bench::limits::{bandwidths, peak};
 use crate::bench::measure::Job;
@@ -19,7 +21,7 @@ use crate::bench::variants::{VARIANTS, Variant, Work};
 use crate::errors::{WrongResult, invalid};
 use crate::shape::Shape;
 use anyhow::Result;
-use qgemm::{Dispatch, Isa};
+use qgemm::{Dispatch, Isa, Threads};
 use std::io::Write;
 
 /// Measures products, and the peak and the bandwidth that bound them.
@@ -36,6 +38,9 @@ pub struct Args {
     kernel: Option<String>,
     #[arg(long, value_name = "V,...", help = variants_help())]
     variants: Option<String>,
+    /// The thread that calls: a plain one, or one of a rayon pool
+    #[arg(long, value_name = "WHO", default_value = "plain")]
+    caller: Caller,
     /// Print CSV alone
     #[arg(long)]
     csv: bool,
@@ -60,11 +65,16 @@ pub fn run(args: &Args, out: &mut (dyn Write + Send)) -> Result<()> {
     shapes.iter().try_for_each(|&shape| Operands::check_memory(shape, with_floats))?;
     let pool = thread_pool(Some(&args.threads))?;
     let measurements = shapes.len() * variants.len() * dispatches.len();
-    let table = Table::new(out, args.csv, measurements);
+    let mut table = Table::new(out, args.csv, measurements, pool.current_num_threads(), args.caller);
     let plan = Plan { shapes, variants, dispatches, with_floats, quick: args.quick };
-    // All work is done on a thread of the pool: a call from outside would first have to enter it, which takes
-    // longer than a small product.
-    pool.install(|| plan.measure(table))
+    table.head()?;
+    // On all threads of the pool, whoever calls.
+    pool.install(|| plan.measure_limits(&mut table))?;
+    let threads = Threads::at_most(pool.current_num_threads());
+    match args.caller {
+        Caller::Plain => plan.measure(table, threads),
+        Caller::Pool => pool.install(|| plan.measure(table, threads)),
+    }
 }
 
 /// The variants that `--variants` lists; without it, those that are measured by default.
@@ -107,16 +117,14 @@ struct Plan {
 }
 
 impl Plan {
-    fn measure(&self, mut table: Table<'_>) -> Result<()> {
-        table.head()?;
-        self.measure_limits(&mut table)?;
+    fn measure(&self, mut table: Table<'_>, threads: Threads<'_>) -> Result<()> {
         let mut wrong = 0;
         for &shape in &self.shapes {
             let operands = Operands::new(shape, self.with_floats)?;
             for &variant in &self.variants {
                 let expected = Expected::new(variant, &operands);
                 for dispatch in &self.dispatches {
-                    let job = Job { variant, operands: &operands, expected: &expected, dispatch };
+                    let job = Job { variant, operands: &operands, expected: &expected, dispatch, threads };
                     let measured = job.measure(self.quick)?;
                     wrong += usize::from(measured.error != 0.0);
                     let isa = dispatch.kernels().next().map(|kernel| kernel.isa);

@@ -1,7 +1,9 @@
 //! The output of `qgemm bench`, as CSV or as text.
 
+use crate::bench::caller::Caller;
 use crate::bench::limits::{Limit, LimitKind};
 use crate::bench::measure::Measured;
+use crate::bench::timing::Times;
 use crate::bench::variants::{Variant, Work};
 use crate::shape::Shape;
 use crate::text;
@@ -16,6 +18,8 @@ pub struct Table<'a> {
     out: &'a mut (dyn Write + Send),
     csv: bool,
     bar: ProgressBar,
+    threads: usize,
+    caller: Caller,
     /// The limits that were measured so far.
     limits: Vec<Limit>,
 }
@@ -31,27 +35,36 @@ pub struct Row<'a> {
 
 impl<'a> Table<'a> {
     /// A table with `rows` rows, after each of which the progress bar advances.
-    pub fn new(out: &'a mut (dyn Write + Send), csv: bool, rows: usize) -> Self {
-        Self { out, csv, bar: ProgressBar::new(rows as u64), limits: Vec::new() }
+    pub fn new(
+        out: &'a mut (dyn Write + Send),
+        csv: bool,
+        rows: usize,
+        threads: usize,
+        caller: Caller,
+    ) -> Self {
+        Self { out, csv, bar: ProgressBar::new(rows as u64), threads, caller, limits: Vec::new() }
     }
 
     pub fn head(&mut self) -> Result<()> {
         if self.csv {
-            return self.line("peer,version,isa,threads,m,k,n,variant,seconds,gmacs,exact");
+            return self.line("peer,version,isa,threads,m,k,n,variant,seconds,gmacs,exact,median,caller");
         }
-        let threads = rayon::current_num_threads();
-        self.line(&format!("qgemm {VERSION} on {threads} thread(s); GMAC/s = M*K*N / seconds / 1e9"))
+        let (threads, caller) = (self.threads, self.caller.description());
+        self.line(&format!(
+            "qgemm {VERSION} on {threads} thread(s), called from {caller}; GMAC/s = M*K*N / seconds / 1e9; least time, \
+             and median in parentheses"
+        ))
     }
 
     pub fn limit(&mut self, limit: Limit) -> Result<()> {
-        let line = if self.csv { limit_csv(&limit) } else { limit_text(&limit) };
+        let line = if self.csv { limit_csv(&limit, self.threads) } else { limit_text(&limit) };
         self.line(&line)?;
         self.limits.push(limit);
         Ok(())
     }
 
     pub fn row(&mut self, row: &Row<'_>) -> Result<()> {
-        let line = if self.csv { row.csv() } else { row.text(self.peak(row.isa)) };
+        let line = if self.csv { row.csv(self.threads, self.caller) } else { row.text(self.peak(row.isa)) };
         self.bar.inc(1);
         self.line(&line)
     }
@@ -75,14 +88,13 @@ impl<'a> Table<'a> {
     }
 }
 
-fn limit_csv(limit: &Limit) -> String {
+fn limit_csv(limit: &Limit, threads: usize) -> String {
     let Limit { kind, name, seconds, rate } = limit;
     let variant = match kind {
         LimitKind::Peak(_) => "peak",
         LimitKind::ReadBandwidth => "read_bw",
     };
-    let threads = rayon::current_num_threads();
-    format!("limit,{VERSION},{name},{threads},0,0,0,{variant},{seconds:.6e},{rate:.4},n/a")
+    format!("limit,{VERSION},{name},{threads},0,0,0,{variant},{seconds:.6e},{rate:.4},n/a,n/a,n/a")
 }
 
 fn limit_text(limit: &Limit) -> String {
@@ -94,12 +106,14 @@ fn limit_text(limit: &Limit) -> String {
 }
 
 impl Row<'_> {
-    fn csv(&self) -> String {
+    fn csv(&self, threads: usize, caller: Caller) -> String {
         let Shape { m, k, n } = self.shape;
-        let Measured { kernel, seconds, .. } = self.measured;
-        let (name, threads) = (self.variant.name, rayon::current_num_threads());
+        let Measured { kernel, times: Times { least, median }, .. } = self.measured;
+        let (name, caller) = (self.variant.name, caller.name());
         let (rate, exact) = (self.rate(), self.exact());
-        format!("qgemm,{VERSION},{kernel},{threads},{m},{k},{n},{name},{seconds:.6e},{rate:.4},{exact}")
+        format!(
+            "qgemm,{VERSION},{kernel},{threads},{m},{k},{n},{name},{least:.6e},{rate:.4},{exact},{median:.6e},{caller}"
+        )
     }
 
     /// `peak` is in GMAC/s.
@@ -110,17 +124,20 @@ impl Row<'_> {
             _ => format!("{:14}", ""),
         };
         let unit = if is_packing { "GB/s  " } else { "GMAC/s" };
-        let Measured { kernel, seconds, .. } = self.measured;
-        let (shape, name, time) = (self.shape.to_string(), self.variant.name, text::duration(seconds));
+        let Measured { kernel, times, .. } = self.measured;
+        let (shape, name) = (self.shape.to_string(), self.variant.name);
+        let (time, median) = (text::duration(times.least), format!("({})", text::duration(times.median)));
         let (rate, exact) = (self.rate(), self.exact());
-        format!("{shape:>16}  {name:<12} {kernel:<20} {time:>10} {rate:>9.2} {unit} {share}  {exact}")
+        format!(
+            "{shape:>16}  {name:<12} {kernel:<20} {time:>10} {median:>12} {rate:>9.2} {unit} {share}  {exact}"
+        )
     }
 
     /// GMAC/s, or GB/s of packing.
     fn rate(&self) -> f64 {
         let Shape { k, n, .. } = self.shape;
         let work = if self.variant.work == Work::Pack { k as f64 * n as f64 } else { self.shape.macs() };
-        work / self.measured.seconds / 1e9
+        work / self.measured.times.least / 1e9
     }
 
     fn exact(&self) -> String {

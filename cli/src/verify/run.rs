@@ -8,7 +8,7 @@ use crate::verify::gather::gathered_matrix;
 use crate::verify::outcome::Buffer;
 use qgemm::{
     Dequantize, Dispatch, DynamicGemm, Error, Gather, Gemm, Int8Element, Lhs, MatMut, MatRef, PackedB,
-    Requantize, Rhs, Task, reference, run_batch,
+    Requantize, Rhs, Task, Threads, reference, run_batch_on,
 };
 use rayon::ThreadPool;
 
@@ -38,7 +38,7 @@ fn batch_by_kernels(products: &[Product<Static>], dispatch: &Dispatch) -> Result
         let gemm = product.gemm(product.quantization.a.borrow()?, product.rhs(packed.as_ref())?);
         product.task(gemm.dispatch(dispatch), buffer)
     });
-    run_batch(&mut tasks.collect::<Result<Vec<_>, _>>()?)?;
+    run_batch_on(&mut tasks.collect::<Result<Vec<_>, _>>()?, Threads::ALL.eager())?;
     Ok(buffers)
 }
 
@@ -121,6 +121,7 @@ impl Product<Static> {
     fn gemm<'a>(&'a self, a: Lhs<'a>, b: Rhs<'a>) -> Gemm<'a> {
         let Static { a_zero, bias, .. } = &self.quantization;
         let gemm = Gemm::new(a, b).a_zero(a_zero.borrow()).b_zero(self.b_zero.borrow());
+        let gemm = gemm.threads(Threads::ALL.eager());
         match bias {
             Some(bias) => gemm.bias(bias),
             None => gemm,
@@ -196,7 +197,7 @@ impl Product<Dynamic> {
     fn gemm<'a>(&'a self, b: Rhs<'a>) -> Result<DynamicGemm<'a>, Error> {
         let Dynamic { layout, a, asymmetric, per_tensor, .. } = &self.quantization;
         let a = MatRef::new(a, self.c.rows, self.k, layout.row_stride, layout.col_stride)?;
-        let gemm = DynamicGemm::new(a, b).b_zero(self.b_zero.borrow());
+        let gemm = DynamicGemm::new(a, b).b_zero(self.b_zero.borrow()).threads(Threads::ALL.eager());
         let gemm = if *asymmetric { gemm.asymmetric() } else { gemm };
         Ok(if *per_tensor { gemm.per_tensor() } else { gemm })
     }

@@ -74,17 +74,22 @@ fn verify() {
 fn bench() {
     let files = Files::new();
     let variants = "u8s8s32,s8s8s32,u8s8u8_zp,s8s8s8_zp,u8s8s32_dynb,s8s8s32_dynb,pack,f32_dynamic";
-    for options in ["", "--threads 2", "--kernel all", "--kernel scalar"] {
+    for options in
+        ["", "--threads 2", "--kernel all", "--kernel scalar", "--caller pool", "--caller plain --threads 3"]
+    {
         let line = format!("bench --quick --csv --shapes 7,33,19;1,70,65 --variants {variants} {options}");
         let out = files.run(&line).ok();
         let mut lines = out.lines();
-        assert_eq!(lines.next(), Some("peer,version,isa,threads,m,k,n,variant,seconds,gmacs,exact"));
+        assert_eq!(
+            lines.next(),
+            Some("peer,version,isa,threads,m,k,n,variant,seconds,gmacs,exact,median,caller")
+        );
         let rows: Vec<Vec<_>> = lines.map(|line| line.split(',').collect()).collect();
         let (limits, ours): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row[0] == "limit");
         for row in &rows {
-            assert_eq!(row.len(), 11, "{row:?}");
+            assert_eq!(row.len(), 13, "{row:?}");
             assert_eq!(row[1], env!("CARGO_PKG_VERSION"));
-            assert_eq!(row[3], if options == "--threads 2" { "2" } else { "1" });
+            assert_eq!(row[3], options.split("--threads ").nth(1).unwrap_or("1"));
             assert!(row[8].parse::<f64>().unwrap() > 0.0 && row[9].parse::<f64>().unwrap() > 0.0, "{row:?}");
         }
         for row in limits {
@@ -94,6 +99,8 @@ fn bench() {
         assert!(ours.len() >= 16, "{out}");
         for row in ours {
             assert_eq!((row[0], row[10]), ("qgemm", "exact"));
+            assert!(row[11].parse::<f64>().unwrap() >= row[8].parse().unwrap(), "{row:?}");
+            assert_eq!(row[12], if options == "--caller pool" { "pool" } else { "plain" });
             assert!(row[2].contains('x') && variants.contains(row[7]), "{row:?}");
             assert!(
                 [["7", "33", "19"], ["1", "70", "65"]].iter().any(|shape| row[4..7] == shape[..]),
@@ -116,6 +123,7 @@ fn bench_refuses() {
     for huge in ["1000000000,1000000000,1", "4294967296,4294967296,4294967296", "1,99999999999999999999,1"] {
         files.run(&format!("bench --quick --csv --shapes {huge}")).refused("--shapes");
     }
+    files.run("bench --csv --shapes 1,1,1 --caller nobody").refused("--caller");
     files.run("bench --csv --shapes 1,1,1 --threads 0").refused("--threads: was '0'");
     files.run("bench --csv --shapes 1,1,1 --threads 99999999").refused("--threads: was '99999999'");
     files.run("bench --csv --shapes 1,1,1 --variants u8s8s32,nonesuch").refused("--variants: was '");

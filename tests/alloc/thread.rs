@@ -1,0 +1,122 @@
+//! A thread that repeats a product.
+
+use crate::counting::{ENLISTED, allocations, turn};
+use crate::product::{OUTPUTS, Path, Product, Stores, kernels, paths};
+use qgemm::*;
+
+#[test]
+fn after_the_first_call_a_thread_allocates_nothing() {
+    let _turn = turn();
+    let mut first_calls = 0;
+    for kernel in kernels() {
+        for path in paths((33, 70, 40), (7, 9, 33_000)) {
+            let product = Product::new(kernel, path);
+            let smaller = Product::new(kernel, Path { shape: (5, 9, 20), ..path });
+            for output in OUTPUTS {
+                // A new thread each: what another product left must not help.
+                std::thread::scope(|scope| {
+                    let counted = scope.spawn(|| {
+                        let (mut stores, mut less) = (product.stores(), smaller.stores());
+                        ENLISTED.set(Some(0));
+                        let first = allocations(|| product.run(output, &mut stores));
+                        let again = allocations(|| {
+                            (0..3).for_each(|_| product.run(output, &mut stores));
+                        });
+                        let smaller = allocations(|| {
+                            smaller.run(output, &mut less);
+                            product.run(output, &mut stores);
+                        });
+                        ENLISTED.set(None);
+                        (first, again, smaller)
+                    });
+                    let (first, again, smaller) = counted.join().unwrap();
+                    let what = format!("{} {output:?} {path:?}", kernel.name);
+                    assert_eq!(again, [0, 0], "{what}");
+                    assert_eq!(smaller, [0, 0], "{what}, after a smaller one");
+                    first_calls += first[0];
+                });
+            }
+        }
+    }
+    assert!(first_calls > 0, "first calls take memory: the count does not see it");
+}
+
+#[test]
+fn after_the_first_call_a_batch_on_one_thread_allocates_nothing() {
+    let _turn = turn();
+    let mut first_calls = 0;
+    for kernel in kernels() {
+        // Of several shapes, packed and not, the largest neither first nor last.
+        let shapes = [(9, 17, 30), (33, 70, 40), (1, 130, 50), (0, 3, 5)];
+        let one_shots = [true, true, false, true];
+        let paths = shapes.into_iter().zip(one_shots);
+        let products: Vec<_> = paths
+            .map(|(shape, one_shot)| Product::new(kernel, Path { shape, one_shot, ..Path::default() }))
+            .collect();
+        let work = || {
+            let mut stores: Vec<_> = products.iter().map(Product::stores).collect();
+            let mut tasks: Vec<_> = products
+                .iter()
+                .zip(&mut stores)
+                .map(|(product, stores)| {
+                    let (m, n, k) = product.path.shape;
+                    let a = MatRef::row_major(&product.a, m, k).unwrap();
+                    let b = MatRef::row_major(&product.b, k, n).unwrap();
+                    let b = if product.path.one_shot { Rhs::from(b) } else { Rhs::from(&product.packed) };
+                    let gemm = Gemm::new(a, b).a_zero(3).dispatch(&product.dispatch);
+                    Task::i32(gemm, MatMut::row_major(&mut stores.sums, m, n).unwrap()).unwrap()
+                })
+                .collect();
+            ENLISTED.set(Some(0));
+            let first = allocations(|| run_batch(&mut tasks).unwrap());
+            let again = allocations(|| (0..3).for_each(|_| run_batch(&mut tasks).unwrap()));
+            ENLISTED.set(None);
+            (first, again)
+        };
+        // A pool of one thread, or a thread without one; in any case a new one.
+        #[cfg(feature = "rayon")]
+        let (first, again) = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap().install(work);
+        #[cfg(not(feature = "rayon"))]
+        let (first, again) = std::thread::scope(|scope| scope.spawn(work).join().unwrap());
+        assert_eq!(again, [0, 0], "{}", kernel.name);
+        first_calls += first[0];
+    }
+    assert!(first_calls > 0, "first calls take memory: the count does not see it");
+}
+
+#[test]
+fn after_the_first_call_a_dynamic_product_allocates_nothing() {
+    let _turn = turn();
+    for kernel in kernels() {
+        for one_shot in [false, true] {
+            let product = Product::new(kernel, Path { shape: (33, 70, 40), one_shot, ..Path::default() });
+            let real = |(i, &byte): (usize, &u8)| f32::from(byte) - i as f32 / 7.0;
+            let real: Vec<f32> = product.a.iter().enumerate().map(real).collect();
+            let columns = vec![0.1; 70];
+            let run = |stores: &mut Stores| {
+                let a = MatRef::row_major(&real, 33, 40).unwrap();
+                let b = MatRef::row_major(&product.b, 40, 70).unwrap();
+                let b = if one_shot { Rhs::from(b) } else { Rhs::from(&product.packed) };
+                let gemm = DynamicGemm::new(a, b).dispatch(&product.dispatch);
+                let output = Dequantize::new(&columns).unwrap();
+                for gemm in [gemm, gemm.asymmetric(), gemm.per_tensor(), gemm.asymmetric().per_tensor()] {
+                    let c = MatMut::row_major(&mut stores.reals, 33, 70).unwrap();
+                    gemm.run_f32(c, &output).unwrap();
+                }
+            };
+            std::thread::scope(|scope| {
+                let counted = scope.spawn(|| {
+                    let mut stores = product.stores();
+                    ENLISTED.set(Some(0));
+                    let first = allocations(|| run(&mut stores));
+                    let again = allocations(|| (0..3).for_each(|_| run(&mut stores)));
+                    ENLISTED.set(None);
+                    (first, again)
+                });
+                let (first, again) = counted.join().unwrap();
+                assert!(first[0] > 0, "a first call takes memory: the count does not see it");
+                assert_eq!(again, [0, 0], "{} {one_shot}", kernel.name);
+            });
+        }
+    }
+}
