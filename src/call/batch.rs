@@ -45,7 +45,7 @@ pub fn run_batch(tasks: &mut [Task<'_, '_>]) -> Result<(), Error> {
 }
 
 /// [`run_batch`] on some threads: at most so many, or an engine's own (see [`Threads`]). Those that the tasks'
-/// [`Gemm::threads`] name do not count here.
+/// [`Gemm::threads`](crate::Gemm::threads) name do not count here.
 ///
 /// # Errors
 /// Those of [`run_batch`].

@@ -66,6 +66,8 @@ impl Scratch {
         let Needs { rows, a_lines, widened_lines, sums, sums_i64 } = *needs;
         self.row_terms.reserve(rows)?;
         let buffers = &mut self.buffers;
+        buffers.column_terms.reserve()?;
+        buffers.columns.reserve()?;
         buffer::reserve_more(&mut buffers.a_rows, a_lines, PURPOSE)?;
         buffer::reserve_more(&mut buffers.widened, widened_lines, PURPOSE)?;
         buffer::reserve_more(&mut buffers.sums, sums, PURPOSE)?;

@@ -91,11 +91,11 @@ impl Needs {
         let (rows, depth) = (plan.mc.min(m), plan.kc.min(k));
         let waiting = rows * kernel.nr * plan.nc.min(panels);
         let sums = if depth == k { rows.min(TILES_TOGETHER * kernel.mr) * kernel.nr } else { waiting };
-        let padded = depth.next_multiple_of(kernel.kr.max(MAX_KR));
+        let padded = || depth.next_multiple_of(kernel.kr.max(MAX_KR));
         Self {
             rows,
             a_lines: if copies_a { row_lines(depth * sizes.a) * rows } else { 0 },
-            widened_lines: if widens { (padded * kernel.nr * sizes.b).div_ceil(64) } else { 0 },
+            widened_lines: if widens { (padded() * kernel.nr * sizes.b).div_ceil(64) } else { 0 },
             sums: if i64_sums { 0 } else { sums },
             sums_i64: if i64_sums { waiting } else { 0 },
         }

@@ -15,6 +15,7 @@ use crate::product::operands::Rhs;
 /// # Errors
 /// [`Error::Memory`] if there is not enough for scratch memory or to pack B; if B is not packed, [`Error::Kernel`] or
 /// [`Error::Variable`] if the environment is wrong. Nothing was written then.
+#[inline(always)]
 pub(crate) fn run(
     product: &Product<'_>,
     extent: Extent,

@@ -53,6 +53,10 @@ impl RowTerms {
     pub(crate) fn reserve(&mut self, rows: usize) -> Result<(), Error> {
         const PURPOSE: &str = "terms of rows";
         let Self { zero, sum, zero_i32, sum_i32, added, added_f64 } = self;
+        // What is last tells of all.
+        if added_f64.capacity() >= rows {
+            return Ok(());
+        }
         for values in [zero, sum] {
             buffer::reserve_more(values, rows, PURPOSE)?;
         }
@@ -134,23 +138,32 @@ pub(crate) struct KernelTerms<'a> {
 pub(crate) const NO_TERMS: KernelTerms<'_> = KernelTerms { col: None, row: &[0; MAX_MC], outer: [None; 2] };
 
 /// Memory for the terms of the columns of some panels, modulo 2^32. Columns that pad a panel have any value.
+#[derive(Default)]
 pub(crate) struct ColumnTerms {
     /// `bias`, less `za'·sum` if there is one zero point for all of A.
-    added: [i32; MAX_FUSED_COLUMNS],
+    added: Vec<i32>,
     /// `zb'`
-    zero: [i32; MAX_FUSED_COLUMNS],
+    zero: Vec<i32>,
     /// `Σ_k b - K·zb'`
-    sum: [i32; MAX_FUSED_COLUMNS],
-}
-
-impl Default for ColumnTerms {
-    fn default() -> Self {
-        let none = [0; MAX_FUSED_COLUMNS];
-        Self { added: none, zero: none, sum: none }
-    }
+    sum: Vec<i32>,
 }
 
 impl ColumnTerms {
+    /// Makes room for as many columns as are finished together.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] if there is not enough.
+    pub(crate) fn reserve(&mut self) -> Result<(), Error> {
+        let Self { added, zero, sum } = self;
+        // What is last tells of all.
+        if sum.is_empty() {
+            for values in [added, zero, sum] {
+                buffer::resize(values, MAX_FUSED_COLUMNS, "terms of columns")?;
+            }
+        }
+        Ok(())
+    }
+
     /// Memory for the result of [`column_terms`].
     pub(crate) fn buffer(&mut self) -> &mut [i32] {
         &mut self.added

@@ -1,6 +1,8 @@
 //! The output stage of some columns, with a value per column where the stage has one.
 
+use crate::buffer;
 use crate::engine::plan::{MAX_FUSED_COLUMNS, PerColumn};
+use crate::error::Error;
 use crate::output::destination::Destination;
 use crate::output::f64_factors::F64Factors;
 use crate::output::fixed_point::{Multipliers, Rounding};
@@ -29,18 +31,27 @@ pub(crate) struct PadBuffers<'a> {
 }
 
 /// The [`PadBuffers`] of a thread, for as many columns as are finished together.
+#[derive(Default)]
 pub(crate) struct ColumnScratch {
-    scale: [f32; MAX_FUSED_COLUMNS],
-    bias: [f32; MAX_FUSED_COLUMNS],
-}
-
-impl Default for ColumnScratch {
-    fn default() -> Self {
-        Self { scale: [0.0; MAX_FUSED_COLUMNS], bias: [0.0; MAX_FUSED_COLUMNS] }
-    }
+    scale: Vec<f32>,
+    bias: Vec<f32>,
 }
 
 impl ColumnScratch {
+    /// Makes room for them.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] if there is not enough.
+    pub(crate) fn reserve(&mut self) -> Result<(), Error> {
+        // What is last tells of both.
+        if self.bias.is_empty() {
+            for values in [&mut self.scale, &mut self.bias] {
+                buffer::resize(values, MAX_FUSED_COLUMNS, "scales of columns")?;
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn pad_buffers(&mut self) -> PadBuffers<'_> {
         PadBuffers { scale: &mut self.scale, bias: &mut self.bias }
     }
