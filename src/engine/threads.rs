@@ -128,9 +128,9 @@ pub(crate) struct Share<'a> {
 pub(crate) enum Crew<'a> {
     /// This thread.
     Alone,
-    /// The rayon pool of this thread.
+    /// The rayon pool of this thread, whose other threads may be asleep.
     #[cfg(feature = "rayon")]
-    Pool,
+    Pool { asleep: bool },
     /// This thread with helpers.
     #[cfg(feature = "rayon")]
     Helped { helpers: &'static Helpers, places: usize, wake: bool },
@@ -172,8 +172,9 @@ fn share_large(multiply_adds: usize, threads: Threads<'_>) -> Share<'_> {
         let all = worth.min(rayon::current_num_threads());
         // More threads than cores would take turns.
         let parts = if threads.eager { all } else { all.min(helpers::cores()) };
-        if parts > 1 && (threads.eager || is_worth_asking(multiply_adds)) {
-            return Share { parts, crew: Crew::Pool };
+        let asleep = !others_are_awake();
+        if parts > 1 && (threads.eager || is_worth_asking(multiply_adds, asleep)) {
+            return Share { parts, crew: Crew::Pool { asleep } };
         }
         return Share::ALONE;
     }
@@ -196,13 +197,18 @@ impl Crew<'_> {
         match self {
             Crew::Alone => (0..count).for_each(run),
             #[cfg(feature = "rayon")]
-            Crew::Pool => {
+            Crew::Pool { asleep } => {
                 let start = Instant::now();
                 join_all(0..count, &|part| {
                     run(part);
                     RAN.set(Some(Instant::now()));
                 });
-                helpers::note_wait(start, RAN.get().unwrap_or(start));
+                if *asleep {
+                    WOKEN.set(Some(start));
+                }
+                if WOKEN.get().is_none_or(|time| time.elapsed() > WAKING) {
+                    helpers::note_wait(start, RAN.get().unwrap_or(start));
+                }
                 SHARED.set(Some(Instant::now()));
             }
             #[cfg(feature = "rayon")]
@@ -218,7 +224,13 @@ thread_local! {
     static SHARED: Cell<Option<Instant>> = const { Cell::new(None) };
     /// The time when this thread has last run a part of its pool's work.
     static RAN: Cell<Option<Instant>> = const { Cell::new(None) };
+    /// The time when this thread last shared work with threads that were asleep.
+    static WOKEN: Cell<Option<Instant>> = const { Cell::new(None) };
 }
+
+/// The time that threads take to wake: they are not blamed for being late in it.
+#[cfg(feature = "rayon")]
+const WAKING: Duration = Duration::from_micros(200);
 
 /// Whether the other threads of the pool still look for work since this one last shared some: rayon's go to sleep after
 /// 20 to 30 µs, and to wake one then takes as long as from outside the pool.
@@ -230,10 +242,10 @@ fn others_are_awake() -> bool {
 
 /// Whether so many multiply-adds are worth asking the threads of this thread's pool.
 #[cfg(feature = "rayon")]
-fn is_worth_asking(multiply_adds: usize) -> bool {
+fn is_worth_asking(multiply_adds: usize, asleep: bool) -> bool {
     multiply_adds >= WORTH_AN_OFFER
         && !helpers::was_kept_waiting()
-        && (others_are_awake() || helpers::is_worth_waking(multiply_adds, WORTH_WAKING_IN_POOL))
+        && (!asleep || helpers::is_worth_waking(multiply_adds, WORTH_WAKING_IN_POOL))
 }
 
 /// Runs parts by [`rayon::join`], which allocates nothing.
