@@ -4,6 +4,7 @@
 //! returns in a process that was forked, where the pool's threads are missing. It offers work to these threads instead
 //! and does it meanwhile. It waits only for those that have begun.
 
+use crate::engine::patience::{self, Shared, works_alone};
 use qgemm_kernels::Offer;
 use std::cell::Cell;
 use std::sync::OnceLock;
@@ -17,8 +18,8 @@ const MAX_HELPERS: usize = 127;
 const MAX_OFFERS: usize = 16;
 /// How long a helper looks for work before it sleeps: longer than most callers take between two products.
 const LINGER: Duration = Duration::from_micros(100);
-/// The multiply-adds of a product that are worth an offer to a thread that looks for work: 10 µs or more.
-pub(crate) const WORTH_AN_OFFER: usize = 1 << 22;
+/// The multiply-adds of a product that are worth an offer to a thread that looks for work: some 9 µs.
+pub(crate) const WORTH_AN_OFFER: usize = 1 << 21;
 /// The multiply-adds of a product that are worth waking a helper: 80 to 300 µs. Waking one takes the caller 12 µs, and
 /// it begins 25 to 75 µs later (a virtual machine on Zen 4, 2026-11-29).
 const WORTH_WAKING: usize = 1 << 24;
@@ -54,10 +55,6 @@ static HELPERS: [Helpers; 4] = [const { Helpers::none() }; 4];
 thread_local! {
     /// The multiply-adds that this thread has done alone since it last woke helpers.
     static ALONE: Cell<usize> = const { Cell::new(0) };
-    /// The time until which this thread works alone, since others kept it waiting.
-    static ALONE_UNTIL: Cell<Option<Instant>> = const { Cell::new(None) };
-    /// The number of times in a row that others were late.
-    static LATE: Cell<u32> = const { Cell::new(0) };
 }
 
 impl Helpers {
@@ -168,14 +165,22 @@ impl Helpers {
         asleep.take(most).filter_map(|helper| helper.thread.get()).for_each(Thread::unpark);
     }
 
-    /// Runs the parts `0..count` on this thread and at most `places` helpers. Wakes helpers if `wake` says so.
+    /// Runs the parts `0..count`, of so many multiply-adds together, on this thread and at most `places` helpers. Wakes
+    /// helpers if `wake` says so.
     ///
     /// Each thread has a range of parts to do first, so that in repeated calls it finds in its cache what it used before,
     /// and then takes parts of the others' ranges.
-    pub(crate) fn for_each(&self, count: usize, places: usize, wake: bool, run: &(dyn Fn(usize) + Sync)) {
+    pub(crate) fn for_each(
+        &self,
+        count: usize,
+        multiply_adds: usize,
+        (places, wake): (usize, bool),
+        run: &(dyn Fn(usize) + Sync),
+    ) {
         let ranges = (places + 1).min(MAX_HELPERS + 1);
         let done: [AtomicUsize; MAX_HELPERS + 1] = [const { AtomicUsize::new(0) }; MAX_HELPERS + 1];
         let work = |first: usize| {
+            let mut own_parts = 0;
             for range in (first..ranges).chain(0..first) {
                 let start = count * range / ranges;
                 let len = count * (range + 1) / ranges - start;
@@ -183,26 +188,33 @@ impl Helpers {
                     let part = done[range].fetch_add(1, Ordering::Relaxed);
                     if part < len {
                         run(start + part);
+                        own_parts += 1;
                     }
                 }
             }
+            own_parts
         };
         let joined = AtomicUsize::new(0);
-        let help = || work(1 + joined.fetch_add(1, Ordering::Relaxed) % (ranges - 1).max(1));
-        let Some(offer) = self.offers.iter().find(|offer| offer.is_free()) else { return work(0) };
+        let help = || {
+            work(1 + joined.fetch_add(1, Ordering::Relaxed) % (ranges - 1).max(1));
+        };
+        let Some(offer) = self.offers.iter().find(|offer| offer.is_free()) else {
+            work(0);
+            return;
+        };
         let start = Instant::now();
         let meanwhile = || {
             if wake {
                 self.wake(places.min(2));
             }
-            work(0);
-            Instant::now()
+            (work(0), Instant::now())
         };
-        let end_of_own = offer.during(&help, places, meanwhile, thread::yield_now);
-        note_wait(start, end_of_own);
-        if !wake && joined.load(Ordering::Relaxed) == 0 {
+        let (own_parts, end_of_own) = offer.during(&help, places, meanwhile, thread::yield_now);
+        if joined.load(Ordering::Relaxed) > 0 {
+            Shared { multiply_adds, parts: count, own_parts, start, end_of_own }.note();
+        } else if !wake {
             // They look for work, but somebody else has their cores: an offer in vain takes 1 to 2 µs.
-            ALONE_UNTIL.set(Some(Instant::now() + LINGER));
+            patience::work_alone(multiply_adds, LINGER);
         }
     }
 
@@ -214,7 +226,7 @@ impl Helpers {
 /// The helpers for so many multiply-adds of this thread, and whether they have to be woken; `None` if the work is better
 /// done alone, which it never is if the caller is `eager`.
 pub(crate) fn helpers_for(multiply_adds: usize, eager: bool) -> Option<(&'static Helpers, bool)> {
-    if cores() == 1 || !eager && (multiply_adds < WORTH_AN_OFFER || was_kept_waiting()) {
+    if cores() == 1 || !eager && (multiply_adds < WORTH_AN_OFFER || works_alone(multiply_adds)) {
         return None;
     }
     let helpers = Helpers::of_this_process(true).filter(|helpers| helpers.count() > 0)?;
@@ -229,35 +241,6 @@ pub(crate) fn is_worth_waking(multiply_adds: usize, enough: usize) -> bool {
     let worth = multiply_adds >= enough || alone >= WORTH_WAKING_FOR_MORE;
     ALONE.set(if worth { 0 } else { alone });
     worth
-}
-
-/// Notes how long this thread, which began to share some work at `start` and was done with its own part at `end_of_own`,
-/// has waited for others until now: long if their cores were taken by somebody else meanwhile.
-pub(crate) fn note_wait(start: Instant, end_of_own: Instant) {
-    /// How long a wait has to be that is no mere difference between parts, or the time that a thread takes to wake.
-    const LONG: Duration = Duration::from_micros(20);
-    /// From the sixth long wait in a row on a thread works alone for 32 times as long as it waited.
-    const MOST_LATE: u32 = 5;
-    let now = Instant::now();
-    let wait = now - end_of_own;
-    if wait > LONG && 3 * wait > now - start {
-        let patience = LATE.get().min(MOST_LATE);
-        ALONE_UNTIL.set(Some(now + (1 << patience) * wait));
-        LATE.set(patience + 1);
-    } else {
-        LATE.set(0);
-    }
-}
-
-/// Whether this thread has waited long for others a short time ago. It works alone for as long as it waited, and for twice
-/// as long each time that others are late again, so that waiting takes a few percent of its time where they always are.
-pub(crate) fn was_kept_waiting() -> bool {
-    let Some(until) = ALONE_UNTIL.get() else { return false };
-    let alone = Instant::now() < until;
-    if !alone {
-        ALONE_UNTIL.set(None);
-    }
-    alone
 }
 
 /// Has each helper of this process call `errand` soon.

@@ -10,6 +10,8 @@ pub(crate) mod helpers;
 mod loops;
 mod operation;
 pub(crate) mod packed;
+#[cfg(feature = "rayon")]
+mod patience;
 mod plan;
 mod row_block;
 pub(crate) mod run;

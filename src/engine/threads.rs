@@ -4,6 +4,8 @@
 #[cfg(feature = "rayon")]
 use crate::engine::helpers::{self, Helpers, WORTH_AN_OFFER, WORTH_WAKING_IN_POOL};
 #[cfg(feature = "rayon")]
+use crate::engine::patience::{Shared, works_alone};
+#[cfg(feature = "rayon")]
 use std::cell::Cell;
 use std::fmt;
 #[cfg(feature = "rayon")]
@@ -130,10 +132,10 @@ pub(crate) enum Crew<'a> {
     Alone,
     /// The rayon pool of this thread, whose other threads may be asleep.
     #[cfg(feature = "rayon")]
-    Pool { asleep: bool },
+    Pool { multiply_adds: usize, asleep: bool },
     /// This thread with helpers.
     #[cfg(feature = "rayon")]
-    Helped { helpers: &'static Helpers, places: usize, wake: bool },
+    Helped { helpers: &'static Helpers, multiply_adds: usize, places: usize, wake: bool },
     /// The caller's threads.
     Own(&'a dyn ParallelFor),
 }
@@ -174,7 +176,9 @@ fn share_large(multiply_adds: usize, threads: Threads<'_>) -> Share<'_> {
         let parts = if threads.eager { all } else { all.min(helpers::cores()) };
         let asleep = !others_are_awake();
         if parts > 1 && (threads.eager || is_worth_asking(multiply_adds, asleep)) {
-            return Share { parts, crew: Crew::Pool { asleep } };
+            // A thread that wakes late finds a part that is left, and stays awake for the next product.
+            let parts = if asleep { 2 * parts } else { parts };
+            return Share { parts, crew: Crew::Pool { multiply_adds, asleep } };
         }
         return Share::ALONE;
     }
@@ -185,7 +189,7 @@ fn share_large(multiply_adds: usize, threads: Threads<'_>) -> Share<'_> {
             const PARTS: usize = 4;
             let threads = worth.min(helpers.count() + 1);
             let parts = (multiply_adds / (2 * GRAIN)).clamp(threads, PARTS * threads);
-            Share { parts, crew: Crew::Helped { helpers, places: threads - 1, wake } }
+            Share { parts, crew: Crew::Helped { helpers, multiply_adds, places: threads - 1, wake } }
         }
         None => Share::ALONE,
     }
@@ -197,22 +201,27 @@ impl Crew<'_> {
         match self {
             Crew::Alone => (0..count).for_each(run),
             #[cfg(feature = "rayon")]
-            Crew::Pool { asleep } => {
+            Crew::Pool { multiply_adds, asleep } => {
                 let start = Instant::now();
+                RAN.set((0, start));
                 join_all(0..count, &|part| {
                     run(part);
-                    RAN.set(Some(Instant::now()));
+                    RAN.set((RAN.get().0 + 1, Instant::now()));
                 });
                 if *asleep {
                     WOKEN.set(Some(start));
                 }
                 if WOKEN.get().is_none_or(|time| time.elapsed() > WAKING) {
-                    helpers::note_wait(start, RAN.get().unwrap_or(start));
+                    let (own_parts, end_of_own) = RAN.get();
+                    Shared { multiply_adds: *multiply_adds, parts: count, own_parts, start, end_of_own }
+                        .note();
                 }
                 SHARED.set(Some(Instant::now()));
             }
             #[cfg(feature = "rayon")]
-            Crew::Helped { helpers, places, wake } => helpers.for_each(count, *places, *wake, run),
+            Crew::Helped { helpers, multiply_adds, places, wake } => {
+                helpers.for_each(count, *multiply_adds, (*places, *wake), run)
+            }
             Crew::Own(pool) => pool.for_each(count, run),
         }
     }
@@ -222,15 +231,16 @@ impl Crew<'_> {
 thread_local! {
     /// The time when this thread last shared work with its pool.
     static SHARED: Cell<Option<Instant>> = const { Cell::new(None) };
-    /// The time when this thread has last run a part of its pool's work.
-    static RAN: Cell<Option<Instant>> = const { Cell::new(None) };
+    /// The parts of its pool's work that this thread has run since it last shared some, and when it had.
+    static RAN: Cell<(usize, Instant)> = Cell::new((0, Instant::now()));
     /// The time when this thread last shared work with threads that were asleep.
     static WOKEN: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// The time that threads take to wake: they are not blamed for being late in it.
+/// The time that threads take to wake and to read what they need into their caches: they are not blamed for being late
+/// in it.
 #[cfg(feature = "rayon")]
-const WAKING: Duration = Duration::from_micros(200);
+const WAKING: Duration = Duration::from_micros(500);
 
 /// Whether the other threads of the pool still look for work since this one last shared some: rayon's go to sleep after
 /// 20 to 30 µs, and to wake one then takes as long as from outside the pool.
@@ -244,7 +254,7 @@ fn others_are_awake() -> bool {
 #[cfg(feature = "rayon")]
 fn is_worth_asking(multiply_adds: usize, asleep: bool) -> bool {
     multiply_adds >= WORTH_AN_OFFER
-        && !helpers::was_kept_waiting()
+        && !works_alone(multiply_adds)
         && (!asleep || helpers::is_worth_waking(multiply_adds, WORTH_WAKING_IN_POOL))
 }
 
