@@ -120,13 +120,16 @@ impl<'a> Threads<'a> {
 pub(crate) const GRAIN: usize = 1 << 19;
 
 /// How the parts of some work are shared.
+#[derive(Clone, Copy)]
 pub(crate) struct Share<'a> {
-    /// The number of parts to cut.
+    /// The number of parts to cut: one for each thread, or more for those that may be late.
     pub(crate) parts: usize,
+    pub(crate) threads: usize,
     pub(crate) crew: Crew<'a>,
 }
 
 /// Who does the parts.
+#[derive(Clone, Copy)]
 pub(crate) enum Crew<'a> {
     /// This thread.
     Alone,
@@ -141,7 +144,7 @@ pub(crate) enum Crew<'a> {
 }
 
 impl Share<'_> {
-    pub(crate) const ALONE: Self = Self { parts: 1, crew: Crew::Alone };
+    pub(crate) const ALONE: Self = Self { parts: 1, threads: 1, crew: Crew::Alone };
 
     /// A greater number of parts, for parts that cannot be even.
     pub(crate) fn finer_parts(&self, multiply_adds: usize) -> usize {
@@ -165,7 +168,8 @@ pub(crate) fn share(multiply_adds: usize, threads: Threads<'_>) -> Share<'_> {
 fn share_large(multiply_adds: usize, threads: Threads<'_>) -> Share<'_> {
     let worth = (multiply_adds / GRAIN).min(threads.most);
     if let Some(pool) = threads.of {
-        return Share { parts: worth.min(pool.threads()).max(1), crew: Crew::Own(pool) };
+        let threads = worth.min(pool.threads()).max(1);
+        return Share { parts: threads, threads, crew: Crew::Own(pool) };
     }
     #[cfg(not(feature = "rayon"))]
     return Share::ALONE;
@@ -173,12 +177,12 @@ fn share_large(multiply_adds: usize, threads: Threads<'_>) -> Share<'_> {
     if rayon::current_thread_index().is_some() {
         let all = worth.min(rayon::current_num_threads());
         // More threads than cores would take turns.
-        let parts = if threads.eager { all } else { all.min(helpers::cores()) };
+        let count = if threads.eager { all } else { all.min(helpers::cores()) };
         let asleep = !others_are_awake();
-        if parts > 1 && (threads.eager || is_worth_asking(multiply_adds, asleep)) {
+        if count > 1 && (threads.eager || is_worth_asking(multiply_adds, asleep)) {
             // A thread that wakes late finds a part that is left, and stays awake for the next product.
-            let parts = if asleep { 2 * parts } else { parts };
-            return Share { parts, crew: Crew::Pool { multiply_adds, asleep } };
+            let parts = if asleep { 2 * count } else { count };
+            return Share { parts, threads: count, crew: Crew::Pool { multiply_adds, asleep } };
         }
         return Share::ALONE;
     }
@@ -189,7 +193,7 @@ fn share_large(multiply_adds: usize, threads: Threads<'_>) -> Share<'_> {
             const PARTS: usize = 4;
             let threads = worth.min(helpers.count() + 1);
             let parts = (multiply_adds / (2 * GRAIN)).clamp(threads, PARTS * threads);
-            Share { parts, crew: Crew::Helped { helpers, multiply_adds, places: threads - 1, wake } }
+            Share { parts, threads, crew: Crew::Helped { helpers, multiply_adds, places: threads - 1, wake } }
         }
         None => Share::ALONE,
     }

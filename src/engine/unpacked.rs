@@ -74,20 +74,22 @@ pub(crate) fn run(
 ) -> Result<(), Error> {
     let Extent { rows, columns } = extent;
     let all = &UnpackedProduct::new(product, b, rows, destination)?;
-    let (n, parts) = (columns.len(), share.parts);
+    let n = columns.len();
     let panels = n.div_ceil(all.nr);
-    let even = panels.is_multiple_of(parts) || panels >= 4 * parts;
+    let even = |parts: &usize| panels.is_multiple_of(*parts) || panels >= 4 * parts;
+    let parts = (share.threads..=share.parts).rev().step_by(share.threads).find(even);
     // If threads would get unequal numbers of panels, all of B is packed here, and they share rows: one fork and join
     // instead of one for each part. Without the memory for all of B they share columns nevertheless.
-    if all.sweep.is_none() && parts > 1 && !even && all.reserve(n).is_ok() {
+    if all.sweep.is_none() && parts.is_none() && all.reserve(n).is_ok() {
         return all.run_columns(columns, destination, n, share).map_err(|stopped| stopped.error);
     }
+    let parts = parts.unwrap_or(share.parts);
     // Reserved on this thread first: it can then run the parts of a thread that has no memory, and all of its own.
     if n > all.step || parts > 1 {
         all.reserve(n.min(all.step))?;
     }
     let columns = UnpackedColumns { all, columns, destination: destination.reborrow() };
-    divide(columns, share, |(), ()| ())
+    divide(columns, &Share { parts, ..*share }, |(), ()| ())
 }
 
 /// A product whose B is packed by the call, if at all.
