@@ -48,10 +48,11 @@ impl Shared {
         let Self { multiply_adds, parts, own_parts, start, end_of_own } = self;
         let (size, now) = (size(multiply_adds), Instant::now());
         let (wait, total) = (now - end_of_own, now - start);
-        let alone = (end_of_own - start).as_secs_f64() * parts as f64 / own_parts.max(1) as f64;
-        // Of a small product the threads' own parts take longer too: they pass what they share to and fro.
-        let enough = if size == 0 { 0.75 } else { 0.9 };
-        let paid = total.as_secs_f64() < enough * alone;
+        // In integers: the caller's floating-point mode may trap. Of a small product the threads' own parts take longer
+        // too, as they pass what they share to and fro: it has to gain more.
+        let percent = if size == 0 { 75 } else { 90 };
+        let alone = (end_of_own - start).as_nanos() * parts as u128;
+        let paid = 100 * own_parts as u128 * total.as_nanos() < percent * alone;
         SEEN.with(|seen| {
             let seen = &seen[size];
             let Seen { in_vain, .. } = seen.get();
