@@ -2,7 +2,7 @@
 //! are rounded.
 
 use crate::shape::Shape;
-use crate::timing::times;
+use crate::timing::{Times, times};
 use crate::work::{Measured, Work};
 use anyhow::Result;
 
@@ -20,9 +20,9 @@ impl Floats {
         Self { a: floats(&work.a_signed), b: floats(&work.b), c: vec![0.0; m * n] }
     }
 
-    fn measured(&self, work: &Work, seconds: f64) -> Measured {
+    fn measured(&self, work: &Work, times: Times) -> Measured {
         let error = work.error(&work.a_signed, |i, j| self.c[i * work.shape.n + j].into());
-        Measured { isa: "f32".into(), seconds, error }
+        Measured { isa: "f32".into(), times, error }
     }
 }
 
@@ -59,7 +59,7 @@ pub fn gemm(work: &Work, threads: usize, quick: bool) -> Result<Measured> {
         }
         anyhow::Ok(())
     })?;
-    Ok(floats.measured(work, times.least))
+    Ok(floats.measured(work, times))
 }
 
 /// Sets the number of threads of matrixmultiply, which reads it from the environment once.
@@ -95,5 +95,5 @@ pub fn matrixmultiply(work: &Work, _threads: usize, quick: bool) -> Result<Measu
         }
         anyhow::Ok(())
     })?;
-    Ok(floats.measured(work, times.least))
+    Ok(floats.measured(work, times))
 }

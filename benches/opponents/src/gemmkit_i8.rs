@@ -14,7 +14,7 @@ pub fn measure(work: &Work, threads: usize, quick: bool) -> Result<Measured> {
     let mut c = vec![0i32; m * n];
     let parallelism = if threads == 1 { Parallelism::Serial } else { Parallelism::Rayon(threads) };
     let mut ways = [Some(&packed), None];
-    let (way, seconds) = fastest(&mut ways, quick, |way| {
+    let (way, times) = fastest(&mut ways, quick, |way| {
         match way {
             Some(packed) => {
                 let c = MatMut::from_col_major(&mut c, m, n);
@@ -30,5 +30,5 @@ pub fn measure(work: &Work, threads: usize, quick: bool) -> Result<Measured> {
     let at = |i, j| if way == 0 { j * m + i } else { i * n + j };
     let error = work.error(&work.a_signed, |i, j| c[at(i, j)].into());
     let isa = std::env::var("GEMMKIT_REQUIRE_ISA").unwrap_or_else(|_| "auto".into());
-    Ok(Measured { isa, seconds, error })
+    Ok(Measured { isa, times, error })
 }

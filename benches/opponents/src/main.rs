@@ -18,7 +18,7 @@
 //! Each library runs in its best setting: with weights packed ahead where it offers that (where packing is not
 //! always faster, both ways are tried and the faster one is measured), inside a rayon pool of the given number of
 //! threads, on the kernel that it chooses. A call's work on A (packing, sums) is timed. Results are compared with
-//! exact sums: the last column is `exact`, or `maxerr=` and the largest difference. The environment variables
+//! exact sums: the column `exact` says so, or has `maxerr=` and the largest difference. The environment variables
 //! `TRACT_CPU_ISA` and `GEMMKIT_REQUIRE_ISA` restrict tract-linalg and gemmkit to older instruction sets.
 
 mod errors;
@@ -35,6 +35,7 @@ mod tract;
 mod work;
 
 use crate::shape::Shape;
+use crate::timing::Times;
 use anyhow::{Context, Result, bail};
 use std::process::ExitCode;
 use work::{Measured, Work};
@@ -127,11 +128,11 @@ fn run() -> Result<()> {
     let threads = options.threads;
     floats::set_matrixmultiply_threads(threads);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
-    println!("peer,version,isa,threads,m,k,n,variant,seconds,gmacs,exact");
+    println!("peer,version,isa,threads,m,k,n,variant,seconds,gmacs,exact,median,caller");
     for shape in shapes {
         let work = Work::new(shape);
         for peer in &options.peers {
-            let Measured { isa, seconds, error } = pool
+            let Measured { isa, times: Times { least: seconds, median }, error } = pool
                 .install(|| (peer.measure)(&work, threads, options.quick))
                 .with_context(|| format!("{} of {shape}", peer.variant))?;
             let exact = if error == 0.0 { "exact".into() } else { format!("maxerr={error}") };
@@ -139,7 +140,7 @@ fn run() -> Result<()> {
             let Shape { m, k, n } = shape;
             let (name, version, variant) = (peer.name, peer.version(), peer.variant);
             println!(
-                "{name},{version},{isa},{threads},{m},{k},{n},{variant},{seconds:.6e},{gmacs:.4},{exact}"
+                "{name},{version},{isa},{threads},{m},{k},{n},{variant},{seconds:.6e},{gmacs:.4},{exact},{median:.6e},pool"
             );
         }
     }

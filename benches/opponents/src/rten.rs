@@ -14,11 +14,11 @@ pub fn measure(work: &Work, _threads: usize, quick: bool) -> Result<Measured> {
     let packed = executor.prepack_b(b);
     let mut c = vec![0i32; m * n];
     let mut ways = [GemmInputB::Packed(&packed), GemmInputB::Unpacked(b)];
-    let (_, seconds) = fastest(&mut ways, quick, |b| {
+    let (_, times) = fastest(&mut ways, quick, |b| {
         executor
             .gemm(&mut c, GemmInputA::Unpacked(a), *b, GemmOptions::default())
             .map_err(|e| anyhow!("{e:?}"))
     })?;
     let error = work.error(&work.a, |i, j| c[i * n + j].into());
-    Ok(Measured { isa: executor.kernel_name().to_string(), seconds, error })
+    Ok(Measured { isa: executor.kernel_name().to_string(), times, error })
 }

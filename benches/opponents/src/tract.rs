@@ -27,11 +27,11 @@ pub fn measure(work: &Work, threads: usize, quick: bool) -> Result<Measured> {
     let mut c = Tensor::zero::<i32>(&[m, n])?;
     let mut ways = ways(work.shape, &b)?;
     let executor = if threads == 1 { Executor::SingleThread } else { Executor::multithread(threads) };
-    let (best, seconds) =
+    let (best, times) =
         multithread_tract_scope(executor, || fastest(&mut ways, quick, |way| way.run(&a, &mut c, (m, n))))?;
     let sums = c.try_as_plain_ram()?.as_slice::<i32>()?;
     let error = work.error(&work.a_signed, |i, j| sums[i * n + j].into());
-    Ok(Measured { isa: ways[best].kernel.name().to_string(), seconds, error })
+    Ok(Measured { isa: ways[best].kernel.name().to_string(), times, error })
 }
 
 /// All combinations, with the kernel that tract itself prefers first.

@@ -1,7 +1,7 @@
 //! Operands of a shape, the check of their product, and the choice of the fastest way to call a library.
 
 use crate::shape::Shape;
-use crate::timing::times;
+use crate::timing::{Times, times};
 use anyhow::Result;
 
 /// The operands of a product.
@@ -21,7 +21,7 @@ pub struct Work {
 pub struct Measured {
     /// The kernel, if the library names it; else the element type or the setting.
     pub isa: String,
-    pub seconds: f64,
+    pub times: Times,
     /// The largest difference from the exact sums.
     pub error: f64,
 }
@@ -72,13 +72,13 @@ impl Work {
     }
 }
 
-/// Finds the fastest of several ways to call a library by a few calls of each. Returns its index and its time in
-/// seconds. With `quick` the first one is called once.
+/// Finds the fastest of several ways to call a library by a few calls of each. Returns its index and its times.
+/// With `quick` the first one is called once.
 pub fn fastest<W>(
     ways: &mut [W],
     quick: bool,
     mut call: impl FnMut(&mut W) -> Result<()>,
-) -> Result<(usize, f64)> {
+) -> Result<(usize, Times)> {
     let mut best = (0, f64::INFINITY);
     for (i, way) in ways.iter_mut().enumerate().filter(|_| !quick) {
         call(way)?;
@@ -93,5 +93,5 @@ pub fn fastest<W>(
             }
         }
     }
-    Ok((best.0, times(quick, || call(&mut ways[best.0]))?.least))
+    Ok((best.0, times(quick, || call(&mut ways[best.0]))?))
 }
