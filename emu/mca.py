@@ -132,11 +132,13 @@ def examine(functions, kernels, triple, vectors_per_step):
     for name, kind, tile, multiply, cpus in kernels:
         consts = ", ".join(map(str, tile))
         # Where every CPU of the target has the instructions, all heights are in one function.
-        own, shared = rf"<{kind} as [\w:]*Tiles>::tile::<{consts}>", f"<tile::Tile8x8<{kind}> as "
+        own, shared = rf"<{kind} as [\w:]*Tiles>::tiles?::<{consts}>", f"<tile::Tile8x8<{kind}> as "
         wanted = [f for f in functions if re.search(own, f)] or [f for f in functions if shared in f]
-        if len(wanted) != 1:
-            sys.exit(f"{name}: {len(wanted)} functions are {kind} with the tile {consts}")
-        body = hot_loops(functions[wanted[0]], multiply)[0]
+        # One tile, and tiles in a loop, unless that calls the first.
+        loops = [loop for f in wanted for loop in hot_loops(functions[f], multiply)[:1]]
+        if not loops:
+            sys.exit(f"{name}: no function is {kind} with the tile {consts}")
+        body = loops[-1]
         steps = vectors_per_step(name, tile, body, multiply)
         for cpu in cpus:
             cycles, limit = mca(triple, cpu, body), mca(triple, cpu, alone(body, multiply))
@@ -148,6 +150,9 @@ def examine(functions, kernels, triple, vectors_per_step):
     for function, lines in functions.items():
         if "Tiles>::tile" in function or "Tile8x8<neon" in function:
             multiply = "|".join({m for _, kind, _, m, _ in kernels if kind.split("::")[0] in function})
+            if not arithmetic(lines, multiply):
+                # It calls a single tile over and over.
+                continue
             loops = hot_loops(lines, multiply)
             if not loops:
                 sys.exit(f"no loop in {function}")

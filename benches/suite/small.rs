@@ -130,6 +130,8 @@ impl OnePanel {
             k,
             a: &self.a,
             lda: k * self.variant.a.size(),
+            a_from_memory: false,
+            b_exceeds_l2: false,
             panels: bytemuck::cast_slice(&self.panel),
             col: None,
             row: &self.row,

@@ -29,7 +29,7 @@ unsafe impl<const A_SIGNED: bool> Tile for Bytes<A_SIGNED> {
     const MR: usize = 4;
     const NR: usize = 8;
 
-    unsafe fn micro(t: &Args<'_>) {
+    unsafe fn tile(t: &Args<'_>) {
         t.debug_assert_contract(Self::MR, Self::NR, Self::EXTENSIONS);
         let (c, accumulate) = t.sums();
         for i in 0..t.rows {

@@ -22,6 +22,10 @@ pub(crate) struct Operation<'a> {
     sizes: ElementSizes,
     pub(crate) accumulator: Accumulator,
     pub(crate) k: usize,
+    /// Whether A is larger than the second-level cache: it comes from beyond, as far as is known.
+    pub(crate) a_exceeds_l2: bool,
+    /// The same for B.
+    pub(crate) b_exceeds_l2: bool,
 }
 
 /// The types of A and of B that a panel's kernel multiplies, and what a product needs for panels of these types.
@@ -82,7 +86,21 @@ impl<'a> Operation<'a> {
         } else {
             accumulator::choose(product, b, pairs.iter().map(|pair| pair.shift))
         };
-        Self { product, b, mr: kernel.mr, nr: kernel.nr, pairs, plan, sizes, accumulator, k }
+        let exceeds_l2 = |vectors: usize| vectors.saturating_mul(k) > b.caches().l2;
+        let (a_exceeds_l2, b_exceeds_l2) = (exceeds_l2(product.m), exceeds_l2(b.n()));
+        Self {
+            product,
+            b,
+            mr: kernel.mr,
+            nr: kernel.nr,
+            pairs,
+            plan,
+            sizes,
+            accumulator,
+            k,
+            a_exceeds_l2,
+            b_exceeds_l2,
+        }
     }
 
     /// The multiply-adds of a row.

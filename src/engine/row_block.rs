@@ -62,6 +62,8 @@ impl RowBlock<'_> {
             k: a.k,
             a: a.bytes.get(rows.start * a.lda..).unwrap_or(&[]),
             lda: a.lda,
+            a_from_memory: a.from_memory,
+            b_exceeds_l2: self.operation.b_exceeds_l2,
             panels: b.bytes,
             col: terms.col,
             row: &terms.row[rows.clone()],

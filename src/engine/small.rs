@@ -99,6 +99,8 @@ impl<'a> Small<'a> {
             k: b.k(),
             a: a.data_from_row(0),
             lda: a.row_stride(),
+            a_from_memory: false,
+            b_exceeds_l2: b.k() * b.n() > b.caches().l2,
             panels: b.whole_panels(b.panels()),
             col: column_terms(product, b, pair, zeros, b.range(), terms),
             row: NO_TERMS.row,

@@ -1,25 +1,20 @@
 //! The arguments of a micro-kernel, and the contract under which it accesses memory.
 
 #[cfg(debug_assertions)]
-use crate::contract::limits::B_STATIONARY_ROW_STEP;
-use crate::contract::limits::MIN_B_STATIONARY_ROWS;
-#[cfg(debug_assertions)]
 use crate::contract::stage::F64Terms;
 use crate::contract::stage::{OuterProduct, Output, TileDequantize, TileFixedPoint, TileRequantize};
 
-/// The arguments of a micro-kernel: `rows` rows of A times `cols` columns of B, for the kernel's MR, NR, KR and the
-/// variant's types.
+/// The arguments of a micro-kernel: `rows` rows of A times a panel of B, of which `cols` columns are stored, for the
+/// kernel's MR, NR, KR and the variant's types.
 ///
 /// # The contract
 ///
 /// `Ready::run` fulfils it, and all code below a [`MicroFn`] relies on it. "The panels' columns" are NR values, or 2·NR
 /// if `cols` is more than NR; those from `cols` on are padding.
 ///
-/// - `rows` is 1..=MR, `cols` is 1..=NR. If the kernel has the [`Extensions`]: more rows, which
-///   `B_STATIONARY_ROW_STEP` divides, where `k` is 1..=`b_stationary_up_to_k`; or two panels, 2·NR - 15..=2·NR columns,
-///   where `rows` is at most `two_panels_up_to_rows`.
-/// - `a`: `k` elements can be read at `a + i·lda` bytes, for each i < `rows`; if `rows` is more than MR, whole
-///   k-groups.
+/// - `rows` is 1 or more (1..=MR for a single tile), `cols` is 1..=NR; or 2·NR - 15..=2·NR, two panels, where `rows` is
+///   at most the kernel's `two_panels_up_to_rows`.
+/// - `a`: `k` elements can be read at `a + i·lda` bytes, for each i < `rows`.
 /// - `b`: ceil(k / KR)·KR·NR elements can be read, a panel; or two panels, twice as many.
 /// - `col`: the panels' columns can be read. `row`: `rows` values can be read.
 /// - `outer`: of each, `row` holds `first_row + rows` values, and `col` the panels' columns from `first_col` on. A
@@ -60,6 +55,10 @@ pub(crate) struct Args<'a> {
     pub(crate) out: Out<'a>,
     /// Elements from one row of the output to the next.
     pub(crate) ldc: usize,
+    /// Whether rows of A are expected in no cache.
+    pub(crate) a_from_memory: bool,
+    /// Whether few rows take parts of a panel side by side.
+    pub(crate) side_by_side: bool,
     /// Whether a 512-bit store takes two cycles: see [`Features::slow_stores`](crate::Features::slow_stores).
     pub(crate) slow_stores: bool,
 }
@@ -77,11 +76,12 @@ pub(crate) enum Out<'a> {
     Floats { c: *mut f32, stage: &'a TileDequantize<'a> },
 }
 
-/// A micro-kernel.
+/// A micro-kernel. It may leave any arguments behind: they are changed in place from tile to tile, since a copy of fields
+/// that were just written takes longer than a small tile has.
 ///
 /// # Safety
 /// The CPU has the kernel's instructions, and the arguments keep the contract of [`Args`].
-pub(crate) type MicroFn = unsafe fn(&Args<'_>);
+pub(crate) type MicroFn = unsafe fn(&mut Args<'_>);
 
 impl<'o> Output<'o, '_> {
     /// The output as kernels take it, and the elements from one row to the next.
@@ -107,23 +107,23 @@ impl Out<'_> {
             Out::Floats { c, stage } => Out::Floats { c: c.wrapping_add(offset), stage },
         }
     }
-
-    /// The number of rows from which on a stationary panel is faster than tiles, which have less to do before the first
-    /// product and more after the last (24 for sums, 48 for bytes: Zen 4, 2026-11-27). `None` for outputs that are not
-    /// made with a stationary panel.
-    pub(crate) fn min_b_stationary_rows(&self) -> Option<usize> {
-        match self {
-            Out::Sums { accumulate: false, .. } => Some(MIN_B_STATIONARY_ROWS),
-            Out::Bytes {
-                stage: TileRequantize { f64_terms: None, residual: None, row_scale: None, .. },
-                ..
-            } => Some(48),
-            _ => None,
-        }
-    }
 }
 
 impl Args<'_> {
+    /// Goes on to the rows below the first `rows`.
+    #[inline(always)]
+    pub(crate) fn move_down(&mut self, rows: usize) {
+        self.a = self.a.wrapping_add(rows * self.lda);
+        self.row = self.row.wrapping_add(rows);
+        self.first_row += rows;
+        let elements = rows * self.ldc;
+        match &mut self.out {
+            Out::Sums { c, .. } => *c = c.wrapping_add(elements),
+            Out::Bytes { c, .. } | Out::FixedBytes { c, .. } => *c = c.wrapping_add(elements),
+            Out::Floats { c, .. } => *c = c.wrapping_add(elements),
+        }
+    }
+
     /// The output of a kernel that is not fused: where the sums go, and whether to add to the values that are there.
     pub(crate) fn sums(&self) -> (*mut i32, bool) {
         match self.out {
@@ -132,7 +132,7 @@ impl Args<'_> {
         }
     }
 
-    /// Restates the contract for a kernel of these constants, as far as numbers show it, where debug assertions are on.
+    /// Restates the contract for a tile of these constants, as far as numbers show it, where debug assertions are on.
     #[inline(always)]
     pub(crate) fn debug_assert_contract(&self, mr: usize, nr: usize, extensions: Extensions) {
         #[cfg(debug_assertions)]
@@ -155,12 +155,9 @@ impl Args<'_> {
     #[cfg(debug_assertions)]
     #[inline(never)]
     fn assert_contract(&self, mr: usize, nr: usize, extensions: Extensions) {
-        let Self { k, rows, cols, first_row, first_col, .. } = *self;
-        let Extensions { two_panels_up_to_rows, b_stationary_up_to_k } = extensions;
-        if rows > mr {
-            assert!(1 <= k && k <= b_stationary_up_to_k && rows.is_multiple_of(B_STATIONARY_ROW_STEP));
-            assert!(self.out.min_b_stationary_rows().is_some());
-        }
+        let Self { rows, cols, first_row, first_col, .. } = *self;
+        let Extensions { two_panels_up_to_rows, .. } = extensions;
+        assert!(1 <= rows && rows <= mr);
         let panels = if cols <= nr { 1 } else { 2 };
         if panels == 2 {
             assert!(rows <= two_panels_up_to_rows && cols + 15 >= 2 * nr && cols <= 2 * nr);
@@ -207,15 +204,13 @@ impl Args<'_> {
     }
 }
 
-/// Calls of a micro-kernel that are larger than a tile of MR x NR.
+/// What a kernel does beyond tiles of MR x NR.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Extensions {
     /// Up to this many rows are multiplied by two panels in one call, if the second panel lacks at most 15 columns.
     /// 0: never.
     pub(crate) two_panels_up_to_rows: usize,
-    /// Up to this K a call may have any number of rows beyond MR that `B_STATIONARY_ROW_STEP` divides; the panel stays
-    /// in registers. Each row of A is then read to the end of its last k-group, and the output is one that has an
-    /// [`Out::min_b_stationary_rows`]. 0: never.
+    /// Up to this K it keeps a panel in registers for many rows: a number for the self-test. 0: never.
     pub(crate) b_stationary_up_to_k: usize,
 }
 

@@ -29,8 +29,8 @@ pub(crate) trait Instruction {
 /// The code of a micro-kernel, with the numbers that it and its callers agree on.
 ///
 /// # Safety
-/// [`micro`](Self::micro) keeps to the contract of [`Args`] for these constants: it
-/// accesses no memory but what is listed there, and uses no instructions but those of [`Instruction::ISA`].
+/// All functions keep to the contract of [`Args`] for these constants: they access no memory but what is listed there,
+/// and use no instructions but those of [`Instruction::ISA`].
 pub(crate) unsafe trait Tile {
     type Instruction: Instruction;
     /// The most rows of a tile.
@@ -40,14 +40,54 @@ pub(crate) unsafe trait Tile {
     /// Whether it makes 8-bit and f32 outputs from the sums in registers; else it stores sums only, and takes no outer
     /// products.
     const FUSED: bool = false;
-    /// The larger calls that it supports.
+    /// What it does beyond tiles.
     const EXTENSIONS: Extensions = Extensions::NONE;
 
-    /// A tile, or one of the larger calls.
+    /// A tile: at most MR rows.
+    ///
+    /// # Safety
+    /// The CPU has the instructions, and the arguments keep the contract of [`Args`] for a tile.
+    unsafe fn tile(t: &Args<'_>);
+
+    /// Tiles of MR rows, one below the other. Afterwards `t` is the rows below.
+    ///
+    /// # Safety
+    /// The CPU has the instructions, and the arguments keep the contract of [`Args`]; `rows` is a multiple of MR.
+    unsafe fn whole_tiles(t: &mut Args<'_>) {
+        let tiles = t.rows / Self::MR;
+        t.rows = Self::MR;
+        for _ in 0..tiles {
+            // SAFETY: the caller's promise: there are as many tiles.
+            unsafe { Self::tile(t) };
+            t.move_down(Self::MR);
+        }
+    }
+
+    /// Any number of rows: the micro-kernel.
     ///
     /// # Safety
     /// The CPU has the instructions, and the arguments keep the contract of [`Args`].
-    unsafe fn micro(t: &Args<'_>);
+    unsafe fn micro(t: &mut Args<'_>) {
+        let mut left = t.rows;
+        // SAFETY: the caller's promise: the heights add up to `rows`, and `tile_height` is 1..=MR.
+        unsafe {
+            if left <= Self::MR {
+                return Self::tile(t);
+            }
+            let whole = rows_of_whole_tiles(left, Self::MR);
+            if whole > 0 {
+                t.rows = whole;
+                Self::whole_tiles(t);
+                left -= whole;
+            }
+            while left > 0 {
+                t.rows = tile_height(left, Self::MR);
+                left -= t.rows;
+                Self::tile(t);
+                t.move_down(t.rows);
+            }
+        }
+    }
 }
 
 /// The stored type of 8 bits with or without a sign.
@@ -240,6 +280,13 @@ impl Kernel {
         // KR is a power of two, and this is called too often for a division.
         Some(k.checked_add(self.kr - 1)? & !(self.kr - 1))
     }
+}
+
+/// The rows of the tiles of MR rows that [`tile_height`] begins with.
+#[inline]
+fn rows_of_whole_tiles(rows: usize, mr: usize) -> usize {
+    let whole = rows / mr;
+    if whole * mr == rows { rows } else { whole.saturating_sub(1) * mr }
 }
 
 /// The rows of the next tile, of those that are `left`. The last two tiles are of even height: those of 8 rows

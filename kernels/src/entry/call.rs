@@ -1,9 +1,9 @@
 //! A product of rows and panels by a micro-kernel. All lengths are checked here, once.
 
 use crate::block::BlockMut;
-use crate::contract::args::{Args, Out};
-use crate::contract::kernel::{Variant, tile_height};
-use crate::contract::limits::{B_STATIONARY_ROW_STEP, MAX_NR, MIN_B_STATIONARY_ROWS};
+use crate::contract::args::Args;
+use crate::contract::kernel::Variant;
+use crate::contract::limits::MAX_NR;
 use crate::contract::ready::Ready;
 use crate::contract::stage::{OuterProduct, Output};
 
@@ -19,6 +19,10 @@ pub struct PanelProduct<'a> {
     pub a: &'a [u8],
     /// Bytes from one row of A to the next.
     pub lda: usize,
+    /// Whether A is expected in no cache: its rows are then prefetched.
+    pub a_from_memory: bool,
+    /// Whether B is larger than the second-level cache: few rows then take parts of panels, or two panels, side by side.
+    pub b_exceeds_l2: bool,
     /// Panels, one after the other, as [`pack_panel`](crate::pack_panel) makes them.
     pub panels: &'a [u8],
     /// NR values per panel, added to all sums of their columns; `None` adds nothing.
@@ -77,28 +81,6 @@ impl Checked {
         assert!(p.outer.iter().all(long), "the outer terms are too short");
         Self { rows, cols, lda, panel_bytes }
     }
-
-    /// The number of rows, from the first on, that one call multiplies by a stationary panel: a multiple of
-    /// [`B_STATIONARY_ROW_STEP`], or 0. Each of them may be read to the end of its last k-group.
-    #[inline(never)]
-    fn b_stationary_rows(&self, kernel: &Ready, variant: &Variant, k: usize, out: &Out<'_>) -> usize {
-        let rows = self.rows;
-        let up_to_k = kernel.extensions().b_stationary_up_to_k;
-        if k > up_to_k || k == 0 || out.min_b_stationary_rows().is_none_or(|min| rows < min) {
-            return 0;
-        }
-        // KR is a power of two (`Variant::of`).
-        let whole_groups = k & (kernel.kr - 1) == 0;
-        if whole_groups {
-            rows / B_STATIONARY_ROW_STEP * B_STATIONARY_ROW_STEP
-        } else if self.lda >= kernel.kr * variant.a.size() {
-            // The last k-group of the last row may lie beyond A, so that row is left to a tile. Those of other rows do
-            // not: the row after it ends at least a whole k-group later.
-            (rows - 1) / B_STATIONARY_ROW_STEP * B_STATIONARY_ROW_STEP
-        } else {
-            0
-        }
-    }
 }
 
 impl Ready {
@@ -113,56 +95,49 @@ impl Ready {
         if rows == 0 || cols == 0 {
             return;
         }
-        let checked = Checked::new(self, variant, p, &output);
-        let Checked { rows, cols, lda, panel_bytes } = checked;
-        let two_panels_up_to_rows = self.extensions().two_panels_up_to_rows;
+        let Checked { rows, cols, lda, panel_bytes } = Checked::new(self, variant, p, &output);
+        // Within the second-level cache one stream is the fastest way through B (245 GB/s on Zen 5, against 140 to 196 with
+        // two, 2026-11-28), but not on Zen 4.
+        let side_by_side = p.b_exceeds_l2 || self.slow_stores();
+        let two_panels_up_to_rows = if side_by_side { self.extensions().two_panels_up_to_rows } else { 0 };
         let (out, ldc) = output.as_out();
-        let b_stationary = if rows < MIN_B_STATIONARY_ROWS {
-            0
-        } else {
-            checked.b_stationary_rows(self, variant, p.k, &out)
-        };
         let (mut j, mut panel) = (0, 0);
         while j < cols {
             // With at most 15 columns less than two panels there is a second panel, since NR is 16 or more
             // (`Variant::of`).
             let two = rows <= two_panels_up_to_rows && cols - j > 2 * self.nr - 16;
             let width = if two { 2 * self.nr } else { self.nr }.min(cols - j);
-            let mut i = 0;
-            while i < rows {
-                let height = if i < b_stationary { b_stationary } else { tile_height(rows - i, self.mr) };
-                // SAFETY: `self` is the witness that the CPU has the instructions. The contract of `Args`, line by
-                // line, with the numbers of `Checked::new`; i + height <= rows and j + width <= cols throughout:
-                // - rows, cols: `tile_height` is 1..=MR, 1 <= width <= NR or `two` as above; the code has these MR and
-                //   NR (1), and the extensions asked for are the kernel's;
-                // - a: rows i..i + height lie in A (4), also to the end of their last k-group if they are more than MR
-                //   (`b_stationary_rows`);
-                // - b: j is a multiple of NR, so `panel` <= ceil(cols / NR) - 1, or - 2 if `two`: whole panels (5);
-                // - col, row: (6), or `NO_COL`, which is as wide as two panels (`Variant::of`: NR <= MAX_NR);
-                // - outer: (7), from first_row = i and first_col = j on; none if the kernel is not fused;
-                // - out: rows i.. and columns j.. of an exclusively borrowed block of contiguous rows (2), and it is
-                //   `Sums` if the kernel is not fused (3);
-                // - the stage: (2), from first_row = i and first_col = j on; an absent bias is `NO_BIAS`, wide as
-                //   `NO_COL`.
-                unsafe {
-                    variant.micro()(&Args {
-                        k: p.k,
-                        a: p.a.as_ptr().add(i * lda),
-                        lda,
-                        b: p.panels.as_ptr().add(panel * panel_bytes),
-                        rows: height,
-                        cols: width,
-                        col: p.col.map_or(NO_COL.as_ptr(), |col| col.as_ptr().add(j)),
-                        row: p.row.as_ptr().add(i),
-                        outer: if self.fused { p.outer } else { &[] },
-                        first_row: i,
-                        first_col: j,
-                        out: out.at(i * ldc + j),
-                        ldc,
-                        slow_stores: self.slow_stores(),
-                    });
-                }
-                i += height;
+            // SAFETY: `self` is the witness that the CPU has the instructions. The contract of `Args`, line by line, with
+            // the numbers of `Checked::new`; j + width <= cols throughout:
+            // - rows, cols: 1 <= width <= NR or `two` as above; the code has this NR (1), and the extension asked for is
+            //   the kernel's;
+            // - a: (4);
+            // - b: j is a multiple of NR, so `panel` <= ceil(cols / NR) - 1, or - 2 if `two`: whole panels (5);
+            // - col, row: (6), or `NO_COL`, which is as wide as two panels (`Variant::of`: NR <= MAX_NR);
+            // - outer: (7), from first_col = j on; none if the kernel is not fused;
+            // - out: columns j.. of an exclusively borrowed block of contiguous rows (2), and it is `Sums` if the kernel
+            //   is not fused (3);
+            // - the stage: (2), from first_col = j on; an absent bias is `NO_BIAS`, wide as `NO_COL`.
+            unsafe {
+                variant.micro()(&mut Args {
+                    k: p.k,
+                    a: p.a.as_ptr(),
+                    lda,
+                    b: p.panels.as_ptr().add(panel * panel_bytes),
+                    rows,
+                    cols: width,
+                    col: p.col.map_or(NO_COL.as_ptr(), |col| col.as_ptr().add(j)),
+                    row: p.row.as_ptr(),
+                    outer: if self.fused { p.outer } else { &[] },
+                    first_row: 0,
+                    first_col: j,
+                    out: out.at(j),
+                    ldc,
+                    // The first panel brings it into the cache.
+                    a_from_memory: p.a_from_memory && j == 0,
+                    side_by_side,
+                    slow_stores: self.slow_stores(),
+                });
             }
             j += width;
             panel += if two { 2 } else { 1 };

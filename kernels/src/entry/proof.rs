@@ -99,7 +99,7 @@ mod tests {
         const MR: usize = 6;
         const NR: usize = 16;
 
-        unsafe fn micro(_: &Args<'_>) {}
+        unsafe fn tile(_: &Args<'_>) {}
     }
 
     fn provable(b: &[i8], k: usize, n: usize) -> usize {

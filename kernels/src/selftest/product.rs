@@ -149,6 +149,8 @@ impl Product {
                 k: to - from,
                 a: a.bytes.get(from * variant.a.size()..).unwrap_or(&[]),
                 lda: a.stride,
+                a_from_memory: k % 2 == 1,
+                b_exceeds_l2: k % 4 < 2,
                 panels: &panels[from * panel_row..],
                 col: first.then_some(&terms.col[..]),
                 row: if first { &terms.row } else { &[0; MAX_M] },

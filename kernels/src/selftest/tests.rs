@@ -46,7 +46,7 @@ unsafe fn forward(t: &Args<'_>, change: impl Fn(&mut Args<'_>)) {
     let mut t = *t;
     change(&mut t);
     // SAFETY: the caller's promise.
-    unsafe { scalar::KERNEL.variants[0].micro()(&t) }
+    unsafe { scalar::KERNEL.variants[0].micro()(&mut t) }
 }
 
 fn outcome_of(micro: MicroFn, fused: bool) -> (Outcome, String) {
@@ -66,36 +66,38 @@ static ZEROS: [i32; MAX_N] = {
 /// Each of these differs from the specification in one way that a kernel could get wrong.
 #[test]
 fn wrong_kernels_fail() {
-    unsafe fn right(t: &Args<'_>) {
+    unsafe fn right(t: &mut Args<'_>) {
         // SAFETY: the arguments ask for no other memory than the caller's, or for less.
         unsafe { forward(t, |_| ()) }
     }
-    unsafe fn forgets_c(t: &Args<'_>) {
+    unsafe fn forgets_c(t: &mut Args<'_>) {
         let (c, _) = t.sums();
         // SAFETY: the arguments ask for no other memory than the caller's, or for less.
         unsafe { forward(t, |t| t.out = Out::Sums { c, accumulate: false }) }
     }
-    unsafe fn forgets_the_last_k(t: &Args<'_>) {
+    unsafe fn forgets_the_last_k(t: &mut Args<'_>) {
         // SAFETY: the arguments ask for no other memory than the caller's, or for less.
         unsafe { forward(t, |t| t.k = t.k.saturating_sub(1)) }
     }
-    unsafe fn forgets_the_last_row(t: &Args<'_>) {
-        // SAFETY: the arguments ask for no other memory than the caller's, or for less.
-        unsafe { forward(t, |t| t.rows -= 1) }
+    unsafe fn forgets_the_last_row(t: &mut Args<'_>) {
+        if t.rows > 1 {
+            // SAFETY: the arguments ask for no other memory than the caller's, or for less.
+            unsafe { forward(t, |t| t.rows -= 1) }
+        }
     }
-    unsafe fn forgets_the_last_column(t: &Args<'_>) {
+    unsafe fn forgets_the_last_column(t: &mut Args<'_>) {
         // SAFETY: the arguments ask for no other memory than the caller's, or for less.
         unsafe { forward(t, |t| t.cols -= 1) }
     }
-    unsafe fn forgets_column_terms(t: &Args<'_>) {
+    unsafe fn forgets_column_terms(t: &mut Args<'_>) {
         // SAFETY: the arguments ask for no other memory than the caller's, but for zeros, as many as there are columns.
         unsafe { forward(t, |t| t.col = ZEROS.as_ptr()) }
     }
-    unsafe fn forgets_row_terms(t: &Args<'_>) {
+    unsafe fn forgets_row_terms(t: &mut Args<'_>) {
         // SAFETY: the arguments ask for no other memory than the caller's, but for zeros, as many as there are rows.
         unsafe { forward(t, |t| t.row = ZEROS.as_ptr()) }
     }
-    unsafe fn counts_the_padding(t: &Args<'_>) {
+    unsafe fn counts_the_padding(t: &mut Args<'_>) {
         // SAFETY: the arguments ask for no other memory than the caller's, or for less.
         unsafe { forward(t, |_| ()) };
         if !t.k.is_multiple_of(4) {
@@ -104,7 +106,7 @@ fn wrong_kernels_fail() {
             unsafe { *c = (*c).wrapping_add(i32::from(*t.b.add(panel_index(&scalar::KERNEL, t.k, 0)))) };
         }
     }
-    unsafe fn saturates(t: &Args<'_>) {
+    unsafe fn saturates(t: &mut Args<'_>) {
         let (c, accumulate) = t.sums();
         // SAFETY: the arguments are the caller's, and C has an element (0, 0).
         unsafe {
@@ -135,7 +137,18 @@ fn wrong_kernels_fail() {
 }
 
 /// A fused kernel on top of the specification kernel. Step number `OFF` is wrong; 0 is right.
-unsafe fn fused<const OFF: u32>(t: &Args<'_>) {
+unsafe fn fused<const OFF: u32>(t: &mut Args<'_>) {
+    let mut left = t.rows;
+    while left > 0 {
+        t.rows = left.min(4);
+        // SAFETY: the rows are some of the caller's.
+        unsafe { fused_tile::<OFF>(t) };
+        left -= t.rows;
+        t.move_down(t.rows);
+    }
+}
+
+unsafe fn fused_tile<const OFF: u32>(t: &Args<'_>) {
     let mut sums = [0i32; 4 * 8];
     let c = sums.as_mut_ptr();
     // SAFETY: a tile of the test kernel is at most 4x8.

@@ -41,11 +41,17 @@ unsafe impl<const B_IS_I8: bool> Dot for Words<B_IS_I8> {
     }
 }
 
-// SAFETY: `ymm::tile` keeps to the contract.
+// SAFETY: `ymm` keeps to the contract.
 unsafe impl<const B_IS_I8: bool> YmmTiles for Words<B_IS_I8> {
     #[target_feature(enable = "avx2")]
     unsafe fn tile<const H: usize, const V: usize>(t: &Args<'_>) {
         // SAFETY: the caller's promise.
         unsafe { ymm::tile::<Self, H, V>(t) }
+    }
+
+    #[target_feature(enable = "avx2")]
+    unsafe fn tiles<const H: usize, const V: usize>(t: &mut Args<'_>) {
+        // SAFETY: the caller's promise.
+        unsafe { ymm::tiles::<Self, H, V>(t) }
     }
 }

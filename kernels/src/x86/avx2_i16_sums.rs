@@ -23,6 +23,7 @@ use crate::detect::Isa;
 use crate::elements::Stored;
 use crate::x86::k_group::{KGroups, partial_group};
 use crate::x86::tile::dot::start;
+use crate::x86::tile::each_row::each_tile;
 use crate::x86::tile::epilogue::finish;
 use crate::x86::tile::vector::Vector;
 use crate::x86::tile::ymm::{NR, Tile6x16, YmmTiles};
@@ -85,6 +86,16 @@ unsafe impl<const G: usize> YmmTiles for Bytes<G> {
             }
             finish(t, acc);
         }
+    }
+
+    #[target_feature(enable = "avx2")]
+    unsafe fn tiles<const H: usize, const V: usize>(t: &mut Args<'_>) {
+        each_tile::<H>(
+            t,
+            #[inline(always)]
+            // SAFETY: the caller's promise.
+            |t| unsafe { Self::tile::<H, V>(t) },
+        );
     }
 }
 

@@ -48,11 +48,17 @@ unsafe impl<const B_IS_I8: bool> Dot for Words<B_IS_I8> {
     }
 }
 
-// SAFETY: `zmm::tile` keeps to the contract.
+// SAFETY: `zmm` keeps to the contract.
 unsafe impl<const B_IS_I8: bool> ZmmTiles for Words<B_IS_I8> {
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-    unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(t: &Args<'_>) {
+    unsafe fn tile<const H: usize, const V: usize, const PANEL: usize, const MORE: bool>(t: &Args<'_>) {
         // SAFETY: the caller's promise.
-        unsafe { zmm::tile::<Self, H, V, PANEL>(t, _mm512_setzero_si512()) }
+        unsafe { zmm::tile::<Self, H, V, PANEL, MORE>(t, _mm512_setzero_si512()) }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    unsafe fn tiles<const H: usize, const V: usize, const PANEL: usize>(t: &mut Args<'_>) {
+        // SAFETY: the caller's promise.
+        unsafe { zmm::tiles::<Self, H, V, PANEL>(t, _mm512_setzero_si512()) }
     }
 }

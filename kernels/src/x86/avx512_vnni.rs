@@ -80,12 +80,18 @@ unsafe impl<const A_SIGNED: bool> Dot for Bytes<A_SIGNED> {
     }
 }
 
-// SAFETY: `zmm::tile` keeps to the contract.
+// SAFETY: `zmm` keeps to the contract.
 unsafe impl<const A_SIGNED: bool> ZmmTiles for Bytes<A_SIGNED> {
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-    unsafe fn tile<const H: usize, const V: usize, const PANEL: usize>(t: &Args<'_>) {
+    unsafe fn tile<const H: usize, const V: usize, const PANEL: usize, const MORE: bool>(t: &Args<'_>) {
         // SAFETY: the caller's promise.
-        unsafe { zmm::tile::<Self, H, V, PANEL>(t, Self::flips()) }
+        unsafe { zmm::tile::<Self, H, V, PANEL, MORE>(t, Self::flips()) }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+    unsafe fn tiles<const H: usize, const V: usize, const PANEL: usize>(t: &mut Args<'_>) {
+        // SAFETY: the caller's promise.
+        unsafe { zmm::tiles::<Self, H, V, PANEL>(t, Self::flips()) }
     }
 }
 

@@ -51,11 +51,17 @@ unsafe impl<const A_SIGNED: bool, const B_SIGNED: bool> Dot for Bytes<A_SIGNED, 
     }
 }
 
-// SAFETY: `ymm::tile` keeps to the contract.
+// SAFETY: `ymm` keeps to the contract.
 unsafe impl<const A_SIGNED: bool, const B_SIGNED: bool> YmmTiles for Bytes<A_SIGNED, B_SIGNED> {
     #[target_feature(enable = "avx2,avxvnniint8")]
     unsafe fn tile<const H: usize, const V: usize>(t: &Args<'_>) {
         // SAFETY: the caller's promise.
         unsafe { ymm::tile::<Self, H, V>(t) }
+    }
+
+    #[target_feature(enable = "avx2,avxvnniint8")]
+    unsafe fn tiles<const H: usize, const V: usize>(t: &mut Args<'_>) {
+        // SAFETY: the caller's promise.
+        unsafe { ymm::tiles::<Self, H, V>(t) }
     }
 }

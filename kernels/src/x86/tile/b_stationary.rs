@@ -17,7 +17,7 @@
 
 use crate::contract::args::{Args, Extensions, Out};
 use crate::contract::kernel::Tile;
-use crate::contract::limits::B_STATIONARY_ROW_STEP;
+use crate::contract::stage::TileRequantize;
 use crate::contract::with_const::with_const;
 use crate::x86::tile::dot::{Dot, a_group, start};
 use crate::x86::tile::epilogue::{last_is_half, store_bytes, store_sums, subtract_outer_products};
@@ -31,6 +31,44 @@ const NO_HALVES_UP_TO_K: usize = 24;
 
 /// The most k-groups of 4 bytes whose vectors fit the registers.
 const MAX_GROUPS: usize = 10;
+
+/// The rows with a stationary panel are a multiple of this.
+const ROW_STEP: usize = 4;
+
+/// The least number of rows of any output: the lowest of [`min_rows`].
+const MIN_ROWS: usize = 24;
+
+/// The number of rows from which on a stationary panel is faster than tiles, which have less to do before the first
+/// product and more after the last (24 for sums, 48 for bytes: Zen 4, 2026-11-27). `None` for outputs that are not made
+/// with a stationary panel.
+fn min_rows(out: &Out<'_>) -> Option<usize> {
+    match out {
+        Out::Sums { accumulate: false, .. } => Some(MIN_ROWS),
+        Out::Bytes {
+            stage: TileRequantize { f64_terms: None, residual: None, row_scale: None, .. }, ..
+        } => Some(48),
+        _ => None,
+    }
+}
+
+/// The number of rows, from the first on, that are multiplied by a stationary panel: a multiple of [`ROW_STEP`], or 0.
+/// Each of them may be read to the end of its last k-group.
+#[inline(never)]
+fn stationary_rows(t: &Args<'_>) -> usize {
+    let Args { k, rows, .. } = *t;
+    if k > 4 * MAX_GROUPS || k == 0 || min_rows(&t.out).is_none_or(|min| rows < min) {
+        return 0;
+    }
+    if k.is_multiple_of(4) {
+        rows / ROW_STEP * ROW_STEP
+    } else if t.lda >= 4 {
+        // The last k-group of the last row may lie beyond A, so that row is left to a tile. Those of other rows do not:
+        // the row after it ends at least a whole k-group later.
+        (rows - 1) / ROW_STEP * ROW_STEP
+    } else {
+        0
+    }
+}
 
 /// An instruction with the code for stationary panels.
 ///
@@ -51,8 +89,7 @@ pub unsafe trait BStationaryRows: Dot<Vector = __m512i> {
 /// A tile that also takes many rows with a stationary panel.
 pub struct BStationary<T>(PhantomData<T>);
 
-// SAFETY: up to MR rows are the other tile's; more are multiplied by `all_columns`, which keeps to the contract for its
-// NR.
+// SAFETY: tiles are the other's; `all_columns` keeps to the contract for its NR.
 unsafe impl<T: Tile> Tile for BStationary<T>
 where
     T::Instruction: BStationaryRows,
@@ -63,18 +100,37 @@ where
     const FUSED: bool = T::FUSED;
     const EXTENSIONS: Extensions = Extensions { b_stationary_up_to_k: 4 * MAX_GROUPS, ..T::EXTENSIONS };
 
-    unsafe fn micro(t: &Args<'_>) {
-        const { assert!(T::NR.is_multiple_of(16)) };
-        t.debug_assert_contract(Self::MR, Self::NR, Self::EXTENSIONS);
+    unsafe fn tile(t: &Args<'_>) {
         // SAFETY: the caller's promise.
-        unsafe { if t.rows <= T::MR { T::micro(t) } else { all_columns::<T::Instruction>(t, T::NR / 16) } }
+        unsafe { T::tile(t) }
+    }
+
+    unsafe fn micro(t: &mut Args<'_>) {
+        const { assert!(T::NR.is_multiple_of(16)) };
+        let rows = t.rows;
+        let stationary = if rows < MIN_ROWS { 0 } else { stationary_rows(t) };
+        // SAFETY: the caller's promise. More than MR rows come with one panel; those with a stationary panel may be read
+        // to the end of their last k-group.
+        unsafe {
+            if stationary > 0 {
+                t.rows = stationary;
+                all_columns::<T::Instruction>(t, T::NR / 16);
+                if stationary == rows {
+                    return;
+                }
+                t.move_down(stationary);
+                t.rows = rows - stationary;
+            }
+            T::micro(t);
+        }
     }
 }
 
 /// All rows and columns of a panel that is `panel` vectors wide.
 ///
 /// # Safety
-/// The contract of [`Args`] for more rows than MR, with NR = 16·`panel`; the CPU has the instructions of T.
+/// The contract of [`Args`] for one panel, with NR = 16·`panel`; K is 1..=4·[`MAX_GROUPS`], `rows` a multiple of
+/// [`ROW_STEP`], and all rows may be read to the end of their last k-group; the CPU has the instructions of T.
 unsafe fn all_columns<T: BStationaryRows>(t: &Args<'_>, panel: usize) {
     for j in (0..t.cols).step_by(32) {
         let cols = (t.cols - j).min(32);
@@ -104,7 +160,7 @@ unsafe fn all_rows<T: BStationaryRows, const H: usize, const V: usize, const HAL
     panel: usize,
 ) {
     const { assert!(T::KR == 4 && T::A.size() == 1) };
-    // SAFETY: the caller's promise: K is 1..=4·MAX_GROUPS (`BStationary::EXTENSIONS`).
+    // SAFETY: the caller's promise: K is 1..=4·MAX_GROUPS.
     unsafe {
         with_const!(G in [1, 2, 3, 4, 5, 6, 7, 8, 9, 10] = t.k.div_ceil(4), at most MAX_GROUPS =>
             T::rows::<G, H, V, HALF>(t, panel))
@@ -116,7 +172,7 @@ unsafe fn all_rows<T: BStationaryRows, const H: usize, const V: usize, const HAL
 /// it are multiplied.
 ///
 /// # Safety
-/// The contract of [`Args`] for more rows than MR, with V = ceil(cols / 16) and G = ceil(k / 4); and of [`Dot`].
+/// The contract of [`all_columns`], with V = ceil(cols / 16) and G = ceil(k / 4); and of [`Dot`].
 #[inline(always)]
 pub unsafe fn rows<
     T: Dot<Vector = __m512i>,
@@ -129,7 +185,7 @@ pub unsafe fn rows<
     panel: usize,
     flips: __m512i,
 ) {
-    const { assert!(B_STATIONARY_ROW_STEP.is_multiple_of(H)) };
+    const { assert!(ROW_STEP.is_multiple_of(H)) };
     debug_assert!(t.cols.div_ceil(16) == V && t.k.div_ceil(4) == G && t.rows.is_multiple_of(H));
     // SAFETY: the panel has G k-groups of `panel` vectors, V at least. `c` is the output's, of which blocks are H rows
     // from i on.
@@ -172,7 +228,7 @@ pub unsafe fn rows<
                 #[inline(always)]
                 |i, sums| store_bytes(t, sums, c.add(i * t.ldc), stage),
             ),
-            // These outputs have no `min_b_stationary_rows`.
+            // These outputs have no `min_rows`.
             Out::FixedBytes { .. } | Out::Floats { .. } => (),
         }
     }

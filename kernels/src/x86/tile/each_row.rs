@@ -1,4 +1,20 @@
-//! A loop over the rows of a tile that leaves the accumulators in registers.
+//! Loops over the rows of a tile, which leaves the accumulators in registers, and over tiles.
+
+use crate::contract::args::Args;
+use core::arch::asm;
+
+/// Calls `f` with tiles of H rows, one below the other: `rows` is a multiple of H. Afterwards `t` is the rows below.
+#[inline(always)]
+pub fn each_tile<const H: usize>(t: &mut Args<'_>, mut f: impl FnMut(&Args<'_>)) {
+    debug_assert!(t.rows.is_multiple_of(H));
+    let mut left = t.rows;
+    t.rows = H;
+    while left > 0 {
+        f(t);
+        t.move_down(H);
+        left -= H;
+    }
+}
 
 /// Calls `f` with 0..H, for H up to 12. A loop might not be unrolled by the compiler, and then the accumulators would
 /// be memory, here and in the loop over k.
@@ -39,4 +55,12 @@ pub fn each_row<const H: usize>(mut f: impl FnMut(usize)) {
     if H > 11 {
         f(11);
     }
+}
+
+/// Has the compiler load from memory what it uses of `t` from here on: else it would keep it in registers, which a loop
+/// before this needs, or on the stack.
+#[inline(always)]
+pub fn reload(t: &Args<'_>) {
+    // SAFETY: no instruction.
+    unsafe { asm!("/* {0} */", in(reg) t, options(nostack, preserves_flags)) };
 }

@@ -13,6 +13,7 @@ use crate::contract::kernel::{Instruction, Tile};
 use crate::contract::with_const::with_const;
 use crate::x86::k_group::KGroups;
 use crate::x86::tile::dot::{Dot, add_terms, last_step, step, streams};
+use crate::x86::tile::each_row::{each_tile, reload};
 use crate::x86::tile::epilogue::finish;
 use core::arch::x86_64::*;
 use core::marker::PhantomData;
@@ -23,7 +24,7 @@ pub const NR: usize = 16;
 /// An instruction with the code of its tiles.
 ///
 /// # Safety
-/// [`tile`](Self::tile) keeps to the contract of [`Args`] for a panel of [`NR`] columns.
+/// [`tile`](Self::tile) and [`tiles`](Self::tiles) keep to the contract of [`Args`] for a panel of [`NR`] columns.
 pub unsafe trait YmmTiles: Instruction {
     /// A tile of H rows and V vectors, compiled for the instruction set.
     ///
@@ -31,19 +32,25 @@ pub unsafe trait YmmTiles: Instruction {
     /// The contract of [`Args`], with H rows and V = ceil(cols / 8); the CPU has the instructions of
     /// [`Instruction::ISA`].
     unsafe fn tile<const H: usize, const V: usize>(t: &Args<'_>);
+
+    /// Tiles of H rows and V vectors, one below the other, compiled for the instruction set.
+    ///
+    /// # Safety
+    /// The contract of [`tile`](Self::tile), but for a multiple of H rows.
+    unsafe fn tiles<const H: usize, const V: usize>(t: &mut Args<'_>);
 }
 
 /// The 6x16 tile of an instruction.
 pub struct Tile6x16<I>(PhantomData<I>);
 
-// SAFETY: `YmmTiles::tile` keeps to the contract, given the number of rows and the vectors that hold the columns.
+// SAFETY: `YmmTiles` keeps to the contract, given the number of rows and the vectors that hold the columns.
 unsafe impl<I: YmmTiles> Tile for Tile6x16<I> {
     type Instruction = I;
     const MR: usize = 6;
     const NR: usize = NR;
     const FUSED: bool = true;
 
-    unsafe fn micro(t: &Args<'_>) {
+    unsafe fn tile(t: &Args<'_>) {
         const { assert!(Self::NR == 2 * 8) };
         t.debug_assert_contract(Self::MR, Self::NR, Self::EXTENSIONS);
         // SAFETY: the caller's promise: there are 1..=MR rows, and columns for one vector or two.
@@ -55,10 +62,30 @@ unsafe impl<I: YmmTiles> Tile for Tile6x16<I> {
             }
         }
     }
+
+    unsafe fn whole_tiles(t: &mut Args<'_>) {
+        const { assert!(Self::MR == 6) };
+        // SAFETY: the caller's promise: there are whole tiles, and columns for one vector or two.
+        unsafe { if t.cols > 8 { I::tiles::<6, 2>(t) } else { I::tiles::<6, 1>(t) } }
+    }
 }
 
 /// From this number of k-groups on, tiles of up to 3 rows read several parts of the panel side by side.
 const STREAMS_FROM: usize = 64;
+
+/// Tiles of H rows, one below the other.
+///
+/// # Safety
+/// The contract of [`YmmTiles::tiles`], and of [`Dot`].
+#[inline(always)]
+pub unsafe fn tiles<D: Dot<Vector = __m256i>, const H: usize, const V: usize>(t: &mut Args<'_>) {
+    each_tile::<H>(
+        t,
+        #[inline(always)]
+        // SAFETY: the caller's promise.
+        |t| unsafe { tile::<D, H, V>(t) },
+    );
+}
 
 /// A tile of H rows and V vectors of columns.
 ///
@@ -83,6 +110,7 @@ pub unsafe fn tile<D: Dot<Vector = __m256i>, const H: usize, const V: usize>(t: 
         for g in first..groups.whole {
             step::<D, H, V, { NR / 8 }, false>(t, g, no_flips, &mut acc);
         }
+        reload(t);
         last_step::<D, H, V, { NR / 8 }>(t, groups, no_flips, &mut acc);
         finish(t, add_terms(t, acc));
     }
