@@ -3,7 +3,9 @@
 use crate::buffer::resize;
 use crate::call::gemm::{Gemm, shape};
 use crate::dispatch::select::Dispatch;
+use crate::engine::buffers;
 use crate::engine::divide::{Halves, Undone, Work, divide};
+use crate::engine::plan::Needs;
 use crate::engine::scratch::{self, Kept};
 use crate::engine::threads::{Share, Threads, is_worth_sharing, share};
 use crate::error::Error;
@@ -14,7 +16,7 @@ use crate::output::scale::{Scale, greatest_of};
 use crate::product::operands::Rhs;
 use crate::product::{ZeroPoint, accumulator};
 use crate::quantize::params::QuantParams;
-use crate::quantize::rows::{RowsMut, quantize_rows, span_of_rows};
+use crate::quantize::rows::{RowsMut, quantize_columns, quantize_rows, rows_transposed, span_of_rows};
 use crate::quantize::scheme::Scheme;
 use crate::quantize::span::Span;
 use qgemm_kernels::in_default_float_mode;
@@ -215,6 +217,9 @@ impl QuantizedA {
         resize(&mut self.bits, m.saturating_mul(ld), PURPOSE)?;
         resize(&mut self.scales, m, PURPOSE)?;
         resize(&mut self.zeros, m, PURPOSE)?;
+        if let Some(needs) = transposed_needs(&gemm.a) {
+            buffers::reserve(&needs)?;
+        }
         let share = share_of_rows(gemm);
         let mut given = None;
         if gemm.per_tensor {
@@ -342,7 +347,26 @@ impl Work for QuantizeRows<'_> {
     }
 
     fn run(self, _: usize) -> Result<Self::Output, Undone<Self>> {
-        let Self { gemm, first, given, out } = self;
-        Ok(in_default_float_mode(|| quantize_rows(&gemm.a, first, gemm.scheme, given, out)))
+        let (DynamicGemm { a, scheme, .. }, given) = (self.gemm, self.given);
+        let Some(needs) = transposed_needs(a) else {
+            let Self { first, out, .. } = self;
+            return Ok(in_default_float_mode(|| quantize_rows(a, first, *scheme, given, out)));
+        };
+        let mut rest = Some(self);
+        let quantized = buffers::with(&needs, |scratch| {
+            let Self { first, out, .. } = rest.take().expect("it is called once");
+            let sums = &mut scratch.buffers.sums;
+            sums.resize(sums.len().max(needs.sums), 0);
+            let memory = &mut bytemuck::cast_slice_mut(sums)[..needs.sums];
+            in_default_float_mode(|| quantize_columns(a, first, *scheme, given, out, memory))
+        });
+        quantized.map_err(|error| Undone { rest: rest.expect("it was not called"), error })
     }
+}
+
+/// The scratch memory that rows of a matrix of contiguous columns are transposed into; `None` for other matrices.
+fn transposed_needs(a: &MatRef<'_, f32>) -> Option<Needs> {
+    let by_columns = !a.rows_are_slices() && a.transpose().rows_are_slices();
+    let sums = rows_transposed(a.cols()).min(a.rows()).saturating_mul(a.cols());
+    by_columns.then(|| Needs { sums, ..Needs::default() })
 }

@@ -1,9 +1,11 @@
-//! Rows of A as a kernel reads them: in place, or copied (flipped, widened, gathered) into a buffer that a thread keeps.
+//! Rows of A as a kernel reads them: in place, or copied (flipped, widened, transposed, gathered) into a buffer that a
+//! thread keeps.
 
 use crate::engine::operation::{Operation, StoredPair};
 use crate::engine::plan::row_lines;
+use crate::matrix::view::MatRef;
 use crate::product::operands::Lhs;
-use qgemm_kernels::{Convert, Line, Stored, flip_signs, widen};
+use qgemm_kernels::{BlockMut, Convert, Line, Stored, flip_signs, transpose, widen};
 use std::ops::Range;
 
 /// Some values of k of some rows of A, in the type that a kernel reads.
@@ -14,6 +16,8 @@ pub(crate) struct ARows<'a> {
     pub(crate) lda: usize,
     /// Values of k.
     pub(crate) k: usize,
+    /// Whether they are expected in no cache.
+    pub(crate) from_memory: bool,
 }
 
 /// The most values of a row that are copied at a time.
@@ -22,10 +26,17 @@ const MAX_PIECE: usize = 1024;
 /// `ks` in the pieces in which rows of A are copied that are not contiguous: of a column-major A, the columns that share
 /// a cache line; of a gathered A, pieces that hold several of the source's rows.
 pub(crate) fn pieces(a: &Lhs<'_>, ks: Range<usize>) -> impl Iterator<Item = Range<usize>> + use<> {
-    let len = match a {
+    pieces_of(ks, piece_len(a))
+}
+
+fn piece_len(a: &Lhs<'_>) -> usize {
+    match a {
         Lhs::Matrix(_) => 64,
         Lhs::Gathered(_) => MAX_PIECE,
-    };
+    }
+}
+
+fn pieces_of(ks: Range<usize>, len: usize) -> impl Iterator<Item = Range<usize>> {
     ks.clone().step_by(len).map(move |start| start..ks.end.min(start + len))
 }
 
@@ -44,7 +55,9 @@ impl<'a> ARows<'a> {
     ) -> Self {
         if let (Some(bits), Convert::Copy) = (operation.product.a.in_place(), pair.convert) {
             let bytes = bits.data_from_row(rows.start).get(ks.start..).unwrap_or(&[]);
-            return Self { bytes, lda: bits.row_stride(), k: ks.len() };
+            // Sums of rows have just read them.
+            let from_memory = operation.a_exceeds_l2 && !pair.row_sums;
+            return Self { bytes, lda: bits.row_stride(), k: ks.len(), from_memory };
         }
         Self::copied(operation, pair, rows, ks, lines)
     }
@@ -68,7 +81,7 @@ impl<'a> ARows<'a> {
             Stored::I16 => widen_rows(operation, pair.convert, rows, ks, (copy, lda)),
             Stored::U8 | Stored::I8 => copy_rows(operation, pair.convert, rows, ks, (copy, lda)),
         }
-        Self { bytes: copy, lda, k }
+        Self { bytes: copy, lda, k, from_memory: false }
     }
 }
 
@@ -88,6 +101,9 @@ fn widen_rows(
         }
         return;
     }
+    if let Some(columns) = a.columns() {
+        return widen_columns(&columns, convert, rows, ks, (out, lda));
+    }
     let mut copied = PIECE;
     for piece in pieces(a, ks.clone()) {
         let at = piece.start - ks.start..piece.end - ks.start;
@@ -97,6 +113,36 @@ fn widen_rows(
             widen(copied, convert, &mut bytemuck::cast_slice_mut(out)[at.clone()]);
         }
     }
+}
+
+/// [`widen_rows`] of a matrix whose `columns` are contiguous, by blocks that stay in the first-level cache.
+fn widen_columns(
+    columns: &MatRef<'_, u8>,
+    convert: Convert,
+    rows: Range<usize>,
+    ks: Range<usize>,
+    (out, lda): (&mut [u8], usize),
+) {
+    const SIZE: usize = 64;
+    let mut copied = [0; SIZE * SIZE];
+    for k in ks.clone().step_by(SIZE) {
+        let len = SIZE.min(ks.end - k);
+        for (i, out) in rows.clone().step_by(SIZE).zip(out.chunks_mut(lda * SIZE)) {
+            let height = SIZE.min(rows.end - i);
+            let (from, stride) = columns_from(columns, i, k);
+            let mut block = BlockMut::new(&mut copied, height, len, SIZE, 1).expect("it fits");
+            transpose(from, stride, &mut block);
+            for (copied, out) in copied.chunks_exact(SIZE).zip(out.chunks_exact_mut(lda)).take(height) {
+                let out = &mut bytemuck::cast_slice_mut(out)[k - ks.start..][..len];
+                widen(&copied[..len], convert, out);
+            }
+        }
+    }
+}
+
+/// The elements of `columns` from row `i` and value `k` of A on, and the stride of k.
+fn columns_from<'a>(columns: &MatRef<'a, u8>, i: usize, k: usize) -> (&'a [u8], usize) {
+    (columns.data_from_row(k).get(i..).unwrap_or(&[]), columns.row_stride())
 }
 
 /// Copies values `ks` of `rows`, with sign bits inverted if `convert` asks for it, to rows `lda` bytes apart.
@@ -115,7 +161,19 @@ fn copy_rows(
         }
         return;
     }
-    for piece in pieces(a, ks.clone()) {
+    if let Some(columns) = a.columns() {
+        let (from, stride) = columns_from(&columns, rows.start, ks.start);
+        let mut block = BlockMut::new(out, rows.len(), k, lda, 1).expect("the buffer holds the rows");
+        transpose(from, stride, &mut block);
+        if convert == Convert::Flip {
+            out.iter_mut().for_each(|byte| *byte ^= convert.mask());
+        }
+        return;
+    }
+    let whole = matches!(a, Lhs::Gathered(a) if a.picks_slices());
+    // One piece, where all of a row is a slice.
+    let len = if whole { k.max(1) } else { piece_len(a) };
+    for piece in pieces_of(ks.clone(), len) {
         for (i, out) in rows.clone().zip(out.chunks_exact_mut(lda)) {
             let out = &mut out[piece.start - ks.start..piece.end - ks.start];
             a.copy_row(i, piece.clone(), operation.product.a_zero.at(i), out);

@@ -11,6 +11,7 @@
 //! `ir` is the loop in the kernel's call, here only where sums are kept in 64 bits.
 
 use crate::engine::buffers::{Buffers, Scratch};
+use crate::engine::epilogue::by_columns;
 use crate::engine::epilogue::column_stage::ColumnStage;
 use crate::engine::epilogue::in_kernel::{panel_stored_by_kernel, stored_by_kernel, with_output};
 use crate::engine::epilogue::scalar;
@@ -20,6 +21,7 @@ use crate::engine::row_block::{ColumnRange, RowBlock};
 use crate::engine::wide_terms::{F64ColumnTerms, I64ColumnTerms};
 use crate::engine::zero_points::NO_TERMS;
 use crate::output::destination::Destination;
+use crate::output::region::Region;
 use crate::product::accumulator::Accumulator;
 use qgemm_kernels::{BlockMut, F64Terms, MAX_MR, MAX_NR, Output};
 use std::ops::Range;
@@ -90,7 +92,7 @@ impl RowBlock<'_> {
         let operation = self.operation;
         let Buffers { a_rows, widened, column_terms, columns: scratch_of_columns, sums, .. } = buffers;
         let (m, nr) = (self.rows.len(), operation.nr);
-        let a = self.a_rows(0..operation.k, a_rows);
+        let mut a = self.a_rows(0..operation.k, a_rows);
         let i32_sums = operation.accumulator == Accumulator::I32;
         // A widened panel comes alone, so that it stays in the first-level cache.
         let several = i32_sums
@@ -116,23 +118,39 @@ impl RowBlock<'_> {
                     terms.for_kernel().map_or(Sums::ThroughScratch, |terms| Sums::InKernel(Some(terms)))
                 }
             };
-            if let Sums::InKernel(in_f64) = place
+            if let Sums::InKernel(in_f64) = &place
                 && panel_stored_by_kernel(destination, &stage, panel.kernel.fused, in_f64.is_some())
             {
                 let region = &self.region(0..m, &columns);
-                with_output(destination, &stage, region, in_f64, |output| {
+                with_output(destination, &stage, region, *in_f64, |output| {
                     self.multiply(0..m, a, b, terms, output);
                 });
+                a.from_memory = false;
                 continue;
             }
             let step = m.min(TILES_TOGETHER * operation.mr);
-            sums.resize(sums.len().max(step * nr), 0);
+            sums.resize(sums.len().max(2 * step * nr), 0);
+            let (tile_memory, other) = sums.split_at_mut(step * nr);
             for start in (0..m).step_by(step) {
                 let rows = start..m.min(start + step);
-                let c = &mut tile(sums, rows.len(), columns.range.len(), nr);
+                let shape = (rows.len(), columns.range.len(), nr);
+                if let (Sums::InKernel(in_f64), Some(mut c)) =
+                    (&place, by_columns::in_scratch(destination, tile_memory, shape))
+                    && panel_stored_by_kernel(&c, &stage, panel.kernel.fused, in_f64.is_some())
+                {
+                    let region = self.region(rows.clone(), &columns);
+                    let in_tile = Region { top: 0, left: 0, ..region.clone() };
+                    with_output(&mut c, &stage, &in_tile, *in_f64, |output| {
+                        self.multiply(rows.clone(), a, b, terms, output);
+                    });
+                    by_columns::store(destination, tile_memory, nr, other, &region);
+                    continue;
+                }
+                let c = &mut tile(tile_memory, rows.len(), columns.range.len(), nr);
                 self.multiply(rows.clone(), a, b, terms, Output::Sums { c, accumulate: false });
-                self.store(sums, &stage, f64_terms.as_ref(), rows, &columns, destination);
+                self.store(tile_memory, &stage, f64_terms.as_ref(), rows, &columns, destination);
             }
+            a.from_memory = false;
         }
     }
 
@@ -147,7 +165,7 @@ impl RowBlock<'_> {
         sums.resize(m * nr * panels.len(), 0);
         for ks in self.k_blocks() {
             let first = ks.start == 0;
-            let a = self.a_rows(ks.clone(), a_rows);
+            let mut a = self.a_rows(ks.clone(), a_rows);
             for (jr, panel) in self.panels_of_pair(panels.clone()) {
                 let sums = &mut sums[(jr - panels.start) * m * nr..][..m * nr];
                 let columns = self.columns(jr..jr + 1);
@@ -162,6 +180,7 @@ impl RowBlock<'_> {
                     None => (tile(sums, m, columns.range.len(), nr), !first),
                 };
                 self.multiply(0..m, a, b, terms, Output::Sums { c: &mut c, accumulate });
+                a.from_memory = false;
             }
         }
         for (jr, _) in self.panels_of_pair(panels.clone()) {

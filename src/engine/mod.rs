@@ -12,7 +12,7 @@ mod operation;
 pub(crate) mod packed;
 #[cfg(feature = "rayon")]
 mod patience;
-mod plan;
+pub(crate) mod plan;
 mod row_block;
 pub(crate) mod run;
 pub(crate) mod scratch;

@@ -90,7 +90,9 @@ impl Needs {
         let Blocks { m, k, panels, copies_a, widens, i64_sums } = blocks;
         let (rows, depth) = (plan.mc.min(m), plan.kc.min(k));
         let waiting = rows * kernel.nr * plan.nc.min(panels);
-        let sums = if depth == k { rows.min(TILES_TOGETHER * kernel.mr) * kernel.nr } else { waiting };
+        // Tiles of two kinds, of which one may be the other transposed.
+        let tiles = 2 * rows.min(TILES_TOGETHER * kernel.mr) * kernel.nr;
+        let sums = if depth == k { tiles } else { waiting.max(tiles) };
         let padded = || depth.next_multiple_of(kernel.kr.max(MAX_KR));
         Self {
             rows,

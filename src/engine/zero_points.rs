@@ -25,7 +25,7 @@ use crate::product::{Product, ZeroPoint};
 use crate::weights::column_stats::fold_a_zero;
 use crate::weights::packed_columns::PackedColumns;
 use multiversion::multiversion;
-use qgemm_kernels::{OuterProduct, add_row_sums};
+use qgemm_kernels::{OuterProduct, add_column_sums, add_row_sums};
 use std::ops::Range;
 
 /// The terms of some rows of A. Only those that the product needs are filled.
@@ -107,6 +107,10 @@ fn sum_rows(product: &Product<'_>, rows: Range<usize>, sums: &mut [i64]) {
     let signed = a.element_type() == ElementType::I8;
     if let Some(bits) = a.in_place() {
         return add_row_sums(bits.data_from_row(rows.start), bits.row_stride(), k, signed, sums);
+    }
+    if let Some(columns) = a.columns() {
+        let from = columns.data_from_row(0).get(rows.start..).unwrap_or(&[]);
+        return add_column_sums(from, columns.row_stride(), k, signed, sums);
     }
     let mut copied = PIECE;
     for (i, sum) in rows.zip(sums) {

@@ -136,8 +136,25 @@ impl<'a> Gather<'a> {
         self.source.get(index as usize, k % self.source.cols())
     }
 
+    /// Whether each row is a row of the source, whose rows are contiguous.
+    pub(crate) fn picks_slices(&self) -> bool {
+        self.taps == 1 && self.source.bits.rows_are_slices()
+    }
+
     /// Copies the bits of elements `ks` of row `i`, whose zero point is `zero`.
+    #[inline]
     pub(crate) fn copy_row(&self, i: usize, ks: Range<usize>, zero: i32, out: &mut [u8]) {
+        if !self.picks_slices() {
+            return self.copy_taps(i, ks, zero, out);
+        }
+        match self.indices[i] {
+            Self::PADDING => out.fill(self.padding.unwrap_or(zero as u8)),
+            index => copy_short(&self.source.bits.data_from_row(index as usize)[ks], out),
+        }
+    }
+
+    /// [`copy_row`](Self::copy_row) of a row of several taps, or of a source without contiguous rows.
+    fn copy_taps(&self, i: usize, ks: Range<usize>, zero: i32, out: &mut [u8]) {
         let (bits, channels) = (&self.source.bits, self.source.cols());
         if channels == 0 {
             return;
@@ -175,6 +192,25 @@ impl<'a> Gather<'a> {
         let argument = "a_zero, of padded rows";
         in_range(argument, least, self.source.element)?;
         in_range(argument, greatest, self.source.element)
+    }
+}
+
+/// Copies bytes: a cache line or two without a call.
+#[inline(always)]
+fn copy_short(from: &[u8], to: &mut [u8]) {
+    const LINE: usize = 64;
+    if !(LINE..=2 * LINE).contains(&to.len()) {
+        return to.copy_from_slice(from);
+    }
+    // The last line overlaps the first.
+    let parts = (from.first_chunk::<LINE>(), from.last_chunk::<LINE>());
+    let (Some(first), Some(last)) = parts else { return };
+    let (first, last) = (*first, *last);
+    if let Some(to) = to.first_chunk_mut() {
+        *to = first;
+    }
+    if let Some(to) = to.last_chunk_mut() {
+        *to = last;
     }
 }
 

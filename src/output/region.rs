@@ -11,6 +11,7 @@ pub(crate) struct Extent {
 }
 
 /// A rectangle of C: its place in the whole matrix, and in the block that a thread writes to.
+#[derive(Clone)]
 pub(crate) struct Region {
     /// Rows of C.
     pub(crate) rows: Range<usize>,

@@ -76,6 +76,14 @@ impl<'a> Lhs<'a> {
         }
     }
 
+    /// The transpose of the bits, if columns are contiguous.
+    pub(crate) fn columns(&self) -> Option<MatRef<'a, u8>> {
+        match self {
+            Lhs::Matrix(a) => Some(a.bits.transpose()).filter(MatRef::rows_are_slices),
+            Lhs::Gathered(_) => None,
+        }
+    }
+
     /// Copies the bits of elements `ks` of row `i`, whose zero point is `zero`.
     pub(crate) fn copy_row(&self, i: usize, ks: Range<usize>, zero: i32, out: &mut [u8]) {
         match self {

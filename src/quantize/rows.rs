@@ -5,7 +5,7 @@ use crate::quantize::params::QuantParams;
 use crate::quantize::scheme::Scheme;
 use crate::quantize::span::Span;
 use multiversion::multiversion;
-use qgemm_kernels::{F32Rows, QuantizedRows, RowExtremes, RowParams};
+use qgemm_kernels::{BlockMut, F32Rows, QuantizedRows, RowExtremes, RowParams, transpose};
 use std::ops::Range;
 
 /// The destination of quantized rows, and of their parameters.
@@ -54,6 +54,15 @@ fn for_each_piece(x: &MatRef<'_, f32>, i: usize, mut f: impl FnMut(usize, &[f32]
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
 pub(crate) fn span_of_rows(x: &MatRef<'_, f32>, rows: Range<usize>, scheme: Scheme) -> Span {
     let mut span = Span::ZERO;
+    let columns = x.transpose();
+    if !x.rows_are_slices() && columns.rows_are_slices() {
+        for k in 0..x.cols() {
+            if let Some(column) = columns.row(k) {
+                span = scheme.extend(span, &column[rows.clone()]);
+            }
+        }
+        return span;
+    }
     for i in rows {
         for_each_piece(x, i, |_, piece| span = scheme.extend(span, piece));
     }
@@ -92,6 +101,37 @@ pub(crate) fn quantize_rows(
         out,
     );
     quantized.map_err(|row| first + row)
+}
+
+/// The rows of `k` values that [`quantize_columns`] transposes at a time: 256 KiB where they are not long.
+pub(crate) fn rows_transposed(k: usize) -> usize {
+    ((1 << 16) / k.max(1)).clamp(16, 64)
+}
+
+/// [`quantize_rows`] of an `x` whose columns are contiguous: blocks of rows are transposed into `memory`, which holds
+/// [`rows_transposed`] of them, or all.
+pub(crate) fn quantize_columns(
+    x: &MatRef<'_, f32>,
+    first: usize,
+    scheme: Scheme,
+    given: Option<QuantParams>,
+    out: RowsMut<'_>,
+    memory: &mut [f32],
+) -> Result<(), usize> {
+    let (columns, k) = (x.transpose(), x.cols());
+    let together = rows_transposed(k);
+    let (mut first, mut rest) = (first, out);
+    while !rest.scales.is_empty() {
+        let rows = rest.scales.len().min(together);
+        let (out, below) = rest.split(rows);
+        let from = columns.data_from_row(0).get(first..).unwrap_or(&[]);
+        let mut block = BlockMut::new(memory, rows, k, k, 1).expect("it holds as many rows");
+        transpose(from, columns.row_stride(), &mut block);
+        let block = MatRef::row_major(memory, rows, k).expect("it holds as many rows");
+        quantize_rows(&block, 0, scheme, given, out).map_err(|row| first + row)?;
+        (first, rest) = (first + rows, below);
+    }
+    Ok(())
 }
 
 /// Rows whose parameters are found before any of them is quantized, so that the division of one row does not wait for

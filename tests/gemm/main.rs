@@ -13,6 +13,7 @@ mod errors;
 mod gather;
 mod golden;
 mod isa;
+mod layouts;
 mod plain;
 mod products;
 mod proven;

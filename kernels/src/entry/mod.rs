@@ -7,3 +7,4 @@ pub mod proof;
 pub mod quantize_rows;
 pub mod rows;
 pub mod sweep;
+pub mod transpose;

@@ -1,7 +1,9 @@
 //! Row sums of A, and conversion of its rows to the type that a kernel reads. Sums have code of their own for AVX2 and
 //! AVX-512; the other loops are plain and compiled for several instruction sets. All arithmetic is in integers.
 
+use crate::block::extent;
 use crate::elements::{BYTES_PER_I32_SUM, Convert, SIGN_BIT, SIGN_SHIFT, mask_to_u8};
+use core::ops::Range;
 use multiversion::multiversion;
 
 /// Adds to each of `sums` the sum of a row of A, which has `k` values of i8 (`signed`) or u8 and starts `lda` bytes
@@ -55,6 +57,46 @@ unsafe fn add_short_row_sums(a: &[u8], lda: usize, k: usize, signed: bool, sums:
     for (i, sum) in sums.iter_mut().enumerate() {
         let total: u32 = a[i * lda..][..k].iter().map(|byte| u32::from(byte ^ mask)).sum();
         *sum += i64::from(total) - shift * k as i64;
+    }
+}
+
+/// [`add_row_sums`] of an A whose columns are contiguous: column k starts `stride` bytes after the one before.
+///
+/// # Panics
+/// If A is too short.
+pub fn add_column_sums(a: &[u8], stride: usize, k: usize, signed: bool, sums: &mut [i64]) {
+    /// Rows whose sums stay in registers.
+    const TOGETHER: usize = 64;
+    let need = extent(k, sums.len(), stride, 1);
+    assert!(need.is_some_and(|need| need <= a.len()), "A is too short");
+    for (block, sums) in sums.chunks_mut(TOGETHER).enumerate() {
+        for start in (0..k).step_by(BYTES_PER_I32_SUM) {
+            let columns = start..k.min(start + BYTES_PER_I32_SUM);
+            let mut total = [0; TOGETHER];
+            add_columns(a, stride, (block * TOGETHER, columns.clone()), signed, &mut total[..sums.len()]);
+            let shift = if signed { i64::from(SIGN_SHIFT) } else { 0 };
+            for (sum, total) in sums.iter_mut().zip(total) {
+                *sum += i64::from(total) - shift * columns.len() as i64;
+            }
+        }
+    }
+}
+
+/// Adds to `sums` some columns from row `first` on, as u8: i8 (`signed`) as values greater by 128.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
+fn add_columns(
+    a: &[u8],
+    stride: usize,
+    (first, columns): (usize, Range<usize>),
+    signed: bool,
+    sums: &mut [u32],
+) {
+    let mask = mask_to_u8(signed);
+    for column in columns {
+        let bytes = &a[column * stride + first..][..sums.len()];
+        for (sum, byte) in sums.iter_mut().zip(bytes) {
+            *sum += u32::from(byte ^ mask);
+        }
     }
 }
 

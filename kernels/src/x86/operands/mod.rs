@@ -9,3 +9,4 @@ pub mod quantize_rows;
 pub mod row_sums;
 mod sweep_columns;
 pub mod sweep_rows;
+pub mod transpose;

@@ -20,6 +20,7 @@ use crate::elements::mask_to_u8;
 use crate::x86::k_group::partial_group;
 use crate::x86::operands::k_group_avx512::interleave_in_lanes;
 use crate::x86::operands::sweep_columns::columns_of_b;
+use crate::x86::operands::transpose::exchange_lanes;
 use core::arch::x86_64::*;
 use core::ops::Range;
 
@@ -228,24 +229,9 @@ unsafe fn load(from: *const i32) -> [__m512i; 4] {
 unsafe fn store(to: *mut i32, sums: [__m512i; 4], last: bool) {
     // SAFETY: the last vector ends at value 64.
     unsafe {
-        let sums = if last { in_order(sums) } else { sums };
+        let sums = if last { exchange_lanes(sums) } else { sums };
         for v in 0..4 {
             _mm512_storeu_si512(to.add(16 * v).cast(), sums[v]);
         }
     }
-}
-
-/// Exchanges 128-bit lanes: lane l of vector v becomes lane v of vector l.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn in_order(x: [__m512i; 4]) -> [__m512i; 4] {
-    // a and c have lanes 0 and 1 of two vectors each, b and d lanes 2 and 3.
-    let (a, b) = (_mm512_shuffle_i32x4::<0x44>(x[0], x[1]), _mm512_shuffle_i32x4::<0xee>(x[0], x[1]));
-    let (c, d) = (_mm512_shuffle_i32x4::<0x44>(x[2], x[3]), _mm512_shuffle_i32x4::<0xee>(x[2], x[3]));
-    [
-        _mm512_shuffle_i32x4::<0x88>(a, c),
-        _mm512_shuffle_i32x4::<0xdd>(a, c),
-        _mm512_shuffle_i32x4::<0x88>(b, d),
-        _mm512_shuffle_i32x4::<0xdd>(b, d),
-    ]
 }
