@@ -3,14 +3,14 @@
 use crate::bench::expected::{Expected, row_params};
 use crate::bench::operands::Operands;
 use crate::bench::timing::{Times, times};
-use crate::bench::variants::{FAR_ZERO, Variant, Work};
+use crate::bench::variants::{FAR_ZERO, Layout, Variant, Work};
 use crate::memory::zeros;
 use crate::shape::Shape;
 use anyhow::Result;
 use qgemm::ElementType::{I8, U8};
 use qgemm::{
-    Dequantize, Dispatch, DynamicGemm, Gemm, Int8Element, MatMut, MatRef, Multiplier, PackedB, Requantize,
-    Rounding, Threads,
+    Dequantize, Dispatch, DynamicGemm, Error, Gather, Gemm, Int8Element, Lhs, MatMut, MatRef, Multiplier,
+    Operand, PackedB, Requantize, Rounding, Threads,
 };
 
 /// A variant on some operands and kernels.
@@ -37,7 +37,79 @@ struct Timed {
     error: f64,
 }
 
+/// A as the layout of a variant has it.
+struct LaidOut<'a, T> {
+    layout: Layout,
+    /// Row by row.
+    a: &'a [T],
+    /// In another order; empty where that is not needed.
+    reordered: Vec<T>,
+    /// Rows that are picked of it.
+    indices: Vec<u32>,
+    shape: (usize, usize),
+}
+
+impl<'a, T: Copy> LaidOut<'a, T> {
+    fn new(layout: Layout, a: &'a [T], shape: (usize, usize)) -> Self {
+        let (rows, cols) = shape;
+        let (mut reordered, mut indices) = (Vec::new(), Vec::new());
+        match layout {
+            Layout::Rows | Layout::CColumns => (),
+            Layout::AColumns => reordered = transposed(a, rows, cols),
+            Layout::PickedRows => {
+                reordered = a.chunks_exact(cols).rev().flatten().copied().collect();
+                indices = (0..rows as u32).rev().collect();
+            }
+        }
+        Self { layout, a, reordered, indices, shape }
+    }
+
+    fn matrix(&self) -> Result<MatRef<'_, T>, Error> {
+        let (rows, cols) = self.shape;
+        match self.layout {
+            Layout::AColumns => MatRef::col_major(&self.reordered, rows, cols),
+            _ => MatRef::row_major(self.a, rows, cols),
+        }
+    }
+}
+
+impl<T: Int8Element> LaidOut<'_, T> {
+    fn lhs(&self) -> Result<Lhs<'_>, Error>
+    where
+        for<'m> Operand<'m>: From<MatRef<'m, T>>,
+    {
+        let (rows, cols) = self.shape;
+        match self.layout {
+            Layout::PickedRows => {
+                let source = MatRef::row_major(&self.reordered, rows, cols)?;
+                Ok(Gather::new(source, &self.indices, 1)?.into())
+            }
+            _ => Ok(self.matrix()?.into()),
+        }
+    }
+}
+
+/// The transpose of a row-major matrix.
+fn transposed<T: Copy>(x: &[T], rows: usize, cols: usize) -> Vec<T> {
+    (0..cols).flat_map(|j| (0..rows).map(move |i| x[i * cols + j])).collect()
+}
+
 impl Job<'_> {
+    /// C as the layout has it.
+    fn c<'c, T>(&self, c: &'c mut [T]) -> Result<MatMut<'c, T>, Error> {
+        let Shape { m, n, .. } = self.operands.shape;
+        match self.variant.layout {
+            Layout::CColumns => MatMut::col_major(c, m, n),
+            _ => MatMut::row_major(c, m, n),
+        }
+    }
+
+    /// The elements of that C row by row.
+    fn c_by_rows<T: Copy>(&self, c: Vec<T>) -> Vec<T> {
+        let Shape { m, n, .. } = self.operands.shape;
+        if self.variant.layout == Layout::CColumns { transposed(&c, n, m) } else { c }
+    }
+
     /// With `quick` the call is made once.
     pub fn measure(&self, quick: bool) -> Result<Measured> {
         let Self { variant, operands, dispatch, .. } = *self;
@@ -64,14 +136,16 @@ impl Job<'_> {
     fn sums<T: Int8Element>(&self, a: &[T], packed: &PackedB, quick: bool) -> Result<Timed> {
         let Shape { m, k, n } = self.operands.shape;
         let mut c: Vec<i32> = zeros("--shapes", self.operands.shape, m.saturating_mul(n))?;
-        let a = MatRef::row_major(a, m, k)?;
+        let a = LaidOut::new(self.variant.layout, a, (m, k));
+        let a = a.lhs()?;
         let product = if self.variant.work == Work::SumsOfUnpackedB {
             Gemm::new(a, self.operands.b()?).dispatch(self.dispatch)
         } else {
             Gemm::new(a, packed).b_zero(self.variant.b_zero())
         };
         let product = product.threads(self.threads);
-        let times = times(quick, || product.run_i32(MatMut::row_major(&mut c, m, n)?))?;
+        let times = times(quick, || product.run_i32(self.c(&mut c)?))?;
+        let c = self.c_by_rows(c);
         let error = self.expected.error(&c, n, |_, _, sum| f64::from(sum as i32));
         Ok(Timed { times, error })
     }
@@ -95,9 +169,11 @@ impl Job<'_> {
         } else {
             Requantize::new(&scales, zero)?
         };
-        let product = Gemm::new(MatRef::row_major(a, m, k)?, packed).a_zero(self.variant.a_zero());
+        let a = LaidOut::new(self.variant.layout, a, (m, k));
+        let product = Gemm::new(a.lhs()?, packed).a_zero(self.variant.a_zero());
         let product = product.threads(self.threads);
-        let times = times(quick, || product.run_requantized(MatMut::row_major(&mut c, m, n)?, &output))?;
+        let times = times(quick, || product.run_requantized(self.c(&mut c)?, &output))?;
+        let c = self.c_by_rows(c);
         let (lo, hi) = T::TYPE.range();
         let error = self.expected.error(&c, n, |_, j, sum| {
             let rounded = if is_fixed_point {
@@ -128,8 +204,8 @@ impl Job<'_> {
         let Self { variant, operands, expected, .. } = *self;
         let Shape { m, k, n } = operands.shape;
         let mut c: Vec<f32> = zeros("--shapes", operands.shape, m.saturating_mul(n))?;
-        let product =
-            DynamicGemm::new(MatRef::row_major(&operands.a_f32, m, k)?, packed).threads(self.threads);
+        let a = LaidOut::new(variant.layout, &operands.a_f32, (m, k));
+        let product = DynamicGemm::new(a.matrix()?, packed).threads(self.threads);
         let product = if variant.a == U8 { product.asymmetric() } else { product };
         let output = Dequantize::new(&operands.scales)?;
         let times = times(quick, || product.run_f32(MatMut::row_major(&mut c, m, n)?, &output))?;

@@ -17,7 +17,7 @@ use crate::bench::limits::{bandwidths, peak};
 use crate::bench::measure::Job;
 use crate::bench::operands::Operands;
 use crate::bench::table::{Row, Table};
-use crate::bench::variants::{VARIANTS, Variant, Work};
+use crate::bench::variants::{OF_LAYOUTS, VARIANTS, Variant, Work};
 use crate::errors::{WrongResult, invalid};
 use crate::shape::Shape;
 use anyhow::Result;
@@ -27,8 +27,9 @@ use std::io::Write;
 /// Measures products, and the peak and the bandwidth that bound them.
 #[derive(clap::Args)]
 pub struct Args {
-    /// "M,K,N;M,K,N;..." or a file with a line "M K N" per shape [default: a list of 26]
-    #[arg(long, value_name = "LIST|FILE")]
+    /// A set (small, wide, tall, narrow, layouts), "M,K,N;M,K,N;...", or a file with a line "M K N" per shape [default: a
+    /// list of 26]
+    #[arg(long, value_name = "SET|LIST|FILE")]
     shapes: Option<String>,
     /// Threads to use, 1 to 1024
     #[arg(long, value_name = "N", default_value = "1")]
@@ -50,7 +51,10 @@ pub struct Args {
 }
 
 fn variants_help() -> String {
-    format!("What to measure, of: {} [default: the first four]", variant_names())
+    format!(
+        "What to measure, of: {} [default: the first four; for the set layouts those of layouts]",
+        variant_names()
+    )
 }
 
 fn variant_names() -> String {
@@ -59,7 +63,8 @@ fn variant_names() -> String {
 
 pub fn run(args: &Args, out: &mut (dyn Write + Send)) -> Result<()> {
     let shapes = shapes::read(args.shapes.as_deref())?;
-    let variants = variants(args.variants.as_deref())?;
+    let of_layouts = (args.shapes.as_deref() == Some(shapes::LAYOUTS)).then_some(OF_LAYOUTS);
+    let variants = variants(args.variants.as_deref().or(of_layouts))?;
     let dispatches = dispatches(args.kernel.as_deref())?;
     let with_floats = variants.iter().any(|variant| variant.work == Work::Dynamic);
     shapes.iter().try_for_each(|&shape| Operands::check_memory(shape, with_floats))?;

@@ -27,10 +27,11 @@ impl Operands {
     pub fn check_memory(shape: Shape, with_floats: bool) -> Result<()> {
         let Shape { m, k, n } = shape;
         let [a, b, c] = [(m, k), (k, n), (m, n)].map(|(rows, cols)| rows as f64 * cols as f64);
-        // Bytes. Of A: u8 and i8, and for dynamic quantization f32 and the quantized bytes. Of B: i8, and twice
-        // packed with up to two bytes per element, once here and once by a thread. Of C: up to four.
-        let floats = if with_floats { 5.0 * a } else { 0.0 };
-        check_available("--shapes", shape, 2.0 * a + floats + 5.0 * b + 4.0 * c)
+        // Bytes. Of A: u8 and i8, and for dynamic quantization f32 and the quantized bytes; one of them in another order
+        // too. Of B: i8, and twice packed with up to two bytes per element, once here and once by a thread. Of C: up to
+        // four, in two orders.
+        let floats = if with_floats { 9.0 * a } else { 0.0 };
+        check_available("--shapes", shape, 3.0 * a + floats + 5.0 * b + 8.0 * c)
     }
 
     pub fn new(shape: Shape, with_floats: bool) -> Result<Self> {

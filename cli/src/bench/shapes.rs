@@ -15,17 +15,41 @@ const DEFAULT: &str = "64 64 64;128 128 128;256 256 256;512 512 512;1024 1024 10
     3136 64 64;3136 576 64;784 1152 128;196 2304 256;49 4608 512;\
     127 129 131;1000 1001 1003;7 333 19;16 16 16;32 32 32";
 
-const MUST: &str = "M,K,N;M,K,N;... or a file with a line 'M K N' per shape, all at least 1";
+/// Sets of shapes by name. Products of some microseconds:
+const SMALL: &str = "1 16 16;1 64 64;4 16 16;7 333 19;16 16 16;12 48 40;24 24 24;32 32 32;48 64 48;64 64 64;\
+    96 96 96;127 129 131";
+/// Few rows and many columns, and rows of C that are far apart.
+const WIDE: &str = "1 512 1000;1 768 3072;1 2048 2048;1 4096 4096;1 4096 11008;4 4096 4096;8 4096 11008;\
+    16 512 65536;48 256 8192;1024 128 4096;2048 64 2048";
+/// Many rows, whose values come from memory.
+const TALL: &str = "65536 512 16;32768 1024 32;16384 4096 16;8192 4096 64;50176 27 32;12544 64 128;3136 576 64;\
+    100000 64 10";
+/// About whole vectors and panels of columns, and less than one.
+const NARROW: &str = "4096 512 1;4096 512 4;8 10240 1;8 10240 8;8 10240 16;8 10240 17;8 10240 32;8 10240 33;8 10240 48;\
+    8 10240 64;8 10240 65;8 10240 80;8 10240 129;256 512 33;256 512 65";
+/// Small to large, for the variants of other layouts.
+const OF_LAYOUTS: &str = "64 64 64;128 128 128;3136 64 64;100 300 200;512 512 512;1024 1024 1024";
+
+/// The name of the set that is measured in several layouts.
+pub const LAYOUTS: &str = "layouts";
+
+const SETS: [(&str, &str); 5] =
+    [("small", SMALL), ("wide", WIDE), ("tall", TALL), ("narrow", NARROW), (LAYOUTS, OF_LAYOUTS)];
+
+const MUST: &str = "small, wide, tall, narrow, layouts, M,K,N;M,K,N;... or a file with a line 'M K N' per shape, all at least 1";
 
 /// Bytes that are read of a file: a device such as /dev/zero has no end.
 const MAX_BYTES: u64 = 1 << 24;
 
-/// Reads the shapes of `--shapes`, a list or the name of a file; without it, the default ones.
+/// Reads the shapes of `--shapes`, the name of a set, a list or the name of a file; without it, the default ones.
 pub fn read(given: Option<&str>) -> Result<Vec<Shape>> {
     let argument = "--shapes";
     let Some(given) = given else {
         return parse(DEFAULT, ';').map_err(|why| invalid_because(argument, DEFAULT, why, MUST));
     };
+    if let Some((_, set)) = SETS.iter().find(|(name, _)| *name == given) {
+        return parse(set, ';').map_err(|why| invalid_because(argument, given, why, MUST));
+    }
     // Text with a comma or a semicolon is a list, unless there is a file of that name.
     let is_list = given.contains([',', ';']) && !Path::new(given).exists();
     let shapes = if is_list {
@@ -70,6 +94,9 @@ mod tests {
     #[test]
     fn lists() {
         assert_eq!(read(None).unwrap().len(), 26);
+        for (name, _) in SETS {
+            assert!(read(Some(name)).unwrap().len() >= 6, "{name}");
+        }
         let shapes = read(Some("1,2,3; 4,5,6;")).unwrap();
         assert_eq!(shapes, [Shape { m: 1, k: 2, n: 3 }, Shape { m: 4, k: 5, n: 6 }]);
         for wrong in ["1,2", "0,1,1", "a,b,c", ";", "1,2,3,4", "-1,2,3", "no-such-file"] {

@@ -24,35 +24,62 @@ pub enum Work {
     Dynamic,
 }
 
+/// How A and C lie in memory.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Layout {
+    /// Both row by row.
+    Rows,
+    /// A column by column.
+    AColumns,
+    /// C column by column.
+    CColumns,
+    /// A as rows picked by index, in reverse order.
+    PickedRows,
+}
+
 /// A measurement that `--variants` can name.
 #[derive(Debug)]
 pub struct Variant {
-    /// Types of A, B and C (u8, s8, s32), then a word for the work.
+    /// Types of A, B and C (u8, s8, s32), then words for the work and the layout.
     pub name: &'static str,
     pub work: Work,
     /// The type of A, or the type that A is quantized to.
     pub a: ElementType,
+    pub layout: Layout,
     /// It is measured if `--variants` is not given.
     pub default: bool,
 }
 
-pub const VARIANTS: [Variant; 15] = [
-    Variant { name: "u8s8s32", work: Work::Sums, a: U8, default: true },
-    Variant { name: "s8s8s32", work: Work::Sums, a: I8, default: true },
-    Variant { name: "u8s8u8_zp", work: Work::Requantize, a: U8, default: true },
-    Variant { name: "s8s8s8_zp", work: Work::Requantize, a: I8, default: true },
-    Variant { name: "u8s8s32_dynb", work: Work::SumsOfUnpackedB, a: U8, default: false },
-    Variant { name: "s8s8s32_dynb", work: Work::SumsOfUnpackedB, a: I8, default: false },
-    Variant { name: "u8s8s32_bzp", work: Work::SumsWithBZero, a: U8, default: false },
-    Variant { name: "s8s8s32_bzp", work: Work::SumsWithBZero, a: I8, default: false },
-    Variant { name: "u8s8u8_fixed", work: Work::RequantizeFixedPoint, a: U8, default: false },
-    Variant { name: "s8s8s8_fixed", work: Work::RequantizeFixedPoint, a: I8, default: false },
-    Variant { name: "u8s8u8_far", work: Work::RequantizeFarZero, a: U8, default: false },
-    Variant { name: "s8s8s8_far", work: Work::RequantizeFarZero, a: I8, default: false },
-    Variant { name: "pack", work: Work::Pack, a: U8, default: false },
-    Variant { name: "f32_dynamic", work: Work::Dynamic, a: I8, default: false },
-    Variant { name: "f32_dynamic_zp", work: Work::Dynamic, a: U8, default: false },
+pub const VARIANTS: [Variant; 20] = [
+    Variant { default: true, ..rows("u8s8s32", Work::Sums, U8) },
+    Variant { default: true, ..rows("s8s8s32", Work::Sums, I8) },
+    Variant { default: true, ..rows("u8s8u8_zp", Work::Requantize, U8) },
+    Variant { default: true, ..rows("s8s8s8_zp", Work::Requantize, I8) },
+    rows("u8s8s32_dynb", Work::SumsOfUnpackedB, U8),
+    rows("s8s8s32_dynb", Work::SumsOfUnpackedB, I8),
+    rows("u8s8s32_bzp", Work::SumsWithBZero, U8),
+    rows("s8s8s32_bzp", Work::SumsWithBZero, I8),
+    rows("u8s8u8_fixed", Work::RequantizeFixedPoint, U8),
+    rows("s8s8s8_fixed", Work::RequantizeFixedPoint, I8),
+    rows("u8s8u8_far", Work::RequantizeFarZero, U8),
+    rows("s8s8s8_far", Work::RequantizeFarZero, I8),
+    rows("pack", Work::Pack, U8),
+    rows("f32_dynamic", Work::Dynamic, I8),
+    rows("f32_dynamic_zp", Work::Dynamic, U8),
+    Variant { layout: Layout::AColumns, ..rows("u8s8s32_acol", Work::Sums, U8) },
+    Variant { layout: Layout::CColumns, ..rows("u8s8s32_ccol", Work::Sums, U8) },
+    Variant { layout: Layout::PickedRows, ..rows("u8s8s32_gather", Work::Sums, U8) },
+    Variant { layout: Layout::CColumns, ..rows("u8s8u8_zp_ccol", Work::Requantize, U8) },
+    Variant { layout: Layout::AColumns, ..rows("f32_dynamic_acol", Work::Dynamic, I8) },
 ];
+
+/// The variants that `--shapes layouts` measures: each layout beside rows.
+pub const OF_LAYOUTS: &str =
+    "u8s8s32,u8s8s32_acol,u8s8s32_ccol,u8s8s32_gather,u8s8u8_zp,u8s8u8_zp_ccol,f32_dynamic,f32_dynamic_acol";
+
+const fn rows(name: &'static str, work: Work, a: ElementType) -> Variant {
+    Variant { name, work, a, layout: Layout::Rows, default: false }
+}
 
 impl Variant {
     pub fn a_zero(&self) -> i32 {

@@ -73,7 +73,8 @@ fn verify() {
 #[test]
 fn bench() {
     let files = Files::new();
-    let variants = "u8s8s32,s8s8s32,u8s8u8_zp,s8s8s8_zp,u8s8s32_dynb,s8s8s32_dynb,pack,f32_dynamic";
+    let variants = "u8s8s32,s8s8s32,u8s8u8_zp,s8s8s8_zp,u8s8s32_dynb,s8s8s32_dynb,pack,f32_dynamic,\
+                    u8s8s32_acol,u8s8s32_ccol,u8s8s32_gather,u8s8u8_zp_ccol,f32_dynamic_acol";
     for options in
         ["", "--threads 2", "--kernel all", "--kernel scalar", "--caller pool", "--caller plain --threads 3"]
     {
@@ -96,7 +97,7 @@ fn bench() {
             assert_eq!(row[4..7], ["0", "0", "0"]);
             assert!(["peak", "read_bw"].contains(&row[7]) && row[10] == "n/a", "{row:?}");
         }
-        assert!(ours.len() >= 16, "{out}");
+        assert!(ours.len() >= 26, "{out}");
         for row in ours {
             assert_eq!((row[0], row[10]), ("qgemm", "exact"));
             assert!(row[11].parse::<f64>().unwrap() >= row[8].parse().unwrap(), "{row:?}");
@@ -111,6 +112,8 @@ fn bench() {
     files.write_bytes("shapes.txt", b"2 3 4\n\n5 6 7\n");
     let out = files.run("bench --quick --shapes shapes.txt --variants u8s8s32").ok();
     assert!(out.contains("2x3x4") && out.contains("5x6x7") && out.contains("GMAC/s"), "{out}");
+    let out = files.run("bench --quick --shapes layouts").ok();
+    assert!(out.contains("1024x1024x1024") && out.contains("f32_dynamic_acol"), "{out}");
 }
 
 #[test]
