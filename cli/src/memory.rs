@@ -14,9 +14,9 @@ pub fn check_available(argument: &str, was: impl Display, bytes: f64) -> Result<
     Err(invalid_because(argument, was, why, "small enough for memory"))
 }
 
-/// `len` zeros, or an error that names `argument` and its value `was` if memory does not suffice. A `len` of
+/// Room for `len` values, or an error that names `argument` and its value `was` if memory does not suffice. A `len` of
 /// `usize::MAX` stands for a product of dimensions that saturated.
-pub fn zeros<T: Clone + Default>(argument: &str, was: impl Display, len: usize) -> Result<Vec<T>> {
+pub fn room<T>(argument: &str, was: impl Display, len: usize) -> Result<Vec<T>> {
     let mut v = Vec::new();
     let bytes = len.checked_mul(size_of::<T>()).filter(|_| len < usize::MAX);
     // An allocator that overcommits grants memory that the machine does not have, so the machine is asked as well.
@@ -30,6 +30,12 @@ pub fn zeros<T: Clone + Default>(argument: &str, was: impl Display, len: usize) 
             "small enough for memory",
         ));
     }
+    Ok(v)
+}
+
+/// `len` zeros, or the error of [`room`].
+pub fn zeros<T: Clone + Default>(argument: &str, was: impl Display, len: usize) -> Result<Vec<T>> {
+    let mut v = room(argument, was, len)?;
     v.resize(len, T::default());
     Ok(v)
 }

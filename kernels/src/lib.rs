@@ -68,7 +68,7 @@ pub use entry::lookup::look_up;
 pub use entry::pack::{pack_panel, pack_panels, packs_side_by_side};
 pub use entry::proof::provable_i16_groups;
 pub use entry::quantize_rows::{F32Rows, QuantizedRows};
-pub use entry::rows::{add_column_sums, add_row_sums, flip_signs, widen};
+pub use entry::rows::{add_column_sums, add_row_sums, flip_signs, pick_rows, widen};
 pub use entry::transpose::transpose;
 pub use float_mode::in_default_float_mode;
 pub use huge_pages::prefer_huge;

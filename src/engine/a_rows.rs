@@ -26,17 +26,10 @@ const MAX_PIECE: usize = 1024;
 /// `ks` in the pieces in which rows of A are copied that are not contiguous: of a column-major A, the columns that share
 /// a cache line; of a gathered A, pieces that hold several of the source's rows.
 pub(crate) fn pieces(a: &Lhs<'_>, ks: Range<usize>) -> impl Iterator<Item = Range<usize>> + use<> {
-    pieces_of(ks, piece_len(a))
-}
-
-fn piece_len(a: &Lhs<'_>) -> usize {
-    match a {
+    let len = match a {
         Lhs::Matrix(_) => 64,
         Lhs::Gathered(_) => MAX_PIECE,
-    }
-}
-
-fn pieces_of(ks: Range<usize>, len: usize) -> impl Iterator<Item = Range<usize>> {
+    };
     ks.clone().step_by(len).map(move |start| start..ks.end.min(start + len))
 }
 
@@ -170,10 +163,16 @@ fn copy_rows(
         }
         return;
     }
-    let whole = matches!(a, Lhs::Gathered(a) if a.picks_slices());
-    // One piece, where all of a row is a slice.
-    let len = if whole { k.max(1) } else { piece_len(a) };
-    for piece in pieces_of(ks.clone(), len) {
+    if let Lhs::Gathered(gather) = a
+        && gather.picks_slices()
+    {
+        gather.copy_picked(rows, ks, |i| operation.product.a_zero.at(i), (&mut *out, lda));
+        if convert == Convert::Flip {
+            out.iter_mut().for_each(|byte| *byte ^= convert.mask());
+        }
+        return;
+    }
+    for piece in pieces(a, ks.clone()) {
         for (i, out) in rows.clone().zip(out.chunks_exact_mut(lda)) {
             let out = &mut out[piece.start - ks.start..piece.end - ks.start];
             a.copy_row(i, piece.clone(), operation.product.a_zero.at(i), out);

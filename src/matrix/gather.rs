@@ -3,6 +3,7 @@
 use crate::element::ElementType;
 use crate::error::Error;
 use crate::matrix::operand::Operand;
+use qgemm_kernels::pick_rows;
 use std::ops::Range;
 
 /// Rows of a source, picked by index, as the left-hand matrix of a product: an A that is never stored.
@@ -141,20 +142,34 @@ impl<'a> Gather<'a> {
         self.taps == 1 && self.source.bits.rows_are_slices()
     }
 
-    /// Copies the bits of elements `ks` of row `i`, whose zero point is `zero`.
-    #[inline]
-    pub(crate) fn copy_row(&self, i: usize, ks: Range<usize>, zero: i32, out: &mut [u8]) {
-        if !self.picks_slices() {
-            return self.copy_taps(i, ks, zero, out);
+    /// Copies the bits of elements `ks` of some rows, whose zero points are `zero(row)`, to rows `stride` bytes apart.
+    ///
+    /// # Panics
+    /// Unless it [`picks_slices`](Self::picks_slices).
+    pub(crate) fn copy_picked(
+        &self,
+        rows: Range<usize>,
+        ks: Range<usize>,
+        zero: impl Fn(usize) -> i32,
+        (out, stride): (&mut [u8], usize),
+    ) {
+        assert!(self.picks_slices(), "rows are no slices of the source");
+        let (indices, len) = (&self.indices[rows.clone()], ks.len());
+        let source = self.source.bits.data_from_row(0).get(ks.start..).unwrap_or(&[]);
+        if len > 0 {
+            pick_rows(source, self.source.bits.row_stride(), indices, len, (&mut *out, stride));
         }
-        match self.indices[i] {
-            Self::PADDING => out.fill(self.padding.unwrap_or(zero as u8)),
-            index => copy_short(&self.source.bits.data_from_row(index as usize)[ks], out),
+        if self.padded {
+            for ((i, index), out) in rows.zip(indices).zip(out.chunks_exact_mut(stride)) {
+                if *index == Self::PADDING {
+                    out[..len].fill(self.padding.unwrap_or(zero(i) as u8));
+                }
+            }
         }
     }
 
-    /// [`copy_row`](Self::copy_row) of a row of several taps, or of a source without contiguous rows.
-    fn copy_taps(&self, i: usize, ks: Range<usize>, zero: i32, out: &mut [u8]) {
+    /// Copies the bits of elements `ks` of row `i`, whose zero point is `zero`.
+    pub(crate) fn copy_row(&self, i: usize, ks: Range<usize>, zero: i32, out: &mut [u8]) {
         let (bits, channels) = (&self.source.bits, self.source.cols());
         if channels == 0 {
             return;
@@ -192,25 +207,6 @@ impl<'a> Gather<'a> {
         let argument = "a_zero, of padded rows";
         in_range(argument, least, self.source.element)?;
         in_range(argument, greatest, self.source.element)
-    }
-}
-
-/// Copies bytes: a cache line or two without a call.
-#[inline(always)]
-fn copy_short(from: &[u8], to: &mut [u8]) {
-    const LINE: usize = 64;
-    if !(LINE..=2 * LINE).contains(&to.len()) {
-        return to.copy_from_slice(from);
-    }
-    // The last line overlaps the first.
-    let parts = (from.first_chunk::<LINE>(), from.last_chunk::<LINE>());
-    let (Some(first), Some(last)) = parts else { return };
-    let (first, last) = (*first, *last);
-    if let Some(to) = to.first_chunk_mut() {
-        *to = first;
-    }
-    if let Some(to) = to.last_chunk_mut() {
-        *to = last;
     }
 }
 

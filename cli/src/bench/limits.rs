@@ -1,12 +1,13 @@
 //! The limits of every kernel on this machine: the peak rate of its multiply-add instruction, and the bandwidth
 //! of reading caches and memory. Measured on all threads of the current rayon pool at once.
 
-use crate::memory::zeros;
+use crate::memory::room;
 use anyhow::Result;
 use multiversion::multiversion;
 use qgemm::{Caches, Isa};
 use qgemm_kernels::Features;
 use qgemm_kernels::peak;
+use qgemm_kernels::prefer_huge;
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -43,7 +44,8 @@ pub fn peak(isa: Isa, quick: bool) -> Option<Limit> {
     (macs > 0).then_some(Limit { kind: LimitKind::Peak(isa), name, seconds, rate })
 }
 
-/// The bandwidths of reading L2, L3 and memory. Each thread reads its own part of a buffer again and again. For L2
+/// The bandwidths of reading L2, L3 and memory, the best of several orders: one stream, or two or four side by side. Each
+/// thread reads its own part of a buffer again and again. For L2
 /// a part is half of it. For L3 the parts together are half of it, or twice all L2 if that is more. For memory they
 /// are four times L3, or 256 MiB if that is more.
 pub fn bandwidths(quick: bool) -> Result<Vec<Limit>> {
@@ -62,19 +64,26 @@ pub fn bandwidths(quick: bool) -> Result<Vec<Limit>> {
 
 fn bandwidth(name: &'static str, bytes: usize, quick: bool) -> Result<Limit> {
     // Numbers per thread, a multiple of what `sum` adds at once.
-    let part = (bytes / size_of::<u64>() / rayon::current_num_threads()).next_multiple_of(NUMBERS_AT_ONCE);
-    let mut data: Vec<u64> = zeros("read_bw", name, part * rayon::current_num_threads())?;
-    // Linux maps all pages of fresh zeros to one physical page until they are written.
-    data.iter_mut().enumerate().for_each(|(i, x)| *x = i as u64);
+    let granule = NUMBERS_AT_ONCE * STREAMS[STREAMS.len() - 1];
+    let part = (bytes / size_of::<u64>() / rayon::current_num_threads()).next_multiple_of(granule);
+    let len = part * rayon::current_num_threads();
+    let mut data: Vec<u64> = room("read_bw", name, len)?;
+    // As packed weights have them.
+    prefer_huge(data.spare_capacity_mut());
+    // Not zeros: Linux maps all pages of fresh zeros to one physical page until they are written.
+    data.extend(0..len as u64);
     // Each thread reads at least 256 MiB, a short part several times.
     let passes = if quick { 1 } else { (256usize << 20).div_ceil(part * size_of::<u64>()) };
-    let seconds = least_seconds(quick, || {
-        let sums = rayon::broadcast(|thread| {
-            let part = &data[thread.index() * part..][..part];
-            (0..passes).fold(0u64, |total, _| total.wrapping_add(sum(black_box(part))))
-        });
-        black_box(sums);
+    let in_streams = STREAMS.map(|streams| {
+        least_seconds(quick, || {
+            let sums = rayon::broadcast(|thread| {
+                let part = &data[thread.index() * part..][..part];
+                (0..passes).fold(0u64, |total, _| total.wrapping_add(sum(black_box(part), streams)))
+            });
+            black_box(sums);
+        })
     });
+    let seconds = in_streams.into_iter().fold(f64::INFINITY, f64::min);
     let rate = (size_of_val(&data[..]) * passes) as f64 / seconds / 1e9;
     Ok(Limit { kind: LimitKind::ReadBandwidth, name, seconds, rate })
 }
@@ -82,12 +91,19 @@ fn bandwidth(name: &'static str, bytes: usize, quick: bool) -> Result<Limit> {
 /// Numbers that are added side by side: 8 vectors of 64 bytes, so that additions do not wait for each other.
 const NUMBERS_AT_ONCE: usize = 64;
 
+/// The numbers of places that are read side by side: some CPUs read one stream fastest, others several.
+const STREAMS: [usize; 3] = [1, 2, 4];
+
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl", "x86_64+avx2"))]
-fn sum(data: &[u64]) -> u64 {
+fn sum(data: &[u64], streams: usize) -> u64 {
     let mut sums = [0u64; NUMBERS_AT_ONCE];
-    for line in data.chunks_exact(NUMBERS_AT_ONCE) {
-        for (sum, x) in sums.iter_mut().zip(line) {
-            *sum = sum.wrapping_add(*x);
+    let len = data.len() / streams;
+    for at in (0..len).step_by(NUMBERS_AT_ONCE) {
+        for stream in 0..streams {
+            let line = &data[stream * len + at..][..NUMBERS_AT_ONCE];
+            for (sum, x) in sums.iter_mut().zip(line) {
+                *sum = sum.wrapping_add(*x);
+            }
         }
     }
     sums.iter().fold(0, |a, b| a.wrapping_add(*b))

@@ -100,6 +100,41 @@ fn add_columns(
     }
 }
 
+/// Copies `len` bytes of each row that `indices` name, of rows `stride` bytes apart, to rows of `out` that are `out_stride`
+/// bytes apart. The index `u32::MAX` leaves its row of `out` as it is.
+///
+/// # Panics
+/// If another index names a row that is not in `from`, or `out` holds fewer rows.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
+pub fn pick_rows(
+    from: &[u8],
+    stride: usize,
+    indices: &[u32],
+    len: usize,
+    (out, out_stride): (&mut [u8], usize),
+) {
+    const LINE: usize = 64;
+    assert!(out.len() >= indices.len() * out_stride && out_stride >= len.max(1), "the output is too short");
+    for (index, out) in indices.iter().zip(out.chunks_exact_mut(out_stride)) {
+        if *index == u32::MAX {
+            continue;
+        }
+        let (from, out) = (&from[*index as usize * stride..][..len], &mut out[..len]);
+        // A cache line or two without a call; the last line may overlap the first.
+        match (from.first_chunk::<LINE>(), from.last_chunk::<LINE>()) {
+            (Some(first), Some(last)) if len <= 2 * LINE => {
+                if let Some(out) = out.first_chunk_mut() {
+                    *out = *first;
+                }
+                if let (true, Some(out)) = (len > LINE, out.last_chunk_mut()) {
+                    *out = *last;
+                }
+            }
+            _ => out.copy_from_slice(from),
+        }
+    }
+}
+
 /// Inverts the sign bits of a row, which turns i8 into u8 or u8 into i8 and shifts the values by 128.
 ///
 /// # Panics
