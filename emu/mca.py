@@ -132,7 +132,7 @@ def examine(functions, kernels, triple, vectors_per_step):
     for name, kind, tile, multiply, cpus in kernels:
         consts = ", ".join(map(str, tile))
         # Where every CPU of the target has the instructions, all heights are in one function.
-        own, shared = rf"<{kind} as [\w:]*Tiles>::tiles?::<{consts}>", f"<tile::Tile8x8<{kind}> as "
+        own, shared = rf"<{kind} as [\w:]*Tiles>::tiles?::<{consts}(?:, \w+)?>", f"<tile::Tile8x8<{kind}> as "
         wanted = [f for f in functions if re.search(own, f)] or [f for f in functions if shared in f]
         # One tile, and tiles in a loop, unless that calls the first.
         loops = [loop for f in wanted for loop in hot_loops(functions[f], multiply)[:1]]
