@@ -140,7 +140,11 @@ impl RowBlock<'_> {
                 {
                     let region = self.region(rows.clone(), &columns);
                     let in_tile = Region { top: 0, left: 0, ..region.clone() };
-                    with_output(&mut c, &stage, &in_tile, *in_f64, |output| {
+                    let in_f64 = in_f64.map(|terms| {
+                        let row = terms.row.map(|row| &row[rows.clone()]);
+                        F64Terms { row, ..terms }
+                    });
+                    with_output(&mut c, &stage, &in_tile, in_f64, |output| {
                         self.multiply(rows.clone(), a, b, terms, output);
                     });
                     by_columns::store(destination, tile_memory, nr, other, &region);

@@ -28,8 +28,16 @@ where
     let gemm = Gemm::new(a.view(), &packed).bias(&bias);
     let requantize = Requantize::new(&scales, 3).unwrap();
     let dequantize = Dequantize::new(&scales).unwrap();
-    // One zero point each, or none of B: with and without the sums of A's rows; and one per row.
-    for gemm in [gemm.a_zero(7), gemm.a_zero(7).b_zero(-5), gemm.a_zero(&zeros).b_zero(2)] {
+    // One zero point each, or none of B: with and without the sums of A's rows; one per row; and such that sums leave 32
+    // bits, by columns and by rows.
+    let gemms = [
+        gemm.a_zero(7),
+        gemm.a_zero(7).b_zero(-5),
+        gemm.a_zero(&zeros).b_zero(2),
+        gemm.a_zero(1 << 26),
+        gemm.a_zero(3).b_zero(1 << 26),
+    ];
+    for gemm in gemms {
         let mut want = Matrix::<i32>::random(m, n, layouts.1, 3);
         let mut got = want.clone();
         want.with_mut(|c| reference::run_i32(&gemm, c)).unwrap();
