@@ -17,8 +17,8 @@ use crate::product::{Arguments, Product};
 use qgemm_kernels::{Kernel, Ready};
 use std::ops::Range;
 
-/// A checked product with its output: [`run`](Self::run) alone, or in a batch with [`run_batch`](crate::run_batch). It may run any number
-/// of times; the values of its operands are read when it runs.
+/// A checked product with its output: [`run`](Self::run) alone, or in a batch with [`run_batch`](crate::run_batch). It
+/// may run any number of times; the values of its operands are read when it runs.
 pub struct Task<'a, 'c> {
     /// It fits the destination: every constructor checks that.
     gemm: Gemm<'a>,

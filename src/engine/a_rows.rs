@@ -158,27 +158,19 @@ fn copy_rows(
         let (from, stride) = columns_from(&columns, rows.start, ks.start);
         let mut block = BlockMut::new(out, rows.len(), k, lda, 1).expect("the buffer holds the rows");
         transpose(from, stride, &mut block);
-        if convert == Convert::Flip {
-            out.iter_mut().for_each(|byte| *byte ^= convert.mask());
-        }
-        return;
-    }
-    if let Lhs::Gathered(gather) = a
+    } else if let Lhs::Gathered(gather) = a
         && gather.picks_slices()
     {
         gather.copy_picked(rows, ks, |i| operation.product.a_zero.at(i), (&mut *out, lda));
-        if convert == Convert::Flip {
-            out.iter_mut().for_each(|byte| *byte ^= convert.mask());
-        }
-        return;
-    }
-    for piece in pieces(a, ks.clone()) {
-        for (i, out) in rows.clone().zip(out.chunks_exact_mut(lda)) {
-            let out = &mut out[piece.start - ks.start..piece.end - ks.start];
-            a.copy_row(i, piece.clone(), operation.product.a_zero.at(i), out);
-            if convert == Convert::Flip {
-                out.iter_mut().for_each(|byte| *byte ^= convert.mask());
+    } else {
+        for piece in pieces(a, ks.clone()) {
+            for (i, out) in rows.clone().zip(out.chunks_exact_mut(lda)) {
+                let out = &mut out[piece.start - ks.start..piece.end - ks.start];
+                a.copy_row(i, piece.clone(), operation.product.a_zero.at(i), out);
             }
         }
+    }
+    if convert == Convert::Flip {
+        out.iter_mut().for_each(|byte| *byte ^= convert.mask());
     }
 }

@@ -23,7 +23,8 @@ pub(crate) const WORTH_AN_OFFER: usize = 1 << 21;
 /// The multiply-adds of a product that are worth waking a helper: 80 to 300 µs. Waking one takes the caller 12 µs, and
 /// it begins 25 to 75 µs later (a virtual machine on Zen 4, 2026-11-29).
 const WORTH_WAKING: usize = 1 << 24;
-/// The same for a thread of a rayon pool, which begins later and sleeps again sooner.
+/// The multiply-adds of a product that are worth waking a thread of a rayon pool: it begins later than a helper, and
+/// sleeps again sooner.
 pub(crate) const WORTH_WAKING_IN_POOL: usize = 1 << 25;
 /// The multiply-adds of smaller products, done alone one after the other, that are worth the same in the hope of more: so
 /// many that waking takes a few percent of their time, whether or not the thread comes in time for the next.

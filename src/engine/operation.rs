@@ -24,7 +24,7 @@ pub(crate) struct Operation<'a> {
     pub(crate) k: usize,
     /// Whether A is larger than the second-level cache: it comes from beyond, as far as is known.
     pub(crate) a_exceeds_l2: bool,
-    /// The same for B.
+    /// Whether B is larger than the second-level cache.
     pub(crate) b_exceeds_l2: bool,
 }
 

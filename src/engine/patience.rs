@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-/// What a thread has seen of products of some size.
+/// How sharing products of some size has paid a thread of late.
 #[derive(Clone, Copy)]
 struct Seen {
     /// The time until which it works alone, since sharing did not pay.

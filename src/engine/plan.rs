@@ -70,7 +70,7 @@ pub(crate) struct Needs {
     pub(crate) sums_i64: usize,
 }
 
-/// What decides the [`Needs`], besides the plan.
+/// The blocks of an operation, as far as they decide its [`Needs`].
 #[derive(Clone, Copy)]
 pub(crate) struct Blocks {
     pub(crate) m: usize,

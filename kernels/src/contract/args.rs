@@ -204,7 +204,7 @@ impl Args<'_> {
     }
 }
 
-/// What a kernel does beyond tiles of MR x NR.
+/// The calls that a kernel takes beside tiles of MR x NR: two panels at once, and a panel kept in registers.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Extensions {
     /// Up to this many rows are multiplied by two panels in one call, if the second panel lacks at most 15 columns.

@@ -40,7 +40,7 @@ pub(crate) unsafe trait Tile {
     /// Whether it makes 8-bit and f32 outputs from the sums in registers; else it stores sums only, and takes no outer
     /// products.
     const FUSED: bool = false;
-    /// What it does beyond tiles.
+    /// The calls that it takes beside tiles.
     const EXTENSIONS: Extensions = Extensions::NONE;
 
     /// A tile: at most MR rows.

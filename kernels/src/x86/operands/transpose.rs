@@ -20,7 +20,7 @@ pub struct Transposition<T> {
 }
 
 impl<T> Transposition<T> {
-    /// The same with elements of another type of the same size.
+    /// This transposition with elements of another type of the same size.
     pub fn cast<U>(self) -> Transposition<U> {
         debug_assert!(size_of::<T>() == size_of::<U>());
         let Self { from, from_stride, to, to_stride, rows, cols } = self;
