@@ -114,9 +114,9 @@ impl OnePanel {
             Stored::I16 => operands.a.iter().flat_map(|&a| i16::from(a).to_ne_bytes()).collect(),
             _ => operands.a.clone(),
         };
-        let mut panel = vec![Line([0; 64]); kernel.panel_bytes(k, variant.b)?.div_ceil(64)];
+        let mut panel = vec![Line([0; 64]); kernel.panel_bytes(k, n, variant.b)?.div_ceil(64)];
         let source = Source { bits: bytemuck::cast_slice(&operands.b), row_stride: n, col_stride: 1 };
-        let bytes = &mut bytemuck::cast_slice_mut(&mut panel)[..kernel.panel_bytes(k, variant.b)?];
+        let bytes = &mut bytemuck::cast_slice_mut(&mut panel)[..kernel.panel_bytes(k, n, variant.b)?];
         let job = PackJob { source, rows: k, cols: n, signed: true, stored: variant.b };
         pack_panel(kernel, &job, bytes, &mut ColumnStats::NONE.clone());
         let row = vec![0; m];

@@ -30,7 +30,7 @@ unsafe impl<const A_SIGNED: bool> Tile for Bytes<A_SIGNED> {
     const NR: usize = 8;
 
     unsafe fn tile(t: &Args<'_>) {
-        t.debug_assert_contract(Self::MR, Self::NR, Self::EXTENSIONS);
+        t.debug_assert_contract(Self::MR, (Self::NR, Self::PANEL_STEP), Self::EXTENSIONS);
         let (c, accumulate) = t.sums();
         for i in 0..t.rows {
             for j in 0..t.cols {
@@ -42,7 +42,8 @@ unsafe impl<const A_SIGNED: bool> Tile for Bytes<A_SIGNED> {
                 };
                 let sum = (0..t.k).fold(start, |sum, k| {
                     // SAFETY: k < K and j < NR: elements of row i of A and of the panel.
-                    let (a, b) = unsafe { (*t.a.add(i * t.lda + k), *t.b.add(panel_index(&KERNEL, k, j))) };
+                    let (a, b) =
+                        unsafe { (*t.a.add(i * t.lda + k), *t.b.add(panel_index(&KERNEL, Self::NR, k, j))) };
                     let product = if A_SIGNED {
                         i32::from(a as i8) * i32::from(b)
                     } else {

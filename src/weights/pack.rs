@@ -59,7 +59,7 @@ impl PackSource<'_> {
     pub(crate) fn panel_bytes(&self) -> Option<usize> {
         let kernel = self.dispatch.choose(self.b.cols());
         let stored = variant_for(kernel.table_row(), self.activations, self.b.element).b;
-        kernel.panel_bytes(self.b.rows(), stored)
+        kernel.panel_bytes(self.b.rows(), kernel.nr, stored)
     }
 
     fn signed(&self) -> bool {
@@ -92,19 +92,15 @@ impl PackedColumns {
     pub(crate) fn reserve(&mut self, source: &PackSource<'_>, n: usize) -> Result<(), Error> {
         let (dispatch, k) = (source.dispatch, source.b.rows());
         let kernel = dispatch.choose(n);
-        let panels = n.div_ceil(kernel.nr);
-        let padded = panels.checked_mul(kernel.nr).ok_or(TOO_LARGE)?;
+        let padded = kernel.padded_columns(n).ok_or(TOO_LARGE)?;
         let stored = variant_for(kernel.table_row(), source.activations, source.b.element).b;
-        let exact = kernel.panel_bytes(k, stored).ok_or(TOO_LARGE)?;
+        let mut bytes = kernel.panel_bytes(k, n, stored).ok_or(TOO_LARGE)?;
         // Kernels with a proof have k-groups of 4, so that a panel may be padded by more rows.
-        let proven = dispatch.proven_beside(&kernel).map(|kernel| kernel.panel_bytes(k, Stored::I8));
-        let mut panel_bytes = exact;
-        for bytes in proven {
-            panel_bytes = panel_bytes.max(bytes.ok_or(TOO_LARGE)?);
+        for proven in dispatch.proven_beside(&kernel) {
+            bytes = bytes.max(proven.panel_bytes(k, n, Stored::I8).ok_or(TOO_LARGE)?);
         }
-        let bytes = panel_bytes.checked_mul(panels).ok_or(TOO_LARGE)?;
         (self.k, self.n) = (0, 0);
-        buffer::reserve(&mut self.panels, panels, PURPOSE)?;
+        buffer::reserve(&mut self.panels, n.div_ceil(kernel.nr), PURPOSE)?;
         self.reserve_lines(bytes.div_ceil(64))?;
         self.stats.reserve(padded, k, PURPOSE)
     }
@@ -151,7 +147,7 @@ impl PackedColumns {
     /// Chooses the kernel of each panel, and makes room for panels and statistics.
     fn lay_out(&mut self, source: &PackSource<'_>, kernel: Ready) -> Result<(), Error> {
         let (k, n) = (source.b.rows(), source.b.cols());
-        let padded = n.checked_next_multiple_of(kernel.nr).ok_or(TOO_LARGE)?;
+        let padded = kernel.padded_columns(n).ok_or(TOO_LARGE)?;
         // Checked before any element is read. Whatever the layout, an element takes a byte or more.
         self.reserve_lines(padded.checked_mul(k).ok_or(TOO_LARGE)? / 64)?;
         let bytes = self.choose_kernels(source, kernel)?.ok_or(TOO_LARGE)?;
@@ -168,23 +164,24 @@ impl PackedColumns {
         let PackSource { b, activations, dispatch } = source;
         let (k, n) = (b.rows(), b.cols());
         let variant = variant_for(exact.table_row(), *activations, b.element);
-        let exact = Panel { kernel: exact, variant, start: 0 };
+        let exact = Panel { kernel: exact, variant, start: 0, width: exact.nr };
         let proven = dispatch.proven_beside(&exact.kernel);
         buffer::refill(&mut self.panels, n.div_ceil(exact.kernel.nr), exact, PURPOSE)?;
         let mut start = Some(0usize);
         for (panel, j) in self.panels.iter_mut().zip((0..n).step_by(exact.kernel.nr)) {
+            let cols = exact.kernel.nr.min(n - j);
+            panel.width = exact.kernel.padded_columns(cols).expect("at most NR");
             if let Some(any) = proven.clone().next() {
-                let (source, cols) = (source_from_column(b, j), exact.kernel.nr.min(n - j));
+                let source = source_from_column(b, j);
                 let signed = b.element == ElementType::I8;
                 let job = PackJob { source, rows: k, cols, signed, stored: Stored::I8 };
                 let groups = provable_i16_groups(any, &job);
                 if let Some(kernel) = proven.clone().find(|kernel| kernel.i16_groups <= groups) {
-                    *panel = Panel { kernel, variant: &kernel.table_row().variants[0], start: 0 };
+                    (panel.kernel, panel.variant) = (kernel, &kernel.table_row().variants[0]);
                 }
             }
-            let (Some(at), Some(bytes)) = (start, panel.kernel.panel_bytes(k, panel.variant.b)) else {
-                return Ok(None);
-            };
+            let bytes = panel.kernel.panel_bytes(k, panel.width, panel.variant.b);
+            let (Some(at), Some(bytes)) = (start, bytes) else { return Ok(None) };
             panel.start = at;
             start = at.checked_add(bytes);
         }
@@ -216,14 +213,14 @@ impl PackedColumns {
 
     /// Packs rows `ks` of a panel's columns and adds their statistics. `ks.start` is a multiple of KR.
     fn fill(&mut self, index: usize, ks: Range<usize>, source: &PackSource<'_>) {
-        let Panel { kernel, variant, start } = self.panels[index];
-        let (b, nr, signed) = (&source.b, kernel.nr, source.signed());
-        let j = index * nr;
-        let (rows, cols) = (ks.len(), nr.min(b.cols() - j));
+        let Panel { kernel, variant, start, width } = self.panels[index];
+        let (b, signed) = (&source.b, source.signed());
+        let j = index * kernel.nr;
+        let (rows, cols) = (ks.len(), kernel.nr.min(b.cols() - j));
         let source = source_from_column(b, j).from_row(ks.start);
-        let bytes = kernel.panel_bytes(rows, variant.b).expect("the sum of all was computed");
+        let bytes = kernel.panel_bytes(rows, width, variant.b).expect("the sum of all was computed");
         let lines = bytemuck::cast_slice_mut::<Line, u8>(&mut self.lines);
-        let out = &mut lines[start + ks.start * nr * variant.b.size()..][..bytes];
+        let out = &mut lines[start + ks.start * width * variant.b.size()..][..bytes];
         let mut stats = PanelStats::NONE;
         let job = PackJob { source, rows, cols, signed, stored: variant.b };
         pack_panel(kernel, &job, out, &mut stats);
@@ -249,13 +246,13 @@ impl PackedColumns {
         let (_, a_shift) = variant.convert_a(source.activations == ElementType::I8);
         let want_sums = a_zero.is_none_or(|zero| zero.wrapping_add(a_shift) != 0);
         let shifts = i64::from(Convert::new(signed, variant.b).shift(signed)) * k as i64;
-        let bytes = kernel.panel_bytes(k, variant.b).expect("the sum of all was computed");
         let lines = bytemuck::cast_slice_mut::<Line, u8>(&mut self.lines);
         let width = PANELS_SIDE_BY_SIDE * kernel.nr;
         for (j, panels) in (0..n).step_by(width).zip(self.panels.chunks(PANELS_SIDE_BY_SIDE)) {
             let cols = (n - j).min(width);
+            let bytes = kernel.panel_bytes(k, cols, variant.b).expect("the sum of all was computed");
             let mut sums = [0; PANELS_SIDE_BY_SIDE * MAX_NR];
-            let out = &mut lines[panels[0].start..][..panels.len() * bytes];
+            let out = &mut lines[panels[0].start..][..bytes];
             let job = PackJob { source: source_from_column(b, j), rows: k, cols, signed, stored: variant.b };
             pack_panels(kernel, &job, out, want_sums.then_some(&mut sums[..]));
             self.stats.add_sums(j, &sums[..cols], shifts);

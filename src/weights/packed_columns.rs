@@ -33,6 +33,8 @@ pub(crate) struct Panel {
     pub(crate) variant: &'static Variant,
     /// The offset of its first byte.
     pub(super) start: usize,
+    /// The columns that it has room for.
+    pub(super) width: usize,
 }
 
 impl Panel {
@@ -86,7 +88,8 @@ impl PackedColumns {
         }
         let nr = self.kernel.nr;
         let panel = &self.panels[j / nr];
-        let stored = panel_value(&panel.kernel, panel.variant.b, self.panel_bytes(panel), k, j % nr);
+        let bytes = self.panel_bytes(panel);
+        let stored = panel_value(&panel.kernel, panel.width, panel.variant.b, bytes, (k, j % nr));
         Some(i32::from(stored) - self.shift(panel.variant.b))
     }
 
@@ -102,11 +105,10 @@ impl PackedColumns {
         self.first..self.first + self.n
     }
 
-    /// Sums modulo 2^32 of the stored values of `columns`, rounded up to whole panels.
+    /// Sums modulo 2^32 of the stored values of `columns`, and of those that pad the last panel.
     #[inline]
     pub(crate) fn stored_sums(&self, columns: Range<usize>) -> &[i32] {
-        // NR is a power of two, and this is called too often for a division.
-        let end = (columns.end - self.first + self.kernel.nr - 1) & !(self.kernel.nr - 1);
+        let end = self.kernel.padded_columns(columns.end - self.first).expect("columns of a matrix");
         &self.stats.stored_sum[columns.start - self.first..end]
     }
 
@@ -115,7 +117,7 @@ impl PackedColumns {
         self.stats.exact_sum(j - self.first)
     }
 
-    /// The column terms, modulo 2^32, of `columns` (rounded up to whole panels) for activations of the given type, zero
+    /// The column terms, modulo 2^32, of `columns` (and of those that pad the last panel) for activations of the given type, zero
     /// points 0 and no bias; `None` if they are not known.
     #[inline]
     pub(crate) fn sign_shift_terms(&self, columns: Range<usize>, activations: ElementType) -> Option<&[i32]> {
@@ -129,7 +131,7 @@ impl PackedColumns {
         &self.stats
     }
 
-    /// The panels: `kernel().nr` columns each.
+    /// The panels: `kernel().nr` columns each, the last what is left.
     #[inline]
     pub(crate) fn panels(&self) -> &[Panel] {
         &self.panels
@@ -147,7 +149,7 @@ impl PackedColumns {
     /// The k-groups of a panel that hold rows `ks`. `ks.start` is a multiple of KR.
     #[inline]
     pub(crate) fn panel_rows(&self, panel: &Panel, ks: Range<usize>) -> &[u8] {
-        let row = panel.kernel.nr * panel.variant.b.size();
+        let row = panel.width * panel.variant.b.size();
         let end = panel.kernel.padded(ks.end).expect("it was packed");
         &self.panel_bytes(panel)[ks.start * row..end * row]
     }
@@ -155,15 +157,15 @@ impl PackedColumns {
     /// All k-groups of consecutive panels of one kernel.
     #[inline]
     pub(crate) fn whole_panels(&self, panels: &[Panel]) -> &[u8] {
-        let (first, last) = (self.panel_bytes(&panels[0]), &panels[panels.len() - 1]);
-        let start = panels[0].start;
-        &bytemuck::cast_slice::<Line, u8>(&self.lines)[start..last.start + first.len()]
+        let last = &panels[panels.len() - 1];
+        let end = last.start + self.panel_bytes(last).len();
+        &bytemuck::cast_slice::<Line, u8>(&self.lines)[panels[0].start..end]
     }
 
     /// All k-groups of a panel.
     #[inline]
     fn panel_bytes(&self, panel: &Panel) -> &[u8] {
-        let bytes = panel.kernel.panel_bytes(self.k, panel.variant.b).expect("it was packed");
+        let bytes = panel.kernel.panel_bytes(self.k, panel.width, panel.variant.b).expect("it was packed");
         &bytemuck::cast_slice::<Line, u8>(&self.lines)[panel.start..][..bytes]
     }
 }

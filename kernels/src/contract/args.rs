@@ -9,13 +9,13 @@ use crate::contract::stage::{OuterProduct, Output, TileDequantize, TileFixedPoin
 ///
 /// # The contract
 ///
-/// `Ready::run` fulfils it, and all code below a [`MicroFn`] relies on it. "The panels' columns" are NR values, or 2·NR
-/// if `cols` is more than NR; those from `cols` on are padding.
+/// `Ready::run` fulfils it, and all code below a [`MicroFn`] relies on it. WIDTH is `cols`, rounded up to the kernel's
+/// `panel_step`, and "the panels' columns" are that many values; those from `cols` on are padding.
 ///
 /// - `rows` is 1 or more (1..=MR for a single tile), `cols` is 1..=NR; or 2·NR - 15..=2·NR, two panels, where `rows` is
 ///   at most the kernel's `two_panels_up_to_rows`.
 /// - `a`: `k` elements can be read at `a + i·lda` bytes, for each i < `rows`.
-/// - `b`: ceil(k / KR)·KR·NR elements can be read, a panel; or two panels, twice as many.
+/// - `b`: ceil(k / KR)·KR·WIDTH elements can be read: a panel of WIDTH columns, or two of NR.
 /// - `col`: the panels' columns can be read. `row`: `rows` values can be read.
 /// - `outer`: of each, `row` holds `first_row + rows` values, and `col` the panels' columns from `first_col` on. A
 ///   kernel that is not fused gets none.
@@ -134,11 +134,16 @@ impl Args<'_> {
 
     /// Restates the contract for a tile of these constants, as far as numbers show it, where debug assertions are on.
     #[inline(always)]
-    pub(crate) fn debug_assert_contract(&self, mr: usize, nr: usize, extensions: Extensions) {
+    pub(crate) fn debug_assert_contract(
+        &self,
+        mr: usize,
+        nr_and_step: (usize, usize),
+        extensions: Extensions,
+    ) {
         #[cfg(debug_assertions)]
-        self.assert_contract(mr, nr, extensions);
+        self.assert_contract(mr, nr_and_step, extensions);
         #[cfg(not(debug_assertions))]
-        let _ = (mr, nr, extensions);
+        let _ = (mr, nr_and_step, extensions);
     }
 
     /// Restates that a tile has `height` rows, and columns for that many vectors of `lanes` columns, where debug
@@ -154,15 +159,14 @@ impl Args<'_> {
     /// Not inlined: kernels are many, and the image of the bare-metal rig is small.
     #[cfg(debug_assertions)]
     #[inline(never)]
-    fn assert_contract(&self, mr: usize, nr: usize, extensions: Extensions) {
+    fn assert_contract(&self, mr: usize, (nr, panel_step): (usize, usize), extensions: Extensions) {
         let Self { rows, cols, first_row, first_col, .. } = *self;
         let Extensions { two_panels_up_to_rows, .. } = extensions;
         assert!(1 <= rows && rows <= mr);
-        let panels = if cols <= nr { 1 } else { 2 };
-        if panels == 2 {
+        if cols > nr {
             assert!(rows <= two_panels_up_to_rows && cols + 15 >= 2 * nr && cols <= 2 * nr);
         }
-        let (end_row, end_col) = (first_row + rows, first_col + panels * nr);
+        let (end_row, end_col) = (first_row + rows, first_col + cols.next_multiple_of(panel_step));
         let per_row = |values: Option<usize>| assert!(values.is_none_or(|len| len >= end_row));
         let per_col = |len: usize| assert!(len >= end_col);
         for outer in self.outer {

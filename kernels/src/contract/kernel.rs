@@ -37,6 +37,8 @@ pub(crate) unsafe trait Tile {
     const MR: usize;
     /// The columns of a panel: a power of two.
     const NR: usize;
+    /// The last panel of a matrix is as wide as its columns need, in multiples of this power of two.
+    const PANEL_STEP: usize = Self::NR;
     /// Whether it makes 8-bit and f32 outputs from the sums in registers; else it stores sums only, and takes no outer
     /// products.
     const FUSED: bool = false;
@@ -68,24 +70,34 @@ pub(crate) unsafe trait Tile {
     /// # Safety
     /// The CPU has the instructions, and the arguments keep the contract of [`Args`].
     unsafe fn micro(t: &mut Args<'_>) {
-        let mut left = t.rows;
-        // SAFETY: the caller's promise: the heights add up to `rows`, and `tile_height` is 1..=MR.
-        unsafe {
-            if left <= Self::MR {
-                return Self::tile(t);
-            }
-            let whole = rows_of_whole_tiles(left, Self::MR);
-            if whole > 0 {
-                t.rows = whole;
-                Self::whole_tiles(t);
-                left -= whole;
-            }
-            while left > 0 {
-                t.rows = tile_height(left, Self::MR);
-                left -= t.rows;
-                Self::tile(t);
-                t.move_down(t.rows);
-            }
+        // SAFETY: the caller's promise.
+        unsafe { all_tiles::<Self>(t) }
+    }
+}
+
+/// Any number of rows, in tiles.
+///
+/// # Safety
+/// The contract of [`Tile::micro`].
+#[inline(always)]
+pub(crate) unsafe fn all_tiles<T: Tile + ?Sized>(t: &mut Args<'_>) {
+    let mut left = t.rows;
+    // SAFETY: the caller's promise: the heights add up to `rows`, and `tile_height` is 1..=MR.
+    unsafe {
+        if left <= T::MR {
+            return T::tile(t);
+        }
+        let whole = rows_of_whole_tiles(left, T::MR);
+        if whole > 0 {
+            t.rows = whole;
+            T::whole_tiles(t);
+            left -= whole;
+        }
+        while left > 0 {
+            t.rows = tile_height(left, T::MR);
+            left -= t.rows;
+            T::tile(t);
+            t.move_down(t.rows);
         }
     }
 }
@@ -114,6 +126,7 @@ struct Shape {
     isa: Isa,
     mr: usize,
     nr: usize,
+    panel_step: usize,
     kr: usize,
     i16_groups: usize,
     fused: bool,
@@ -127,6 +140,7 @@ impl Shape {
         assert!(1 <= self.mr && self.mr <= MAX_MR);
         // Columns are rounded up to panels by masks and shifts.
         assert!(self.nr.is_power_of_two() && self.nr <= MAX_NR);
+        assert!(self.panel_step.is_power_of_two() && self.panel_step <= self.nr);
         // k is rounded up to k-groups by masks.
         assert!(self.kr.is_power_of_two());
         // Runs of k-groups in a K block are whole: block sizes are multiples of `MAX_I16_GROUPS` groups.
@@ -134,9 +148,9 @@ impl Shape {
             self.i16_groups == 0 || (self.i16_groups.is_power_of_two() && self.i16_groups <= MAX_I16_GROUPS)
         );
         let Extensions { two_panels_up_to_rows, b_stationary_up_to_k } = self.extensions;
-        // More than 2·NR - 16 columns are more than NR, so that there is a second panel; and 2·NR column terms are at
-        // most the 2·MAX_NR of `NO_COL` and `NO_BIAS`.
-        assert!(two_panels_up_to_rows == 0 || (self.nr >= 16 && two_panels_up_to_rows <= self.mr));
+        // More than 2·NR - 16 columns are more than NR, so that there is a second panel, and that is as wide as the first;
+        // and 2·NR column terms are at most the 2·MAX_NR of `NO_COL` and `NO_BIAS`.
+        assert!(two_panels_up_to_rows == 0 || (self.panel_step >= 16 && two_panels_up_to_rows <= self.mr));
         // The sums of both are stored, or made into outputs, by the code itself.
         assert!(b_stationary_up_to_k == 0 || self.fused);
     }
@@ -146,6 +160,7 @@ impl Shape {
         self.isa as usize == other.isa as usize
             && self.mr == other.mr
             && self.nr == other.nr
+            && self.panel_step == other.panel_step
             && self.kr == other.kr
             && self.i16_groups == other.i16_groups
             && self.fused == other.fused
@@ -166,6 +181,7 @@ impl Variant {
             isa: T::Instruction::ISA,
             mr: T::MR,
             nr: T::NR,
+            panel_step: T::PANEL_STEP,
             kr: T::Instruction::KR,
             i16_groups: T::Instruction::I16_GROUPS,
             fused: T::FUSED,
@@ -217,6 +233,8 @@ pub struct Kernel {
     pub mr: usize,
     /// The columns of a panel; a power of two.
     pub nr: usize,
+    /// The last panel of a matrix is as wide as its columns need, in multiples of this power of two.
+    pub panel_step: usize,
     /// The values of k that lie side by side in a panel; a power of two.
     pub kr: usize,
     /// 0 for a kernel that is exact for every B. Else the number of k-groups that it sums in 16 bits, which is exact
@@ -246,8 +264,8 @@ impl Kernel {
             assert!(shape.is(&variants[i].shape), "variants of different tiles");
             i += 1;
         }
-        let Shape { isa, mr, nr, kr, i16_groups, fused, extensions } = shape;
-        Self { name, isa, mr, nr, kr, i16_groups, fused, variants, extensions }
+        let Shape { isa, mr, nr, panel_step, kr, i16_groups, fused, extensions } = shape;
+        Self { name, isa, mr, nr, panel_step, kr, i16_groups, fused, variants, extensions }
     }
 
     /// The larger calls that its variants support.
@@ -268,10 +286,18 @@ impl Kernel {
         self.variants.iter().any(|variant| variant.b == stored)
     }
 
-    /// Bytes of a panel of `k` rows whose elements are `stored`; `None` where that overflows.
+    /// Bytes of the panels of `k` rows and `columns` columns whose elements are `stored`; `None` where that overflows.
     #[inline]
-    pub fn panel_bytes(&self, k: usize, stored: Stored) -> Option<usize> {
-        self.padded(k)?.checked_mul(self.nr * stored.size())
+    pub fn panel_bytes(&self, k: usize, columns: usize, stored: Stored) -> Option<usize> {
+        let row = self.padded_columns(columns)?.checked_mul(stored.size())?;
+        self.padded(k)?.checked_mul(row)
+    }
+
+    /// The columns that panels of `columns` columns have room for: of all panels, since NR is a multiple of the step in
+    /// which the last one grows. `None` where that overflows.
+    #[inline]
+    pub fn padded_columns(&self, columns: usize) -> Option<usize> {
+        Some(columns.checked_add(self.panel_step - 1)? & !(self.panel_step - 1))
     }
 
     /// `k`, rounded up to whole k-groups; `None` where that overflows.
@@ -316,6 +342,7 @@ mod tests {
             isa: Isa::Scalar,
             mr: 4,
             nr: 16,
+            panel_step: 16,
             kr: 4,
             i16_groups: 0,
             fused: true,
@@ -330,7 +357,10 @@ mod tests {
             ("k-groups that are no power of two", Shape { kr: 3, ..right }),
             ("a run of k-groups that does not divide the longest", Shape { i16_groups: 3, ..right }),
             ("too long a run of k-groups", Shape { i16_groups: 2 * MAX_I16_GROUPS, ..right }),
-            ("two panels that may be one", Shape { nr: 8, extensions: two_panels, ..right }),
+            ("steps of panels that are no power of two", Shape { nr: 64, panel_step: 48, ..right }),
+            ("steps of panels wider than a panel", Shape { panel_step: 32, ..right }),
+            ("no steps of panels", Shape { panel_step: 0, ..right }),
+            ("two panels of two widths", Shape { panel_step: 8, extensions: two_panels, ..right }),
             ("two panels of more rows than a tile", Shape { mr: 2, extensions: two_panels, ..right }),
             ("stationary panels, but sums only", Shape { fused: false, extensions: b_stationary, ..right }),
         ];

@@ -1,9 +1,10 @@
 //! The panel layout, and the job of packing B into it.
 //!
-//! A panel holds NR columns of B, in groups of KR values of k. Columns that B lacks are stored as zeros:
+//! A panel holds NR columns of B, in groups of KR values of k. The last panel of a matrix is narrower: its WIDTH is that
+//! of the columns that are left, rounded up to a multiple of the kernel's step. Columns that B lacks are stored as zeros:
 //!
 //! ```text
-//!   NR = 3, KR = 2, K = 3                    panel, left to right, row by row
+//!   WIDTH = 3, KR = 2, K = 3                 panel, left to right, row by row
 //!
 //!        j0 j1 j2
 //!   k0   a  d  g                              a b  d e  g h     k-group 0
@@ -11,7 +12,7 @@
 //!   k2   c  f  i
 //! ```
 //!
-//! Element (k, j) lies at `(k / KR · NR + j) · KR + k % KR`. Kernels read the padding but its values do not matter
+//! Element (k, j) lies at `(k / KR · WIDTH + j) · KR + k % KR`. Kernels read the padding but its values do not matter
 //! to them, because they take A as 0 there.
 
 use crate::block::extent;
@@ -24,14 +25,20 @@ use bytemuck::cast_slice;
 #[repr(C, align(64))]
 pub struct Line(pub [u8; 64]);
 
-/// The index, in elements, of element (k, j) of a panel.
-pub fn panel_index(kernel: &Kernel, k: usize, j: usize) -> usize {
-    (k / kernel.kr * kernel.nr + j) * kernel.kr + k % kernel.kr
+/// The index, in elements, of element (k, j) of a panel that has room for `width` columns.
+pub fn panel_index(kernel: &Kernel, width: usize, k: usize, j: usize) -> usize {
+    (k / kernel.kr * width + j) * kernel.kr + k % kernel.kr
 }
 
-/// The stored value of element (k, j) of a panel.
-pub fn panel_value(kernel: &Kernel, stored: Stored, panel: &[u8], k: usize, j: usize) -> i16 {
-    let at = panel_index(kernel, k, j);
+/// The stored value of element (k, j) of a panel that has room for `width` columns.
+pub fn panel_value(
+    kernel: &Kernel,
+    width: usize,
+    stored: Stored,
+    panel: &[u8],
+    (k, j): (usize, usize),
+) -> i16 {
+    let at = panel_index(kernel, width, k, j);
     match stored {
         Stored::I16 => cast_slice::<u8, i16>(panel)[at],
         Stored::U8 => i16::from(panel[at]),
@@ -119,6 +126,6 @@ impl PackJob<'_> {
 pub(crate) struct PanelOut<'p, T = u8> {
     /// The elements, k-group by k-group.
     pub(crate) elements: &'p mut [T],
-    /// The columns of a panel, padding included.
+    /// The columns of a panel, padding included; of several panels, those of all but the last.
     pub(crate) nr: usize,
 }

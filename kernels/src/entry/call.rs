@@ -23,9 +23,10 @@ pub struct PanelProduct<'a> {
     pub a_from_memory: bool,
     /// Whether B is larger than the second-level cache: few rows then take parts of panels, or two panels, side by side.
     pub b_exceeds_l2: bool,
-    /// Panels, one after the other, as [`pack_panel`](crate::pack_panel) makes them.
+    /// Panels, one after the other, as [`pack_panel`](crate::pack_panel) makes them: the last is as narrow as its columns
+    /// allow.
     pub panels: &'a [u8],
-    /// NR values per panel, added to all sums of their columns; `None` adds nothing.
+    /// A value for each column that the panels have room for, added to all its sums; `None` adds nothing.
     pub col: Option<&'a [i32]>,
     /// A value per row, added to all its sums.
     pub row: &'a [i32],
@@ -39,7 +40,8 @@ struct Checked {
     cols: usize,
     /// Bytes from one row of A to the next.
     lda: usize,
-    panel_bytes: usize,
+    /// Bytes of a column in a panel.
+    column_bytes: usize,
 }
 
 impl Checked {
@@ -54,10 +56,7 @@ impl Checked {
         // 1: the variant is the kernel's, whose MR, NR and KR its code has (`Kernel::new`).
         let own = kernel.table_row().variants.iter().any(|v| core::ptr::eq(v, variant));
         assert!(own, "a variant of another kernel");
-        // NR is a power of two (`Variant::of`), and this is called too often for a division.
-        let padded =
-            cols.checked_add(kernel.nr - 1).expect("columns beyond the address space") & !(kernel.nr - 1);
-        let panels = padded >> kernel.nr.trailing_zeros();
+        let padded = kernel.padded_columns(cols).expect("columns beyond the address space");
         // 2: the output's rows are slices of `cols` elements; the values of its stage (scales, biases, multipliers, f64
         // terms) are there for `rows` rows and `padded` columns; the residual holds rows of `cols` bytes.
         assert!(output.fits(padded), "an output of another shape");
@@ -69,9 +68,9 @@ impl Checked {
         let lda = if p.k == 0 { 0 } else { p.lda };
         let need_a = (rows - 1).checked_mul(lda).zip(row_bytes).and_then(|(x, y)| x.checked_add(y));
         assert!(need_a.is_some_and(|need| need <= p.a.len()), "A is too short");
-        // 5: the panels are whole.
-        let panel_bytes = kernel.panel_bytes(p.k, variant.b).expect("a panel beyond the address space");
-        let need_b = panel_bytes.checked_mul(panels);
+        // 5: the panels are whole: `column_bytes` for each of `padded` columns.
+        let column_bytes = kernel.padded(p.k).and_then(|k| k.checked_mul(variant.b.size()));
+        let need_b = column_bytes.and_then(|bytes| bytes.checked_mul(padded));
         assert!(need_b.is_some_and(|need| need <= p.panels.len()), "the panels are too short");
         // 6: there is a term for each row, and none or one for each of `padded` columns.
         let col_fits = p.col.is_none_or(|col| col.len() >= padded);
@@ -79,7 +78,7 @@ impl Checked {
         // 7: as 6, for each outer product.
         let long = |outer: &OuterProduct<'_>| outer.row.len() >= rows && outer.col.len() >= padded;
         assert!(p.outer.iter().all(long), "the outer terms are too short");
-        Self { rows, cols, lda, panel_bytes }
+        Self { rows, cols, lda, column_bytes: column_bytes.expect("less than what is needed") }
     }
 }
 
@@ -95,16 +94,16 @@ impl Ready {
         if rows == 0 || cols == 0 {
             return;
         }
-        let Checked { rows, cols, lda, panel_bytes } = Checked::new(self, variant, p, &output);
+        let Checked { rows, cols, lda, column_bytes } = Checked::new(self, variant, p, &output);
         // Within the second-level cache one stream is the fastest way through B (245 GB/s on Zen 5, against 140 to 196 with
         // two, 2026-11-28), but not on Zen 4.
         let side_by_side = p.b_exceeds_l2 || self.slow_stores();
         let two_panels_up_to_rows = if side_by_side { self.extensions().two_panels_up_to_rows } else { 0 };
         let (out, ldc) = output.as_out();
-        let (mut j, mut panel) = (0, 0);
+        let mut j = 0;
         while j < cols {
-            // With at most 15 columns less than two panels there is a second panel, since NR is 16 or more
-            // (`Variant::of`).
+            // With at most 15 columns less than two panels there is a second panel, as wide as the first, since panels
+            // grow by 16 or more (`Variant::of`).
             let two = rows <= two_panels_up_to_rows && cols - j > 2 * self.nr - 16;
             let width = if two { 2 * self.nr } else { self.nr }.min(cols - j);
             // SAFETY: `self` is the witness that the CPU has the instructions. The contract of `Args`, line by line, with
@@ -112,7 +111,8 @@ impl Ready {
             // - rows, cols: 1 <= width <= NR or `two` as above; the code has this NR (1), and the extension asked for is
             //   the kernel's;
             // - a: (4);
-            // - b: j is a multiple of NR, so `panel` <= ceil(cols / NR) - 1, or - 2 if `two`: whole panels (5);
+            // - b: j is a multiple of NR, so the panels of columns 0..j take j·`column_bytes`; the next one, or two, are
+            //   as wide as `width`, rounded up, which is as far as `padded` goes (5);
             // - col, row: (6), or `NO_COL`, which is as wide as two panels (`Variant::of`: NR <= MAX_NR);
             // - outer: (7), from first_col = j on; none if the kernel is not fused;
             // - out: columns j.. of an exclusively borrowed block of contiguous rows (2), and it is `Sums` if the kernel
@@ -123,7 +123,7 @@ impl Ready {
                     k: p.k,
                     a: p.a.as_ptr(),
                     lda,
-                    b: p.panels.as_ptr().add(panel * panel_bytes),
+                    b: p.panels.as_ptr().add(j * column_bytes),
                     rows,
                     cols: width,
                     col: p.col.map_or(NO_COL.as_ptr(), |col| col.as_ptr().add(j)),
@@ -140,7 +140,6 @@ impl Ready {
                 });
             }
             j += width;
-            panel += if two { 2 } else { 1 };
         }
         if !self.fused
             && let Output::Sums { c, .. } = output

@@ -12,18 +12,19 @@ use multiversion::multiversion;
 /// statistics of the columns to `stats`.
 ///
 /// # Panics
-/// If `panel` is not exactly `kernel.panel_bytes(rows, stored)` long, there are more than [`MAX_PACK_ROWS`] rows or
+/// If `panel` is not exactly `kernel.panel_bytes(rows, cols, stored)` long, there are more than [`MAX_PACK_ROWS`] rows or
 /// more than NR columns, the source is too short, no variant of the kernel has panels of such elements, or (for 16-bit
 /// elements) the panel is not aligned to 2 bytes.
 pub fn pack_panel(kernel: Ready, job: &PackJob<'_>, panel: &mut [u8], stats: &mut ColumnStats) {
-    assert_eq!(Some(panel.len()), kernel.panel_bytes(job.rows, job.stored));
+    assert_eq!(Some(panel.len()), kernel.panel_bytes(job.rows, job.cols, job.stored));
     assert!(job.cols <= kernel.nr && job.rows <= MAX_PACK_ROWS);
     assert!(kernel.reads_panels_of(job.stored));
     if job.rows == 0 || job.cols == 0 {
         return panel.fill(0);
     }
     job.check_source();
-    let (nr, kr, size) = (kernel.nr, kernel.kr, job.stored.size());
+    let nr = kernel.padded_columns(job.cols).expect("at most NR");
+    let (kr, size) = (kernel.kr, job.stored.size());
     // SAFETY: `check_source` has passed.
     let done = unsafe { pack_first_rows(kernel, job, PanelOut { elements: &mut *panel, nr }, stats) };
     let (group, filled) = (nr * kr * size, job.cols * kr * size);
@@ -55,19 +56,15 @@ pub fn packs_side_by_side(kernel: Ready, source: &Source<'_>) -> bool {
 }
 
 /// Packs all columns of the job into the panels they take, one after the other, faster than [`pack_panel`] by panel.
-/// Adds the sum of each column to `sums`, NR of them per panel; those of columns that pad the last panel have any
-/// value.
+/// Adds the sum of each column to `sums`; those of columns that pad the last panel have any value.
 ///
 /// # Panics
 /// If [`packs_side_by_side`] is false, elements have 16 bits, `panels` is not exactly as long as the panels, `sums`
 /// shorter than their columns, there are more than [`MAX_PACK_ROWS`] rows, or the source is too short.
 pub fn pack_panels(kernel: Ready, job: &PackJob<'_>, panels: &mut [u8], sums: Option<&mut [i32]>) {
-    let count = job.cols.div_ceil(kernel.nr);
-    let bytes = kernel.panel_bytes(job.rows, job.stored).and_then(|bytes| bytes.checked_mul(count));
-    assert_eq!(Some(panels.len()), bytes);
-    let padded_cols = count.checked_mul(kernel.nr);
-    let sums_fit =
-        sums.as_ref().is_none_or(|sums| padded_cols.is_some_and(|padded_cols| sums.len() >= padded_cols));
+    assert_eq!(Some(panels.len()), kernel.panel_bytes(job.rows, job.cols, job.stored));
+    let padded = kernel.padded_columns(job.cols);
+    let sums_fit = sums.as_ref().is_none_or(|sums| padded.is_some_and(|padded| sums.len() >= padded));
     assert!(packs_side_by_side(kernel, &job.source) && job.rows <= MAX_PACK_ROWS && sums_fit);
     assert!(kernel.reads_panels_of(job.stored));
     job.check_source();
@@ -79,7 +76,7 @@ pub fn pack_panels(kernel: Ready, job: &PackJob<'_>, panels: &mut [u8], sums: Op
         use crate::x86::operands::pack_panels_avx512::{interleave_panels, transpose_panels};
         // The panels of all kernels of this instruction set, whose elements are bytes.
         assert!(job.stored != Stored::I16 && kernel.kr == 4);
-        assert!(kernel.nr.is_multiple_of(16) && kernel.nr <= 64);
+        assert!(kernel.nr.is_multiple_of(16) && kernel.nr <= 64 && kernel.panel_step == 16);
         let panels = PanelOut { elements: panels, nr: kernel.nr };
         let want_sums = sums.is_some();
         let sums = sums.unwrap_or(&mut []);
@@ -87,7 +84,7 @@ pub fn pack_panels(kernel: Ready, job: &PackJob<'_>, panels: &mut [u8], sums: Op
         // - AVX-512 F, BW and VNNI: the witness is one of `Isa::Avx512Vnni`, which `packs_side_by_side` asks for.
         // - The layout of B: `packs_side_by_side` finds rows or columns contiguous; the match chooses accordingly.
         // - The length of B: `check_source`. One column at least: the early return.
-        // - NR: asserted above. The lengths of panels, in k-groups of KR = 4 bytes, and of sums: asserted above.
+        // - NR and the step of the last panel: asserted above. The lengths of panels, in k-groups of KR = 4 bytes, and of sums: asserted above.
         unsafe {
             match (job.source.has_contiguous_rows(), want_sums, job.signed) {
                 (true, true, true) => interleave_panels::<true, true>(job, panels, sums),
@@ -156,7 +153,7 @@ unsafe fn pack_first_rows_of<const SIGNED: bool>(
 ) -> usize {
     use crate::x86::operands::pack_avx2::{interleave_rows, transpose_columns};
     use crate::x86::operands::pack_avx512;
-    let (kr, nr) = (kernel.kr, kernel.nr);
+    let (kr, nr) = (kernel.kr, panel.nr);
     assert!(kernel.isa.includes_avx2() && matches!(kr, 2 | 4) && job.stored != Stored::I16);
     assert!((1..=nr).contains(&job.cols) && panel.elements.len() >= job.rows.next_multiple_of(kr) * nr);
     if job.source.has_contiguous_rows() && kernel.isa == Isa::Avx512Vnni {
@@ -169,7 +166,7 @@ unsafe fn pack_first_rows_of<const SIGNED: bool>(
         return job.rows;
     }
     if job.source.has_contiguous_rows() {
-        assert!(matches!(nr, 16 | 32));
+        assert!(matches!(nr, 8 | 16 | 32));
         // SAFETY:
         // - AVX2: the witness is one of an instruction set that includes it, asserted above.
         // - The layout of B: as the condition says. Its length: the caller's promise.
@@ -183,7 +180,7 @@ unsafe fn pack_first_rows_of<const SIGNED: bool>(
         };
     }
     if job.source.has_contiguous_columns() {
-        assert!(nr.is_multiple_of(16) && nr <= 64);
+        assert!(nr.is_multiple_of(8) && nr <= 64);
         // SAFETY:
         // - AVX2: the witness is one of an instruction set that includes it, asserted above.
         // - The layout of B: as the condition says. Its length: the caller's promise.

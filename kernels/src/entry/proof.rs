@@ -26,7 +26,7 @@ struct LaneSums {
 /// `x86::avx2_i16_sums` shows why that suffices.
 pub fn provable_i16_groups(kernel: Ready, job: &PackJob<'_>) -> usize {
     let PackJob { source, rows: k_len, .. } = *job;
-    let group = kernel.nr * kernel.kr;
+    let group = kernel.padded_columns(job.cols).expect("a panel's") * kernel.kr;
     let mut chunk = [0; MAX_I16_GROUPS * MAX_NR * 4];
     let mut ignored = ColumnStats::NONE;
     let mut provable = MAX_I16_GROUPS;

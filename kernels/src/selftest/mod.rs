@@ -59,6 +59,12 @@ pub fn run(kernel: Ready, arena: &mut [u8], out: &mut dyn Write) -> Outcome {
             shape(m, 2 * kr + 1 + (m + n) % kr, n);
         }
     }
+    // The last panel may be narrower than others, and its tiles higher.
+    for m in mr + 2..=2 * mr + 3 {
+        for n in (1..=nr).step_by(kernel.panel_step) {
+            shape(m, 2 * kr + 1 + (m + n) % kr, nr + n);
+        }
+    }
     for k in (0..=2 * kr + 1).chain([67, 128]) {
         shape(mr + 1, k, nr + 1);
         shape(1, k, nr);

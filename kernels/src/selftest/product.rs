@@ -37,7 +37,7 @@ pub(super) fn check(kernel: Ready, case: Case, arena: &mut [u8]) -> Result<(), W
     let lens = [
         (m - 1) * lda + k,
         converted_len,
-        n.div_ceil(kernel.nr) * product.panel_bytes(),
+        product.panel_bytes(n),
         case.output.size() * ((m - 1) * case.ldc() + n),
         k * n,
     ];
@@ -73,7 +73,7 @@ pub(super) fn check(kernel: Ready, case: Case, arena: &mut [u8]) -> Result<(), W
     for first_panel in (0..n.div_ceil(kernel.nr)).step_by(panels_at_once) {
         let left = first_panel * kernel.nr;
         let columns = left..n.min(left + panels_at_once * kernel.nr);
-        let panels = &panels[first_panel * product.panel_bytes()..][..panels_at_once * product.panel_bytes()];
+        let panels = &panels[product.panel_bytes(left)..][..product.panel_bytes(columns.len())];
         let terms = Terms::new(case, variant, a, b, columns.clone());
         product.multiply(&a_as_read, panels, &terms, columns, c);
     }
@@ -95,8 +95,9 @@ struct Product {
 }
 
 impl Product {
-    fn panel_bytes(&self) -> usize {
-        self.kernel.panel_bytes(self.case.k, self.variant.b).expect("cases are small")
+    /// Bytes of the panels of so many columns.
+    fn panel_bytes(&self, columns: usize) -> usize {
+        self.kernel.panel_bytes(self.case.k, columns, self.variant.b).expect("cases are small")
     }
 
     /// The first k of the second K block, or 0 for one block. Half of the cases of sums have two blocks, if there are
@@ -113,16 +114,18 @@ impl Product {
         let Self { kernel, variant, case } = *self;
         let Case { k, n, .. } = case;
         let size = variant.b.size();
-        for (p, panel) in panels.chunks_exact_mut(self.panel_bytes().max(1)).enumerate() {
-            let (left, cols) = (p * kernel.nr, kernel.nr.min(n - p * kernel.nr));
+        for left in (0..n).step_by(kernel.nr) {
+            let cols = kernel.nr.min(n - left);
+            let panel = &mut panels[self.panel_bytes(left)..][..self.panel_bytes(cols)];
             let source = Source { bits: b.get(left..).unwrap_or(&[]), row_stride: n, col_stride: 1 };
             let mut ignored = ColumnStats::NONE;
             let job = PackJob { source, rows: k, cols, signed: case.b_signed, stored: variant.b };
             pack_panel(kernel, &job, panel, &mut ignored);
+            let width = cols.next_multiple_of(kernel.panel_step);
             for row in 0..k.next_multiple_of(kernel.kr) {
-                for j in 0..kernel.nr {
+                for j in 0..width {
                     if row >= k || j >= cols {
-                        panel[panel_index(&kernel, row, j) * size..][..size].fill(0xff);
+                        panel[panel_index(&kernel, width, row, j) * size..][..size].fill(0xff);
                     }
                 }
             }
@@ -137,7 +140,8 @@ impl Product {
             OuterProduct { row: &terms.a_zero[..m], col: &terms.b_sum },
             OuterProduct { row: &terms.a_sum[..m], col: &terms.b_zero },
         ];
-        let panel_row = kernel.nr * variant.b.size();
+        // K is cut only where panels go one by one.
+        let panel_row = columns.len().next_multiple_of(kernel.panel_step) * variant.b.size();
         let cut = self.cut_of_k();
         for (from, to) in [(0, cut), (cut, k)] {
             if from == to && k > 0 {

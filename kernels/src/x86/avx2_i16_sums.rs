@@ -26,7 +26,7 @@ use crate::x86::tile::dot::start;
 use crate::x86::tile::each_row::each_tile;
 use crate::x86::tile::epilogue::finish;
 use crate::x86::tile::vector::Vector;
-use crate::x86::tile::ymm::{NR, Tile6x16, YmmTiles};
+use crate::x86::tile::ymm::{Tile6x16, YmmTiles};
 use core::arch::x86_64::*;
 
 /// The kernels that sum 1, 2, 4 and 8 k-groups in 16 bits.
@@ -65,7 +65,7 @@ unsafe impl<const G: usize> YmmTiles for Bytes<G> {
                     let mut sum = [_mm256_setzero_si256(); V];
                     for g in first..first + G {
                         let a = i32::from_ne_bytes(*t.a.add(i * t.lda + 4 * g).cast());
-                        add_products(&mut sum, a, t.b.add(g * 4 * NR));
+                        add_products(&mut sum, a, t.b.add(g * 32 * V));
                     }
                     add_widened(&mut acc[i], &sum, ones);
                 }
@@ -80,7 +80,7 @@ unsafe impl<const G: usize> YmmTiles for Bytes<G> {
                     } else {
                         partial_group(rest, groups.left, g > 0)
                     };
-                    add_products(&mut sum, a, t.b.add(g * 4 * NR));
+                    add_products(&mut sum, a, t.b.add(g * 32 * V));
                 }
                 add_widened(&mut acc[i], &sum, ones);
             }
@@ -102,14 +102,13 @@ unsafe impl<const G: usize> YmmTiles for Bytes<G> {
 /// Adds to each 16-bit lane of `sum` the products of a pair of bytes, of the k-group `a` of A and of that of the panel.
 ///
 /// # Safety
-/// The panel's k-group lies at `b`: 4·NR bytes.
+/// The panel's k-group lies at `b`: 4 bytes for each column of V vectors.
 #[inline]
 #[target_feature(enable = "avx2")]
 unsafe fn add_products<const V: usize>(sum: &mut [__m256i; V], a: i32, b: *const u8) {
-    const { assert!(32 * V <= 4 * NR) };
     let a = _mm256_set1_epi32(a);
     for v in 0..V {
-        // SAFETY: the caller's promise, and V vectors are no more, as was asserted.
+        // SAFETY: the caller's promise.
         let b = unsafe { __m256i::load(b.add(32 * v).cast()) };
         sum[v] = _mm256_add_epi16(sum[v], _mm256_maddubs_epi16(a, b));
     }

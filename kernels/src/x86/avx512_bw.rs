@@ -57,8 +57,8 @@ unsafe impl<const B_IS_I8: bool> ZmmTiles for Words<B_IS_I8> {
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-    unsafe fn tiles<const H: usize, const V: usize, const PANEL: usize>(t: &mut Args<'_>) {
+    unsafe fn tiles<const H: usize, const V: usize>(t: &mut Args<'_>) {
         // SAFETY: the caller's promise.
-        unsafe { zmm::tiles::<Self, H, V, PANEL>(t, _mm512_setzero_si512()) }
+        unsafe { zmm::tiles::<Self, H, V>(t, _mm512_setzero_si512()) }
     }
 }

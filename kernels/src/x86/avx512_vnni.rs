@@ -89,9 +89,9 @@ unsafe impl<const A_SIGNED: bool> ZmmTiles for Bytes<A_SIGNED> {
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-    unsafe fn tiles<const H: usize, const V: usize, const PANEL: usize>(t: &mut Args<'_>) {
+    unsafe fn tiles<const H: usize, const V: usize>(t: &mut Args<'_>) {
         // SAFETY: the caller's promise.
-        unsafe { zmm::tiles::<Self, H, V, PANEL>(t, Self::flips()) }
+        unsafe { zmm::tiles::<Self, H, V>(t, Self::flips()) }
     }
 }
 

@@ -25,7 +25,7 @@ const CHUNKS_PER_I16_SUM: usize = GROUPS_PER_I16_SUM / 8;
 /// # Safety
 /// - The CPU has AVX2.
 /// - Rows of B are contiguous, and B holds all rows and columns of `job`: `job.check_source()` passes.
-/// - `panel.nr` is 16 or 32 and at least `job.cols`, which is at least 1.
+/// - `panel.nr` is 8, 16 or 32, and at least `job.cols`, which is at least 1.
 /// - `panel.elements` holds `nr` columns of every group of 4 rows.
 #[target_feature(enable = "avx2")]
 pub unsafe fn interleave_rows<const SIGNED: bool, const KR: usize>(
@@ -37,7 +37,7 @@ pub unsafe fn interleave_rows<const SIGNED: bool, const KR: usize>(
     let (source, cols, nr) = (job.source, job.cols, panel.nr);
     let groups = job.rows / 4;
     debug_assert!(source.has_contiguous_rows() && job.source_is_long_enough());
-    debug_assert!(matches!(nr, 16 | 32) && (1..=nr).contains(&cols));
+    debug_assert!(matches!(nr, 8 | 16 | 32) && (1..=nr).contains(&cols));
     debug_assert!(panel.elements.len() >= 4 * groups * nr);
     let flips = _mm256_set1_epi8(job.convert().mask() as i8);
     for j in (0..cols).step_by(32) {
@@ -116,7 +116,7 @@ struct StatsOf32 {
 /// # Safety
 /// - The CPU has AVX2, and this is inlined into code compiled for it.
 /// - `row` may be called for the rows of `groups`, which are at most [`GROUPS_PER_I16_SUM`].
-/// - `panel.nr` and `j` are multiples of 16, and `j` is less.
+/// - `panel.nr` is a multiple of 16 and `j` of 32, which is less; or it is 8, and `j` is 0.
 /// - `panel.elements` holds `nr` columns of `groups`.
 #[inline(always)]
 unsafe fn interleave_32<const SIGNED: bool, const KR: usize>(
@@ -127,11 +127,10 @@ unsafe fn interleave_32<const SIGNED: bool, const KR: usize>(
     panel: &mut PanelOut<'_>,
 ) -> StatsOf32 {
     let (nr, elements) = (panel.nr, panel.elements.as_mut_ptr());
-    debug_assert!(
-        nr.is_multiple_of(16) && j.is_multiple_of(16) && j < nr && groups.len() <= GROUPS_PER_I16_SUM
-    );
+    debug_assert!((nr == 8 || nr.is_multiple_of(16)) && j.is_multiple_of(32) && j < nr);
+    debug_assert!(groups.len() <= GROUPS_PER_I16_SUM);
     // SAFETY: the CPU has the instructions. Of a k-group of the panel, KR bytes for each column from column j on are
-    // stored: 32 columns where there are as many, else 16, which is what a multiple of 16 leaves at least.
+    // stored: 32 columns where there are as many, else the 16 that a multiple of 16 leaves at least, or 8.
     unsafe {
         let mut extremes = ExtremesYmm::empty::<SIGNED>();
         // Sums of columns 0..8 and 16..24, and of columns 8..16 and 24..32.
@@ -151,6 +150,11 @@ unsafe fn interleave_32<const SIGNED: bool, const KR: usize>(
             if KR == 2 {
                 for (pair, (low, high)) in [(low01, high01), (low23, high23)].into_iter().enumerate() {
                     let out: *mut __m256i = elements.add(((2 * g + pair) * nr + j) * 2).cast();
+                    if nr == 8 {
+                        let x = _mm256_xor_si256(low, flips);
+                        _mm_storeu_si128(out.cast(), _mm256_castsi256_si128(x));
+                        continue;
+                    }
                     let store = |v, x| _mm256_storeu_si256(out.add(v), _mm256_xor_si256(x, flips));
                     store(0, _mm256_permute2x128_si256::<0x20>(low, high));
                     if nr - j >= 32 {
@@ -164,7 +168,9 @@ unsafe fn interleave_32<const SIGNED: bool, const KR: usize>(
             let out: *mut __m256i = elements.add((g * nr + j) * 4).cast();
             let store = |v, x| _mm256_storeu_si256(out.add(v), _mm256_xor_si256(x, flips));
             store(0, _mm256_permute2x128_si256::<0x20>(a, b));
-            store(1, _mm256_permute2x128_si256::<0x20>(c, d));
+            if nr > 8 {
+                store(1, _mm256_permute2x128_si256::<0x20>(c, d));
+            }
             if nr - j >= 32 {
                 store(2, _mm256_permute2x128_si256::<0x31>(a, b));
                 store(3, _mm256_permute2x128_si256::<0x31>(c, d));

@@ -97,6 +97,7 @@ where
     type Instruction = T::Instruction;
     const MR: usize = T::MR;
     const NR: usize = T::NR;
+    const PANEL_STEP: usize = T::PANEL_STEP;
     const FUSED: bool = T::FUSED;
     const EXTENSIONS: Extensions = Extensions { b_stationary_up_to_k: 4 * MAX_GROUPS, ..T::EXTENSIONS };
 
@@ -106,7 +107,7 @@ where
     }
 
     unsafe fn micro(t: &mut Args<'_>) {
-        const { assert!(T::NR.is_multiple_of(16)) };
+        const { assert!(T::PANEL_STEP == 16) };
         let rows = t.rows;
         let stationary = if rows < MIN_ROWS { 0 } else { stationary_rows(t) };
         // SAFETY: the caller's promise. More than MR rows come with one panel; those with a stationary panel may be read
@@ -114,7 +115,7 @@ where
         unsafe {
             if stationary > 0 {
                 t.rows = stationary;
-                all_columns::<T::Instruction>(t, T::NR / 16);
+                all_columns::<T::Instruction>(t);
                 if stationary == rows {
                     return;
                 }
@@ -126,12 +127,13 @@ where
     }
 }
 
-/// All rows and columns of a panel that is `panel` vectors wide.
+/// All rows and columns of a panel.
 ///
 /// # Safety
-/// The contract of [`Args`] for one panel, with NR = 16·`panel`; K is 1..=4·[`MAX_GROUPS`], `rows` a multiple of
+/// The contract of [`Args`] for one panel, which grows by vectors; K is 1..=4·[`MAX_GROUPS`], `rows` a multiple of
 /// [`ROW_STEP`], and all rows may be read to the end of their last k-group; the CPU has the instructions of T.
-unsafe fn all_columns<T: BStationaryRows>(t: &Args<'_>, panel: usize) {
+unsafe fn all_columns<T: BStationaryRows>(t: &Args<'_>) {
+    let panel = t.cols.div_ceil(16);
     for j in (0..t.cols).step_by(32) {
         let cols = (t.cols - j).min(32);
         let no_halves = t.k <= NO_HALVES_UP_TO_K && matches!(t.out, Out::Sums { .. });

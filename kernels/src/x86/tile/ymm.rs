@@ -48,11 +48,12 @@ unsafe impl<I: YmmTiles> Tile for Tile6x16<I> {
     type Instruction = I;
     const MR: usize = 6;
     const NR: usize = NR;
+    const PANEL_STEP: usize = 8;
     const FUSED: bool = true;
 
     unsafe fn tile(t: &Args<'_>) {
         const { assert!(Self::NR == 2 * 8) };
-        t.debug_assert_contract(Self::MR, Self::NR, Self::EXTENSIONS);
+        t.debug_assert_contract(Self::MR, (Self::NR, Self::PANEL_STEP), Self::EXTENSIONS);
         // SAFETY: the caller's promise: there are 1..=MR rows, and columns for one vector or two.
         unsafe {
             if t.cols > 8 {
@@ -102,16 +103,16 @@ pub unsafe fn tile<D: Dot<Vector = __m256i>, const H: usize, const V: usize>(t: 
         let mut first = 0;
         if groups.whole >= STREAMS_FROM {
             first = match H {
-                1 => streams::<D, H, V, { NR / 8 }, 4>(t, groups.whole, no_flips, &mut acc),
-                2 | 3 => streams::<D, H, V, { NR / 8 }, 2>(t, groups.whole, no_flips, &mut acc),
+                1 => streams::<D, H, V, V, 4>(t, groups.whole, no_flips, &mut acc),
+                2 | 3 => streams::<D, H, V, V, 2>(t, groups.whole, no_flips, &mut acc),
                 _ => 0,
             };
         }
         for g in first..groups.whole {
-            step::<D, H, V, { NR / 8 }, false>(t, g, no_flips, &mut acc);
+            step::<D, H, V, V, false>(t, g, no_flips, &mut acc);
         }
         reload(t);
-        last_step::<D, H, V, { NR / 8 }>(t, groups, no_flips, &mut acc);
+        last_step::<D, H, V, V>(t, groups, no_flips, &mut acc);
         finish(t, add_terms(t, acc));
     }
 }

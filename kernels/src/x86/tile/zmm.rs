@@ -16,7 +16,7 @@
 //! 3. Sums may be stored row by row, while other rows are still multiplied ([`row_by_row`]).
 
 use crate::contract::args::{Args, Extensions, Out};
-use crate::contract::kernel::{Instruction, Tile};
+use crate::contract::kernel::{Instruction, Tile, all_tiles};
 use crate::contract::with_const::with_const;
 use crate::elements::Stored;
 use crate::x86::k_group::KGroups;
@@ -44,7 +44,7 @@ pub unsafe trait ZmmTiles: Instruction {
     ///
     /// # Safety
     /// The contract of [`tile`](Self::tile), but for a multiple of H rows.
-    unsafe fn tiles<const H: usize, const V: usize, const PANEL: usize>(t: &mut Args<'_>);
+    unsafe fn tiles<const H: usize, const V: usize>(t: &mut Args<'_>);
 }
 
 /// Up to this number of rows are multiplied by two panels in one call: two streams come faster from memory than one, and
@@ -63,13 +63,14 @@ unsafe impl<I: ZmmTiles> Tile for Tile6x64<I> {
     type Instruction = I;
     const MR: usize = 6;
     const NR: usize = 64;
+    const PANEL_STEP: usize = 16;
     const FUSED: bool = true;
     const EXTENSIONS: Extensions = TWO_PANELS;
 
     unsafe fn tile(t: &Args<'_>) {
         const PANEL: usize = 4;
         const { assert!(Self::NR == 16 * PANEL) };
-        t.debug_assert_contract(Self::MR, Self::NR, Self::EXTENSIONS);
+        t.debug_assert_contract(Self::MR, (Self::NR, Self::PANEL_STEP), Self::EXTENSIONS);
         // SAFETY: the caller's promise: there are 1..=MR rows, and columns for 1 to 4 vectors; or, for rows that take
         // two panels, for all 8 vectors of these.
         unsafe {
@@ -79,7 +80,7 @@ unsafe impl<I: ZmmTiles> Tile for Tile6x64<I> {
             }
             with_const!(H in [1, 2, 3, 4, 5, 6] = t.rows, at most Self::MR =>
                 with_const!(V in [1, 2, 3, 4] = t.cols.div_ceil(16), at most PANEL =>
-                    I::tile::<H, V, PANEL, false>(t)))
+                    I::tile::<H, V, V, false>(t)))
         }
     }
 
@@ -88,7 +89,18 @@ unsafe impl<I: ZmmTiles> Tile for Tile6x64<I> {
         // SAFETY: the caller's promise: there are whole tiles, and columns of one panel.
         unsafe {
             with_const!(V in [1, 2, 3, 4] = t.cols.div_ceil(16), at most PANEL =>
-                I::tiles::<6, V, PANEL>(t))
+                I::tiles::<6, V>(t))
+        }
+    }
+
+    unsafe fn micro(t: &mut Args<'_>) {
+        // SAFETY: the caller's promise. Up to 32 columns are a panel of the other tile too.
+        unsafe {
+            // Six sums of a vector are too few to hide the latency of their instruction.
+            if t.cols <= 32 && t.rows > Self::MR {
+                return Tile12x32::<I>::micro(t);
+            }
+            all_tiles::<Self>(t)
         }
     }
 }
@@ -101,13 +113,14 @@ unsafe impl<I: ZmmTiles> Tile for Tile12x32<I> {
     type Instruction = I;
     const MR: usize = 12;
     const NR: usize = 32;
+    const PANEL_STEP: usize = 16;
     const FUSED: bool = true;
     const EXTENSIONS: Extensions = TWO_PANELS;
 
     unsafe fn tile(t: &Args<'_>) {
         const PANEL: usize = 2;
         const { assert!(Self::NR == 16 * PANEL) };
-        t.debug_assert_contract(Self::MR, Self::NR, Self::EXTENSIONS);
+        t.debug_assert_contract(Self::MR, (Self::NR, Self::PANEL_STEP), Self::EXTENSIONS);
         // SAFETY: the caller's promise: there are 1..=MR rows, and columns for 1 or 2 vectors; or, for rows that take
         // two panels, for all 4 vectors of these.
         unsafe {
@@ -117,7 +130,7 @@ unsafe impl<I: ZmmTiles> Tile for Tile12x32<I> {
             }
             with_const!(V in [1, 2] = t.cols.div_ceil(16), at most PANEL =>
                 with_const!(H in [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12] = t.rows, at most Self::MR =>
-                    I::tile::<H, V, PANEL, false>(t)))
+                    I::tile::<H, V, V, false>(t)))
         }
     }
 
@@ -127,7 +140,7 @@ unsafe impl<I: ZmmTiles> Tile for Tile12x32<I> {
         unsafe {
             // Not `tiles`: inlined into a loop over tiles, 24 accumulators do not stay in registers.
             with_const!(V in [1, 2] = t.cols.div_ceil(16), at most PANEL =>
-                each_tile::<12>(t, #[inline(always)] |t| I::tile::<12, V, PANEL, true>(t)))
+                each_tile::<12>(t, #[inline(always)] |t| I::tile::<12, V, V, true>(t)))
         }
     }
 }
@@ -140,23 +153,22 @@ unsafe impl<I: ZmmTiles> Tile for Tile12x16<I> {
     type Instruction = I;
     const MR: usize = 12;
     const NR: usize = 16;
+    const PANEL_STEP: usize = 16;
     const FUSED: bool = true;
 
     unsafe fn tile(t: &Args<'_>) {
-        const PANEL: usize = 1;
-        const { assert!(Self::NR == 16 * PANEL) };
-        t.debug_assert_contract(Self::MR, Self::NR, Self::EXTENSIONS);
+        const { assert!(Self::NR == 16) };
+        t.debug_assert_contract(Self::MR, (Self::NR, Self::PANEL_STEP), Self::EXTENSIONS);
         // SAFETY: the caller's promise: there are 1..=MR rows.
         unsafe {
             with_const!(H in [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12] = t.rows, at most Self::MR =>
-                I::tile::<H, 1, PANEL, false>(t))
+                I::tile::<H, 1, 1, false>(t))
         }
     }
 
     unsafe fn whole_tiles(t: &mut Args<'_>) {
-        const PANEL: usize = 1;
         // SAFETY: the caller's promise: there are whole tiles, and columns of one panel.
-        unsafe { I::tiles::<12, 1, PANEL>(t) }
+        unsafe { I::tiles::<12, 1>(t) }
     }
 }
 
@@ -174,7 +186,7 @@ const PREFETCH_FROM: usize = 128;
 /// # Safety
 /// The contract of [`ZmmTiles::tiles`], and of [`Dot`].
 #[inline(always)]
-pub unsafe fn tiles<D: Dot<Vector = __m512i>, const H: usize, const V: usize, const PANEL: usize>(
+pub unsafe fn tiles<D: Dot<Vector = __m512i>, const H: usize, const V: usize>(
     t: &mut Args<'_>,
     flips: __m512i,
 ) {
@@ -182,7 +194,7 @@ pub unsafe fn tiles<D: Dot<Vector = __m512i>, const H: usize, const V: usize, co
         t,
         #[inline(always)]
         // SAFETY: the caller's promise.
-        |t| unsafe { tile::<D, H, V, PANEL, true>(t, flips) },
+        |t| unsafe { tile::<D, H, V, V, true>(t, flips) },
     );
 }
 
