@@ -21,23 +21,28 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 MCA = "llvm-mca-19"
 
-# Kernel, type (with its module), tile (height, vectors; for 512 bits also the vectors of a panel), the instructions
+# Kernel, type (with its module), tile (height, vectors; then the vectors of a panel for 512 bits, or whether A is signed),
+# the instructions
 # that multiply and add, and CPUs that have them.
 INTEL, ZEN, LAKE = ["icelake-server", "sapphirerapids"], ["znver4"], ["arrowlake"]
 DOT, WORDS = r"vpdpb\w+", r"vpmaddwd|vpaddd"
 BYTES = r"vpmaddubsw|vpaddw|vpmaddwd|vpaddd"
 ARM = ["neoverse-n1", "neoverse-v1", "apple-m1"]
 X86_KERNELS = [
+    ("avx2-4x8c16", "avx2::Words<true>", (4, 4, "false"), WORDS, INTEL + ZEN + LAKE),
     ("avx2-6x16c2", "avx2::Words<false>", (6, 2), WORDS, INTEL + ZEN + LAKE),
     ("avx2-6x16c2, i8 panel", "avx2::Words<true>", (6, 2), WORDS, INTEL + ZEN + LAKE),
     ("avx2-6x16c4s1", "avx2_i16_sums::Bytes<1>", (6, 2), BYTES, INTEL + ZEN),
     ("avx2-6x16c4s2", "avx2_i16_sums::Bytes<2>", (6, 2), BYTES, INTEL + ZEN),
     ("avx2-6x16c4s4", "avx2_i16_sums::Bytes<4>", (6, 2), BYTES, INTEL + ZEN),
     ("avx2-6x16c4s8", "avx2_i16_sums::Bytes<8>", (6, 2), BYTES, INTEL + ZEN),
+    ("avxvnni-4x8c32", "avx_vnni::Bytes<false>", (4, 4, "false"), DOT, ["sapphirerapids"] + LAKE),
     ("avxvnni-6x16c4", "avx_vnni::Bytes<false>", (6, 2), DOT, ["sapphirerapids"] + LAKE),
     ("avxvnniint8-6x16c4", "avx_vnni_int8::Bytes<true, true>", (6, 2), DOT, LAKE),
+    ("avx512bw-4x8c32", "avx512_bw::Words<true>", (4, 4, "false"), WORDS, INTEL + ZEN),
     ("avx512bw-12x32c2", "avx512_bw::Words<false>", (12, 2, 2), WORDS, INTEL + ZEN),
     ("avx512bw-12x32c2, i8 panel", "avx512_bw::Words<true>", (12, 2, 2), WORDS, INTEL + ZEN),
+    ("avx512vnni-4x8c64", "avx512_vnni::Bytes<false>", (4, 4, "false"), DOT, INTEL + ZEN),
     ("avx512vnni-12x16c4", "avx512_vnni::Bytes<false>", (12, 1, 1), DOT, INTEL + ZEN),
     ("avx512vnni-12x32c4", "avx512_vnni::Bytes<false>", (12, 2, 2), DOT, INTEL + ZEN),
     ("avx512vnni-6x64c4", "avx512_vnni::Bytes<false>", (6, 4, 4), DOT, INTEL + ZEN),
@@ -123,8 +128,10 @@ def source(triple, body):
     return syntax + "\n".join(body) + "\n"
 
 
-def stack_accesses(body):
-    return [line for line in body if re.search(r"\[(?:[re]sp|sp|rbp)\b", line)]
+def stack_accesses(body, function):
+    # rbp is any register where it is not set to the stack pointer.
+    frame = any(re.match(r"mov\s+rbp, rsp", line) for line in function)
+    return [line for line in body if re.search(r"\[(?:[re]sp|sp" + (r"|rbp" if frame else "") + r")\b", line)]
 
 
 def examine(functions, kernels, triple, vectors_per_step):
@@ -132,23 +139,23 @@ def examine(functions, kernels, triple, vectors_per_step):
     for name, kind, tile, multiply, cpus in kernels:
         consts = ", ".join(map(str, tile))
         # Where every CPU of the target has the instructions, all heights are in one function.
-        own, shared = rf"<{kind} as [\w:]*Tiles>::tiles?::<{consts}(?:, \w+)?>", f"<tile::Tile8x8<{kind}> as "
+        own, shared = rf"<{kind} as [\w:]*Tiles>::(?:tiles?|part)::<{consts}(?:, \w+)?>", f"<tile::Tile8x8<{kind}> as "
         wanted = [f for f in functions if re.search(own, f)] or [f for f in functions if shared in f]
         # One tile, and tiles in a loop, unless that calls the first.
-        loops = [loop for f in wanted for loop in hot_loops(functions[f], multiply)[:1]]
+        loops = [(functions[f], loop) for f in wanted for loop in hot_loops(functions[f], multiply)[:1]]
         if not loops:
             sys.exit(f"{name}: no function is {kind} with the tile {consts}")
-        body = loops[-1]
+        function, body = loops[-1]
         steps = vectors_per_step(name, tile, body, multiply)
         for cpu in cpus:
             cycles, limit = mca(triple, cpu, body), mca(triple, cpu, alone(body, multiply))
             print(
                 f"| {cpu} | {name} | {cycles / steps:.2f} | {limit / steps:.2f} | {cycles / limit:.2f} "
-                f"| {len(body) / steps:.0f} | {len(stack_accesses(body)) / steps:.0f} |"
+                f"| {len(body) / steps:.0f} | {len(stack_accesses(body, function)) / steps:.0f} |"
             )
     spilled = 0
     for function, lines in functions.items():
-        if "Tiles>::tile" in function or "Tile8x8<neon" in function:
+        if re.search("Tiles>::(?:tile|part)", function) or "Tile8x8<neon" in function:
             multiply = "|".join({m for _, kind, _, m, _ in kernels if kind.split("::")[0] in function})
             if not arithmetic(lines, multiply):
                 # It calls a single tile over and over.
@@ -156,7 +163,7 @@ def examine(functions, kernels, triple, vectors_per_step):
             loops = hot_loops(lines, multiply)
             if not loops:
                 sys.exit(f"no loop in {function}")
-            touched = [line for body in loops for line in stack_accesses(body)]
+            touched = [line for body in loops for line in stack_accesses(body, lines)]
             if touched and not any(known in function for known in KNOWN):
                 spilled += 1
                 print(f"\n{function} touches the stack: {touched}", file=sys.stderr)

@@ -49,7 +49,7 @@ mod x86;
 pub use block::{BlockMut, LayoutError, extent};
 pub use caches::Caches;
 pub use contract::column_stats::ColumnStats;
-pub use contract::kernel::{Kernel, Variant, tile_height};
+pub use contract::kernel::{Kernel, Suits, Variant, tile_height};
 pub use contract::limits::{MAX_I16_GROUPS, MAX_MR, MAX_NR};
 pub use contract::panel::{
     Line, MAX_PACK_ROWS, PANELS_SIDE_BY_SIDE, PackJob, Source, panel_index, panel_value,

@@ -38,7 +38,7 @@ unsafe impl Tile for Words {
     const NR: usize = NR;
 
     unsafe fn tile(t: &Args<'_>) {
-        t.debug_assert_contract(Self::MR, (Self::NR, Self::PANEL_STEP), Self::EXTENSIONS);
+        t.debug_assert_contract(Self::MR, (Self::NR, Self::LANES), Self::EXTENSIONS);
         // SAFETY: the caller's promise; there are 1..=MR rows.
         unsafe { with_const!(H in [1, 2, 3, 4] = t.rows, at most Self::MR => tile::<H>(t)) }
     }

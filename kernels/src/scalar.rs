@@ -30,7 +30,7 @@ unsafe impl<const A_SIGNED: bool> Tile for Bytes<A_SIGNED> {
     const NR: usize = 8;
 
     unsafe fn tile(t: &Args<'_>) {
-        t.debug_assert_contract(Self::MR, (Self::NR, Self::PANEL_STEP), Self::EXTENSIONS);
+        t.debug_assert_contract(Self::MR, (Self::NR, Self::LANES), Self::EXTENSIONS);
         let (c, accumulate) = t.sums();
         for i in 0..t.rows {
             for j in 0..t.cols {

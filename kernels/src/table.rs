@@ -12,6 +12,8 @@ pub static TABLE: &[&Kernel] = &[
     &scalar::KERNEL,
     &portable::KERNEL,
     #[cfg(target_arch = "x86_64")]
+    &x86::avx2::ALONG_K,
+    #[cfg(target_arch = "x86_64")]
     &x86::avx2::KERNEL,
     #[cfg(target_arch = "x86_64")]
     &x86::avx2_i16_sums::BY_GROUPS[0],
@@ -22,11 +24,19 @@ pub static TABLE: &[&Kernel] = &[
     #[cfg(target_arch = "x86_64")]
     &x86::avx2_i16_sums::BY_GROUPS[3],
     #[cfg(target_arch = "x86_64")]
+    &x86::avx_vnni::ALONG_K,
+    #[cfg(target_arch = "x86_64")]
     &x86::avx_vnni::KERNEL,
+    #[cfg(target_arch = "x86_64")]
+    &x86::avx_vnni_int8::ALONG_K,
     #[cfg(target_arch = "x86_64")]
     &x86::avx_vnni_int8::KERNEL,
     #[cfg(target_arch = "x86_64")]
+    &x86::avx512_bw::ALONG_K,
+    #[cfg(target_arch = "x86_64")]
     &x86::avx512_bw::KERNEL,
+    #[cfg(target_arch = "x86_64")]
+    &x86::avx512_vnni::ALONG_K,
     #[cfg(target_arch = "x86_64")]
     &x86::avx512_vnni::K12X16,
     #[cfg(target_arch = "x86_64")]

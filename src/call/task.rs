@@ -162,8 +162,8 @@ impl<'a, 'c> Task<'a, 'c> {
         let Arguments { b, dispatch, .. } = &self.gemm.arguments;
         match (b, dispatch) {
             (Rhs::Packed(b), _) => Ok(b.columns.kernel()),
-            (Rhs::Unpacked(b), Some(dispatch)) => Ok(dispatch.choose(b.cols())),
-            (Rhs::Unpacked(b), None) => Ok(Dispatch::auto()?.choose(b.cols())),
+            (Rhs::Unpacked(b), Some(dispatch)) => Ok(dispatch.choose(b.rows(), b.cols())),
+            (Rhs::Unpacked(b), None) => Ok(Dispatch::auto()?.choose(b.rows(), b.cols())),
         }
     }
 

@@ -128,9 +128,10 @@ impl Dispatch {
         Err(Error::Kernel { argument, got: name.to_string(), known, available })
     }
 
-    /// The kernel for a B of `n` columns: the narrowest panel that holds them all, else the widest.
-    pub(crate) fn choose(&self, n: usize) -> Ready {
-        let fits = self.kernels.iter().find(|kernel| kernel.nr >= n);
+    /// The kernel for a B of `k` rows and `n` columns: the one with the narrowest panel of those that suit such a matrix and
+    /// hold all its columns in a panel, else the one with the widest.
+    pub(crate) fn choose(&self, k: usize, n: usize) -> Ready {
+        let fits = self.kernels.iter().find(|kernel| n <= kernel.nr && kernel.suits.holds(k, n));
         *fits.or(self.kernels.last()).expect("a dispatch is never empty")
     }
 

@@ -36,7 +36,7 @@ impl<'a> Sweep<'a> {
     /// The product as a sweep; `None` unless A has few rows that are read in place, B has contiguous rows or columns of
     /// i8, and a kernel of the dispatch sweeps.
     pub(crate) fn new(product: &'a Product<'a>, b: Operand<'a>, dispatch: &Dispatch) -> Option<Self> {
-        let (a, kernel) = (product.a.in_place()?, dispatch.choose(b.cols()));
+        let (a, kernel) = (product.a.in_place()?, dispatch.choose(b.rows(), b.cols()));
         let slices = b.bits.rows_are_slices() || b.bits.transpose().rows_are_slices();
         let few = a.rows() <= MAX_SWEEP_ROWS && kernel.sweeps() && b.element == ElementType::I8 && slices;
         few.then_some(Self { product, a, b: b.bits, kernel })

@@ -12,7 +12,7 @@
 
 use crate::engine::buffers::{Buffers, Scratch};
 use crate::engine::epilogue::by_columns;
-use crate::engine::epilogue::column_stage::ColumnStage;
+use crate::engine::epilogue::column_stage::{ColumnStage, PadBuffers};
 use crate::engine::epilogue::in_kernel::{panel_stored_by_kernel, stored_by_kernel, with_output};
 use crate::engine::epilogue::scalar;
 use crate::engine::operation::Operation;
@@ -102,8 +102,7 @@ impl RowBlock<'_> {
             let columns = self.columns(jr..jr + panels.len());
             let panel = &panels[0];
             let b = self.widen_if(panel, operation.b.whole_panels(panels), widened);
-            let stage =
-                ColumnStage::new(destination, columns.range.clone(), nr, scratch_of_columns.pad_buffers());
+            let stage = self.column_stage(destination, &columns, scratch_of_columns.pad_buffers());
             let terms = if i32_sums {
                 column_terms.with_rows(operation, self.pair, columns.range.clone(), self.row_terms)
             } else {
@@ -191,12 +190,7 @@ impl RowBlock<'_> {
             let sums = &sums[(jr - panels.start) * m * nr..][..m * nr];
             let columns = self.columns(jr..jr + 1);
             if self.c_as_accumulators(destination, &columns).is_none() {
-                let stage = ColumnStage::new(
-                    destination,
-                    columns.range.clone(),
-                    nr,
-                    scratch_of_columns.pad_buffers(),
-                );
+                let stage = self.column_stage(destination, &columns, scratch_of_columns.pad_buffers());
                 let f64_terms = (operation.accumulator == Accumulator::I32WithF64Terms).then(|| {
                     F64ColumnTerms::new(operation, self.pair, columns.range.clone(), self.row_terms)
                 });
@@ -238,10 +232,21 @@ impl RowBlock<'_> {
             let columns = self.columns(jr..jr + 1);
             let terms = I64ColumnTerms::new(operation, self.pair, columns.range.clone());
             terms.add_to(sums, nr, self.row_terms, 0..m);
-            let stage =
-                ColumnStage::new(destination, columns.range.clone(), nr, scratch_of_columns.pad_buffers());
+            let stage = self.column_stage(destination, &columns, scratch_of_columns.pad_buffers());
             scalar::store_i64(sums, nr, &stage, destination, &self.region(0..m, &columns));
         }
+    }
+
+    /// The output stage of some columns.
+    #[inline]
+    fn column_stage<'s>(
+        &self,
+        destination: &Destination<'_, 's>,
+        columns: &ColumnRange,
+        pad: PadBuffers<'s>,
+    ) -> ColumnStage<'s> {
+        let values = self.operation.b.padded_values(columns.range.len());
+        ColumnStage::new(destination, columns.range.clone(), values, pad)
     }
 
     /// Stores the sums of some rows and a panel, with the terms in f64 if there are any.

@@ -8,6 +8,8 @@ pub(crate) type PerColumn<T> = [T; MAX_NR];
 /// Columns whose zero-point terms, scales and stores are prepared together, where a kernel stores the output of several
 /// panels in one call. One panel at a time took 1x768x3072 14 % longer with 8-bit outputs (Zen 4, 2026-11-26).
 pub(crate) const MAX_FUSED_COLUMNS: usize = 4096;
+/// The values per column that kernels read for so many columns, at most.
+pub(crate) const MAX_FUSED_VALUES: usize = MAX_FUSED_COLUMNS + MAX_NR;
 
 /// The block sizes of the loop nest in `loops`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

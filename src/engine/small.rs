@@ -114,7 +114,7 @@ impl<'a> Small<'a> {
         let (b, panel) = (self.b, &self.b.panels()[0]);
         let call = self.kernel_call(terms);
         let region = Region { rows: 0..self.product.m, columns: b.range(), top: 0, left: 0 };
-        let stage = ColumnStage::new(destination, b.range(), panel.kernel.nr, pad);
+        let stage = ColumnStage::new(destination, b.range(), b.padded_values(b.n()), pad);
         with_output(destination, &stage, &region, None, |output| {
             panel.kernel.run(panel.variant, &call, output);
         });

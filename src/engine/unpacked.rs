@@ -123,7 +123,7 @@ impl<'a> UnpackedProduct<'a> {
         destination: &Destination<'_, '_>,
     ) -> Result<Self, Error> {
         let source = source(product, b)?;
-        let kernel = source.dispatch.choose(product.n);
+        let kernel = source.dispatch.choose(product.k, product.n);
         let i32_output = matches!(destination, Destination::I32 { .. });
         let i32_sums = i32_output || accumulator::fits_i32_for_any_b(product, b.element);
         let needed = if i32_sums {
@@ -147,7 +147,7 @@ impl<'a> UnpackedProduct<'a> {
         if let Some(sweep) = sweep {
             return buffers::reserve(&sweep.needs(product.n));
         }
-        let kernel = source.dispatch.choose(product.n);
+        let kernel = source.dispatch.choose(product.k, product.n);
         buffers::reserve(&needs_at_most(product, &kernel, source.dispatch.caches()))?;
         with_packed(source, |packed| packed.reserve(source, columns))?
     }

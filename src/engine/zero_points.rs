@@ -18,7 +18,7 @@ use crate::buffer;
 use crate::element::ElementType;
 use crate::engine::a_rows::{PIECE, pieces};
 use crate::engine::operation::{Operation, StoredPair};
-use crate::engine::plan::{MAX_FUSED_COLUMNS, MAX_MC};
+use crate::engine::plan::{MAX_FUSED_VALUES, MAX_MC};
 use crate::error::Error;
 use crate::product::accumulator::Accumulator;
 use crate::product::{Product, ZeroPoint};
@@ -162,7 +162,7 @@ impl ColumnTerms {
         // What is last tells of all.
         if sum.is_empty() {
             for values in [added, zero, sum] {
-                buffer::resize(values, MAX_FUSED_COLUMNS, "terms of columns")?;
+                buffer::resize(values, MAX_FUSED_VALUES, "terms of columns")?;
             }
         }
         Ok(())

@@ -6,7 +6,7 @@ use crate::error::Error;
 use multiversion::multiversion;
 use qgemm_kernels::ColumnStats as PanelStats;
 
-/// Statistics of each column, first those of B, then those that pad the last panel.
+/// Statistics of each column, first those of B, then as many more as kernels read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ColumnStats {
     /// The low 32 bits of the sum of each column's stored values.

@@ -57,7 +57,7 @@ fn source_from_column<'a>(b: &Operand<'a>, j: usize) -> Source<'a> {
 impl PackSource<'_> {
     /// The bytes that a panel takes where no proof allows another kernel; `None` if that overflows.
     pub(crate) fn panel_bytes(&self) -> Option<usize> {
-        let kernel = self.dispatch.choose(self.b.cols());
+        let kernel = self.dispatch.choose(self.b.rows(), self.b.cols());
         let stored = variant_for(kernel.table_row(), self.activations, self.b.element).b;
         kernel.panel_bytes(self.b.rows(), kernel.nr, stored)
     }
@@ -71,7 +71,7 @@ impl PackedColumns {
     /// No columns yet.
     pub(crate) fn empty(source: &PackSource<'_>) -> Self {
         Self {
-            kernel: source.dispatch.choose(source.b.cols()),
+            kernel: source.dispatch.choose(source.b.rows(), source.b.cols()),
             caches: source.dispatch.caches(),
             k: 0,
             n: 0,
@@ -91,8 +91,8 @@ impl PackedColumns {
     /// [`Error::Memory`] if there is not enough.
     pub(crate) fn reserve(&mut self, source: &PackSource<'_>, n: usize) -> Result<(), Error> {
         let (dispatch, k) = (source.dispatch, source.b.rows());
-        let kernel = dispatch.choose(n);
-        let padded = kernel.padded_columns(n).ok_or(TOO_LARGE)?;
+        let kernel = dispatch.choose(k, n);
+        let values = kernel.padded_values(n).ok_or(TOO_LARGE)?;
         let stored = variant_for(kernel.table_row(), source.activations, source.b.element).b;
         let mut bytes = kernel.panel_bytes(k, n, stored).ok_or(TOO_LARGE)?;
         // Kernels with a proof have k-groups of 4, so that a panel may be padded by more rows.
@@ -102,7 +102,7 @@ impl PackedColumns {
         (self.k, self.n) = (0, 0);
         buffer::reserve(&mut self.panels, n.div_ceil(kernel.nr), PURPOSE)?;
         self.reserve_lines(bytes.div_ceil(64))?;
-        self.stats.reserve(padded, k, PURPOSE)
+        self.stats.reserve(values, k, PURPOSE)
     }
 
     /// Packs some columns of a B, in place of those that were packed, and finds the statistics that are needed.
@@ -120,7 +120,7 @@ impl PackedColumns {
         // If this fails there is no matrix, not a part of one.
         (self.k, self.n) = (0, 0);
         let (k, n, dispatch) = (b.rows(), b.cols(), source.dispatch);
-        let kernel = dispatch.choose(n);
+        let kernel = dispatch.choose(k, n);
         self.lay_out(&part, kernel)?;
         if n > 0 {
             match needed {
@@ -156,7 +156,7 @@ impl PackedColumns {
         // Packing overwrites all lines; only lines that were never used are initialized here.
         self.lines.truncate(lines);
         self.lines.resize(lines, Line([0; 64]));
-        self.stats.clear(padded, k, PURPOSE)
+        self.stats.clear(kernel.padded_values(n).ok_or(TOO_LARGE)?, k, PURPOSE)
     }
 
     /// Chooses each panel's kernel and place. Returns the bytes that the panels take; `None` if that overflows.

@@ -10,9 +10,10 @@ use std::fmt;
 
 /// B, a K×N matrix of `i8` or `u8`, in the layout that a kernel reads, with the column statistics that exact sums need.
 ///
-/// Packed once, used by any number of products and threads. It holds
-/// `ceil(K / KR)·KR × ceil(N / NR)·NR` elements of one byte (two for the portable kernel and those whose name ends in
-/// `c1`), at most 24 bytes per column and 32 per panel. Zero points are not part of it.
+/// Packed once, used by any number of products and threads. Its elements are of one byte (two for the portable kernel and
+/// those whose name ends in `c1`), K and N rounded up: K to KR of the kernel, N to 16 for vectors of 512 bits and to 8 for
+/// others, and not at all where x86 kernels are chosen for a B of less than 8 columns. At most 24 bytes per column, of 16
+/// columns at least, and 40 per panel of NR columns come on top. Zero points are not part of it.
 #[derive(Clone)]
 pub struct PackedB {
     pub(crate) columns: PackedColumns,

@@ -105,11 +105,16 @@ impl PackedColumns {
         self.first..self.first + self.n
     }
 
-    /// Sums modulo 2^32 of the stored values of `columns`, and of those that pad the last panel.
+    /// The values per column that a kernel reads for so many columns, from the first one of a panel on.
+    #[inline]
+    pub(crate) fn padded_values(&self, columns: usize) -> usize {
+        self.kernel.padded_values(columns).expect("columns of a matrix")
+    }
+
+    /// Sums modulo 2^32 of the stored values of `columns`, which begin with a panel, and of as many more as kernels read.
     #[inline]
     pub(crate) fn stored_sums(&self, columns: Range<usize>) -> &[i32] {
-        let end = self.kernel.padded_columns(columns.end - self.first).expect("columns of a matrix");
-        &self.stats.stored_sum[columns.start - self.first..end]
+        &self.stats.stored_sum[columns.start - self.first..][..self.padded_values(columns.len())]
     }
 
     /// The sum of the stored values of column `j`.
@@ -117,7 +122,7 @@ impl PackedColumns {
         self.stats.exact_sum(j - self.first)
     }
 
-    /// The column terms, modulo 2^32, of `columns` (and of those that pad the last panel) for activations of the given type, zero
+    /// The column terms, modulo 2^32, of `columns` (and of those after them, as of all [`stored_sums`](Self::stored_sums)) for activations of the given type, zero
     /// points 0 and no bias; `None` if they are not known.
     #[inline]
     pub(crate) fn sign_shift_terms(&self, columns: Range<usize>, activations: ElementType) -> Option<&[i32]> {

@@ -2,7 +2,7 @@
 
 use crate::spec;
 use crate::support::{Byte, Fill, Layout, Matrix, Random, cases, each_kernel, each_kernel_or_best, scale};
-use qgemm::{Dequantize, Dispatch, ElementType, Gemm, Operand, PackedB, Requantize, Table, reference};
+use qgemm::{Dequantize, Dispatch, ElementType, Gemm, Isa, Operand, PackedB, Requantize, Table, reference};
 
 const FILLS: [Fill; 4] = [Fill::Random, Fill::Min, Fill::Max, Fill::Alternating];
 
@@ -304,6 +304,32 @@ fn a_packed_matrix_gives_its_elements_back() {
             let b = Matrix::<u8>::filled(k, n, Layout::COLS, fill, 6);
             let packed = PackedB::pack_with(&dispatch, b.view(), element).unwrap();
             each(k, n, |l, j| assert_eq!(packed.clone().get(l, j), Some(i32::from(b.at(l, j)))));
+        }
+    }
+}
+
+/// The last panel is as narrow as its columns allow, and of less than 8 columns there is no padding where vectors of k are
+/// multiplied.
+#[test]
+fn a_packed_matrix_takes_little_more_than_its_elements() {
+    let k = 1024;
+    for isa in Isa::ALL {
+        let Ok(dispatch) = Dispatch::named(isa.name()) else { continue };
+        let (step, along_k, size) = match isa {
+            Isa::Avx512Bw | Isa::Avx512Vnni => (16, true, 1),
+            Isa::Avx2 | Isa::AvxVnni | Isa::AvxVnniInt8 => (8, true, 1),
+            Isa::Portable | Isa::Neon => (8, false, 2),
+            _ => (8, false, 1),
+        };
+        for n in (1..=if scale() < 100 { 20 } else { 200 }).chain([513]) {
+            let b = Matrix::<i8>::filled(k, n, Layout::ROWS, Fill::Random, n as u64);
+            let bytes = PackedB::pack_with(&dispatch, b.view(), ElementType::I8).unwrap().bytes();
+            let columns = if along_k && n < 8 { n } else { n.next_multiple_of(step) };
+            let most = size * columns * k + 24 * n.next_multiple_of(16) + 40 * n.div_ceil(8);
+            assert!(
+                (size * n * k..=most).contains(&bytes),
+                "{isa:?}, n = {n}: {bytes} bytes, at most {most}"
+            );
         }
     }
 }

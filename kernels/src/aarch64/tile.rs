@@ -36,7 +36,7 @@ unsafe impl<I: NeonTiles> Tile for Tile8x8<I> {
     const NR: usize = NR;
 
     unsafe fn tile(t: &Args<'_>) {
-        t.debug_assert_contract(Self::MR, (Self::NR, Self::PANEL_STEP), Self::EXTENSIONS);
+        t.debug_assert_contract(Self::MR, (Self::NR, Self::LANES), Self::EXTENSIONS);
         // SAFETY: the caller's promise: there are 1..=MR rows.
         unsafe { with_const!(H in [1, 2, 3, 4, 5, 6, 7, 8] = t.rows, at most Self::MR => I::tile::<H>(t)) }
     }

@@ -10,7 +10,7 @@ use crate::contract::stage::{OuterProduct, Output, TileDequantize, TileFixedPoin
 /// # The contract
 ///
 /// `Ready::run` fulfils it, and all code below a [`MicroFn`] relies on it. WIDTH is `cols`, rounded up to the kernel's
-/// `panel_step`, and "the panels' columns" are that many values; those from `cols` on are padding.
+/// `panel_step`; "the panels' columns" are `cols`, rounded up to its `lanes`. What is beyond `cols` is padding.
 ///
 /// - `rows` is 1 or more (1..=MR for a single tile), `cols` is 1..=NR; or 2·NR - 15..=2·NR, two panels, where `rows` is
 ///   at most the kernel's `two_panels_up_to_rows`.
@@ -137,13 +137,13 @@ impl Args<'_> {
     pub(crate) fn debug_assert_contract(
         &self,
         mr: usize,
-        nr_and_step: (usize, usize),
+        nr_and_lanes: (usize, usize),
         extensions: Extensions,
     ) {
         #[cfg(debug_assertions)]
-        self.assert_contract(mr, nr_and_step, extensions);
+        self.assert_contract(mr, nr_and_lanes, extensions);
         #[cfg(not(debug_assertions))]
-        let _ = (mr, nr_and_step, extensions);
+        let _ = (mr, nr_and_lanes, extensions);
     }
 
     /// Restates that a tile has `height` rows, and columns for that many vectors of `lanes` columns, where debug
@@ -159,14 +159,14 @@ impl Args<'_> {
     /// Not inlined: kernels are many, and the image of the bare-metal rig is small.
     #[cfg(debug_assertions)]
     #[inline(never)]
-    fn assert_contract(&self, mr: usize, (nr, panel_step): (usize, usize), extensions: Extensions) {
+    fn assert_contract(&self, mr: usize, (nr, lanes): (usize, usize), extensions: Extensions) {
         let Self { rows, cols, first_row, first_col, .. } = *self;
         let Extensions { two_panels_up_to_rows, .. } = extensions;
         assert!(1 <= rows && rows <= mr);
         if cols > nr {
             assert!(rows <= two_panels_up_to_rows && cols + 15 >= 2 * nr && cols <= 2 * nr);
         }
-        let (end_row, end_col) = (first_row + rows, first_col + cols.next_multiple_of(panel_step));
+        let (end_row, end_col) = (first_row + rows, first_col + cols.next_multiple_of(lanes));
         let per_row = |values: Option<usize>| assert!(values.is_none_or(|len| len >= end_row));
         let per_col = |len: usize| assert!(len >= end_col);
         for outer in self.outer {

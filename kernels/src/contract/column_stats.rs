@@ -50,7 +50,7 @@ impl ColumnStats {
 
     /// Adds the statistics of all rows and columns of `job`, of which there is at least one.
     pub(crate) fn add(&mut self, job: &PackJob<'_>) {
-        match (job.signed, job.source.has_contiguous_rows()) {
+        match (job.signed, job.by_rows()) {
             (true, true) => add_rows::<i8>(job, self),
             (false, true) => add_rows::<u8>(job, self),
             (true, false) => add_columns::<i8>(job, self),

@@ -39,6 +39,10 @@ pub(crate) unsafe trait Tile {
     const NR: usize;
     /// The last panel of a matrix is as wide as its columns need, in multiples of this power of two.
     const PANEL_STEP: usize = Self::NR;
+    /// Values per column, such as terms and scales, are read so many at a time: a power of two.
+    const LANES: usize = Self::PANEL_STEP;
+    /// The matrices that it is chosen for.
+    const SUITS: Suits = Suits::ANY;
     /// Whether it makes 8-bit and f32 outputs from the sums in registers; else it stores sums only, and takes no outer
     /// products.
     const FUSED: bool = false;
@@ -120,6 +124,29 @@ pub struct Variant {
     shape: Shape,
 }
 
+/// The matrices that a kernel is chosen for: B of so many columns and values of k.
+#[derive(Clone, Copy)]
+pub struct Suits {
+    /// The most columns.
+    pub most_columns: usize,
+    /// The least number of values of k, as a multiple of one more than the columns.
+    pub k_per_column: usize,
+}
+
+impl Suits {
+    /// Any matrix.
+    pub(crate) const ANY: Self = Self { most_columns: usize::MAX, k_per_column: 0 };
+
+    /// Whether B of `k` rows and `n` columns is one of them.
+    pub fn holds(&self, k: usize, n: usize) -> bool {
+        n <= self.most_columns && k >= self.k_per_column.saturating_mul(n.saturating_add(1))
+    }
+
+    const fn is(&self, other: &Self) -> bool {
+        self.most_columns == other.most_columns && self.k_per_column == other.k_per_column
+    }
+}
+
 /// The constants in which all variants of a kernel agree.
 #[derive(Clone, Copy)]
 struct Shape {
@@ -127,6 +154,8 @@ struct Shape {
     mr: usize,
     nr: usize,
     panel_step: usize,
+    lanes: usize,
+    suits: Suits,
     kr: usize,
     i16_groups: usize,
     fused: bool,
@@ -141,6 +170,7 @@ impl Shape {
         // Columns are rounded up to panels by masks and shifts.
         assert!(self.nr.is_power_of_two() && self.nr <= MAX_NR);
         assert!(self.panel_step.is_power_of_two() && self.panel_step <= self.nr);
+        assert!(self.lanes.is_power_of_two() && self.panel_step <= self.lanes && self.lanes <= MAX_NR);
         // k is rounded up to k-groups by masks.
         assert!(self.kr.is_power_of_two());
         // Runs of k-groups in a K block are whole: block sizes are multiples of `MAX_I16_GROUPS` groups.
@@ -161,6 +191,8 @@ impl Shape {
             && self.mr == other.mr
             && self.nr == other.nr
             && self.panel_step == other.panel_step
+            && self.lanes == other.lanes
+            && self.suits.is(&other.suits)
             && self.kr == other.kr
             && self.i16_groups == other.i16_groups
             && self.fused == other.fused
@@ -182,6 +214,8 @@ impl Variant {
             mr: T::MR,
             nr: T::NR,
             panel_step: T::PANEL_STEP,
+            lanes: T::LANES,
+            suits: T::SUITS,
             kr: T::Instruction::KR,
             i16_groups: T::Instruction::I16_GROUPS,
             fused: T::FUSED,
@@ -235,6 +269,10 @@ pub struct Kernel {
     pub nr: usize,
     /// The last panel of a matrix is as wide as its columns need, in multiples of this power of two.
     pub panel_step: usize,
+    /// Values per column, such as terms and scales, are read so many at a time; a power of two.
+    pub lanes: usize,
+    /// The matrices that it is chosen for, of those that one panel holds.
+    pub suits: Suits,
     /// The values of k that lie side by side in a panel; a power of two.
     pub kr: usize,
     /// 0 for a kernel that is exact for every B. Else the number of k-groups that it sums in 16 bits, which is exact
@@ -264,8 +302,8 @@ impl Kernel {
             assert!(shape.is(&variants[i].shape), "variants of different tiles");
             i += 1;
         }
-        let Shape { isa, mr, nr, panel_step, kr, i16_groups, fused, extensions } = shape;
-        Self { name, isa, mr, nr, panel_step, kr, i16_groups, fused, variants, extensions }
+        let Shape { isa, mr, nr, panel_step, lanes, suits, kr, i16_groups, fused, extensions } = shape;
+        Self { name, isa, mr, nr, panel_step, lanes, suits, kr, i16_groups, fused, variants, extensions }
     }
 
     /// The larger calls that its variants support.
@@ -298,6 +336,15 @@ impl Kernel {
     #[inline]
     pub fn padded_columns(&self, columns: usize) -> Option<usize> {
         Some(columns.checked_add(self.panel_step - 1)? & !(self.panel_step - 1))
+    }
+
+    /// The values per column that a product of `columns` columns takes: vectors from the first column of each panel on.
+    /// `None` where that overflows.
+    #[inline]
+    pub fn padded_values(&self, columns: usize) -> Option<usize> {
+        let last_panel = columns.saturating_sub(1) & !(self.nr - 1);
+        let of_last = (columns - last_panel + self.lanes - 1) & !(self.lanes - 1);
+        last_panel.checked_add(of_last)
     }
 
     /// `k`, rounded up to whole k-groups; `None` where that overflows.
@@ -343,6 +390,8 @@ mod tests {
             mr: 4,
             nr: 16,
             panel_step: 16,
+            lanes: 16,
+            suits: Suits::ANY,
             kr: 4,
             i16_groups: 0,
             fused: true,
@@ -359,6 +408,9 @@ mod tests {
             ("too long a run of k-groups", Shape { i16_groups: 2 * MAX_I16_GROUPS, ..right }),
             ("steps of panels that are no power of two", Shape { nr: 64, panel_step: 48, ..right }),
             ("steps of panels wider than a panel", Shape { panel_step: 32, ..right }),
+            ("values of columns in no power of two", Shape { lanes: 48, ..right }),
+            ("values of fewer columns than a step has", Shape { lanes: 8, ..right }),
+            ("values of too many columns", Shape { lanes: 2 * MAX_NR, ..right }),
             ("no steps of panels", Shape { panel_step: 0, ..right }),
             ("two panels of two widths", Shape { panel_step: 8, extensions: two_panels, ..right }),
             ("two panels of more rows than a tile", Shape { mr: 2, extensions: two_panels, ..right }),

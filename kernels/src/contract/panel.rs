@@ -110,6 +110,16 @@ impl PackJob<'_> {
         Self { source: self.source.from_row(k), rows: self.rows - k, ..*self }
     }
 
+    /// Whether columns are slices, and better read than rows: rows are no slices, or of one element.
+    pub(crate) fn by_columns(&self) -> bool {
+        self.source.has_contiguous_columns() && (self.cols == 1 || !self.source.has_contiguous_rows())
+    }
+
+    /// Whether rows are slices, and better read than columns.
+    pub(crate) fn by_rows(&self) -> bool {
+        self.source.has_contiguous_rows() && !self.by_columns()
+    }
+
     /// # Panics
     /// If the source ends before the last element.
     pub(crate) fn check_source(&self) {

@@ -26,7 +26,8 @@ pub struct PanelProduct<'a> {
     /// Panels, one after the other, as [`pack_panel`](crate::pack_panel) makes them: the last is as narrow as its columns
     /// allow.
     pub panels: &'a [u8],
-    /// A value for each column that the panels have room for, added to all its sums; `None` adds nothing.
+    /// [`padded_values`](crate::Kernel::padded_values) of the columns, added to all sums of their column; `None` adds
+    /// nothing.
     pub col: Option<&'a [i32]>,
     /// A value per row, added to all its sums.
     pub row: &'a [i32],
@@ -56,10 +57,10 @@ impl Checked {
         // 1: the variant is the kernel's, whose MR, NR and KR its code has (`Kernel::new`).
         let own = kernel.table_row().variants.iter().any(|v| core::ptr::eq(v, variant));
         assert!(own, "a variant of another kernel");
-        let padded = kernel.padded_columns(cols).expect("columns beyond the address space");
         // 2: the output's rows are slices of `cols` elements; the values of its stage (scales, biases, multipliers, f64
-        // terms) are there for `rows` rows and `padded` columns; the residual holds rows of `cols` bytes.
-        assert!(output.fits(padded), "an output of another shape");
+        // terms) are there for `rows` rows and `values` columns; the residual holds rows of `cols` bytes.
+        let values = kernel.padded_values(cols).expect("columns beyond the address space");
+        assert!(output.fits(values), "an output of another shape");
         // 3: a kernel that is not fused stores sums only.
         assert!(kernel.fused || matches!(output, Output::Sums { .. }), "the kernel is not fused");
         // 4: A holds `rows` rows of k elements. Nothing is read of rows without elements, wherever they
@@ -69,14 +70,15 @@ impl Checked {
         let need_a = (rows - 1).checked_mul(lda).zip(row_bytes).and_then(|(x, y)| x.checked_add(y));
         assert!(need_a.is_some_and(|need| need <= p.a.len()), "A is too short");
         // 5: the panels are whole: `column_bytes` for each of `padded` columns.
+        let padded = kernel.padded_columns(cols).expect("columns beyond the address space");
         let column_bytes = kernel.padded(p.k).and_then(|k| k.checked_mul(variant.b.size()));
         let need_b = column_bytes.and_then(|bytes| bytes.checked_mul(padded));
         assert!(need_b.is_some_and(|need| need <= p.panels.len()), "the panels are too short");
-        // 6: there is a term for each row, and none or one for each of `padded` columns.
-        let col_fits = p.col.is_none_or(|col| col.len() >= padded);
+        // 6: there is a term for each row, and none or one for each of `values` columns.
+        let col_fits = p.col.is_none_or(|col| col.len() >= values);
         assert!(col_fits && p.row.len() >= rows, "the terms are too short");
         // 7: as 6, for each outer product.
-        let long = |outer: &OuterProduct<'_>| outer.row.len() >= rows && outer.col.len() >= padded;
+        let long = |outer: &OuterProduct<'_>| outer.row.len() >= rows && outer.col.len() >= values;
         assert!(p.outer.iter().all(long), "the outer terms are too short");
         Self { rows, cols, lda, column_bytes: column_bytes.expect("less than what is needed") }
     }
@@ -113,7 +115,7 @@ impl Ready {
             // - a: (4);
             // - b: j is a multiple of NR, so the panels of columns 0..j take j·`column_bytes`; the next one, or two, are
             //   as wide as `width`, rounded up, which is as far as `padded` goes (5);
-            // - col, row: (6), or `NO_COL`, which is as wide as two panels (`Variant::of`: NR <= MAX_NR);
+            // - col, row: (6), since vectors of the values go as far from any panel's first column; or `NO_COL`, which is as wide as two panels (`Variant::of`: NR <= MAX_NR);
             // - outer: (7), from first_col = j on; none if the kernel is not fused;
             // - out: columns j.. of an exclusively borrowed block of contiguous rows (2), and it is `Sums` if the kernel
             //   is not fused (3);

@@ -1,10 +1,12 @@
 //! Packs B into panels: chooses the code for the instruction set and the layout of B.
 
+use crate::block::BlockMut;
 use crate::contract::column_stats::ColumnStats;
 use crate::contract::panel::{MAX_PACK_ROWS, PackJob, PanelOut, Source};
 use crate::contract::ready::Ready;
 use crate::detect::Isa;
 use crate::elements::Stored;
+use crate::entry::transpose::transpose;
 use bytemuck::cast_slice_mut;
 use multiversion::multiversion;
 
@@ -25,6 +27,9 @@ pub fn pack_panel(kernel: Ready, job: &PackJob<'_>, panel: &mut [u8], stats: &mu
     job.check_source();
     let nr = kernel.padded_columns(job.cols).expect("at most NR");
     let (kr, size) = (kernel.kr, job.stored.size());
+    if kr >= MIN_LONG_GROUP && job.by_rows() {
+        return pack_columns_of_rows(kernel, job, panel, stats);
+    }
     // SAFETY: `check_source` has passed.
     let done = unsafe { pack_first_rows(kernel, job, PanelOut { elements: &mut *panel, nr }, stats) };
     let (group, filled) = (nr * kr * size, job.cols * kr * size);
@@ -44,15 +49,42 @@ pub fn pack_panel(kernel: Ready, job: &PackJob<'_>, panel: &mut [u8], stats: &mu
         (Stored::U8 | Stored::I8, 2) => pack_8::<2>(&rest, PanelOut { elements: panel, nr }),
         (Stored::U8 | Stored::I8, 4) => pack_8::<4>(&rest, PanelOut { elements: panel, nr }),
         (Stored::U8 | Stored::I8, 8) => pack_8::<8>(&rest, PanelOut { elements: panel, nr }),
+        (Stored::U8 | Stored::I8, 16) => pack_8::<16>(&rest, PanelOut { elements: panel, nr }),
+        (Stored::U8 | Stored::I8, 32) => pack_8::<32>(&rest, PanelOut { elements: panel, nr }),
+        (Stored::U8 | Stored::I8, 64) => pack_8::<64>(&rest, PanelOut { elements: panel, nr }),
         _ => unreachable!("no kernel has this layout"),
     }
     stats.add(&rest);
 }
 
+/// K-groups of so many values are packed from columns.
+const MIN_LONG_GROUP: usize = 16;
+/// The most columns of a panel with such k-groups.
+const MAX_LONG_COLUMNS: usize = 8;
+/// The rows that are transposed at a time, to be packed from columns.
+const ROWS_TRANSPOSED: usize = 512;
+
+/// [`pack_panel`] for long k-groups, where rows of B are contiguous: of some rows at a time columns are made.
+fn pack_columns_of_rows(kernel: Ready, job: &PackJob<'_>, panel: &mut [u8], stats: &mut ColumnStats) {
+    let PackJob { source, rows, cols, stored, .. } = *job;
+    assert!(cols <= MAX_LONG_COLUMNS && ROWS_TRANSPOSED.is_multiple_of(kernel.kr));
+    let mut columns = [0; MAX_LONG_COLUMNS * ROWS_TRANSPOSED];
+    let parts =
+        panel.chunks_mut(kernel.panel_bytes(ROWS_TRANSPOSED, cols, stored).expect("a part of a panel"));
+    for (k, panel) in (0..rows).step_by(ROWS_TRANSPOSED).zip(parts) {
+        let rows = (rows - k).min(ROWS_TRANSPOSED);
+        let mut block =
+            BlockMut::new(&mut columns, cols, rows, ROWS_TRANSPOSED, 1).expect("the array holds it");
+        transpose(source.from_row(k).bits, source.row_stride, &mut block);
+        let source = Source { bits: &columns, row_stride: 1, col_stride: ROWS_TRANSPOSED };
+        pack_panel(kernel, &PackJob { source, rows, ..*job }, panel, stats);
+    }
+}
+
 /// Whether [`pack_panels`] has code for this kernel and this layout of B.
 pub fn packs_side_by_side(kernel: Ready, source: &Source<'_>) -> bool {
     let slices = source.has_contiguous_rows() || source.has_contiguous_columns();
-    cfg!(target_arch = "x86_64") && kernel.isa == Isa::Avx512Vnni && slices
+    cfg!(target_arch = "x86_64") && kernel.isa == Isa::Avx512Vnni && kernel.kr == 4 && slices
 }
 
 /// Packs all columns of the job into the panels they take, one after the other, faster than [`pack_panel`] by panel.
@@ -228,10 +260,9 @@ fn pack_groups<T: Copy + Default, const KR: usize>(
     let PackJob { source, rows: k_len, cols, .. } = *job;
     let (bits, row_stride, col_stride) = (source.bits, source.row_stride, source.col_stride);
     let (group, filled) = (panel.nr * KR, cols * KR);
-    let slices = source.has_contiguous_rows() || source.has_contiguous_columns();
-    let whole = if slices { k_len / KR } else { 0 };
+    let whole = if job.by_rows() || job.by_columns() { k_len / KR } else { 0 };
     let (front, rest) = panel.elements.split_at_mut(whole * group);
-    if source.has_contiguous_rows() {
+    if job.by_rows() {
         for (g, out) in front.chunks_exact_mut(group).enumerate() {
             let rows: [&[u8]; KR] = core::array::from_fn(|r| &bits[(g * KR + r) * row_stride..][..cols]);
             interleave(rows, &convert, &mut out[..filled]);

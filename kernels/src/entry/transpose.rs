@@ -15,39 +15,51 @@ pub fn transpose<T: Pod>(from: &[T], stride: usize, to: &mut BlockMut<'_, T>) {
     }
     let need = extent(rows, cols, stride, 1);
     assert!(need.is_some_and(|need| need <= from.len()), "the matrix is too short");
+    let mut done = 0;
     #[cfg(target_arch = "x86_64")]
-    if to.rows_are_slices() && by_vectors(from, stride, to) {
-        return;
+    if to.rows_are_slices() {
+        done = by_vectors(from, stride, to);
     }
     for i in 0..cols {
-        for j in 0..rows {
+        for j in done..rows {
             *to.get_mut(i, j).expect("the block has this shape") = from[j * stride + i];
         }
     }
 }
 
-/// Transposes with vectors, if the CPU has any that suit the shape and the type; returns whether it did. `from` is long
-/// enough, and rows of `to` are slices.
+/// Transposes with vectors, if the CPU has any that suit the shape and the type; returns how many rows of `from` it did.
+/// `from` is long enough, and rows of `to` are slices.
 #[cfg(target_arch = "x86_64")]
-fn by_vectors<T: Pod>(from: &[T], from_stride: usize, to: &mut BlockMut<'_, T>) -> bool {
+fn by_vectors<T: Pod>(from: &[T], from_stride: usize, to: &mut BlockMut<'_, T>) -> usize {
     use crate::detect::{Isa, detected};
-    use crate::x86::operands::transpose::{Transposition, bytes_avx2, words_avx2, words_avx512};
+    use crate::x86::operands::transpose::{
+        Transposition, bytes_avx2, narrow_bytes_avx2, words_avx2, words_avx512,
+    };
     let (rows, cols, to_stride) = (to.cols(), to.rows(), to.row_stride());
     let least = rows.min(cols);
+    // The first rows, from the start of which 8 elements can be read.
+    let rows_of_8 = match from.len().checked_sub(8) {
+        Some(last) if from_stride > 0 => rows.min(last / from_stride + 1),
+        _ => 0,
+    };
     let (from, to) = (from.as_ptr(), to.as_mut_ptr());
     let t = Transposition { from, from_stride, to, to_stride, rows, cols };
     // SAFETY: `from` holds the rows; `to` is an exclusively borrowed block of rows that are slices, so that nothing
     // overlaps. Elements of these sizes are bytes or words, as all bits of `Pod` values are values. Each function gets the
-    // least number of rows and columns, and instructions that the CPU has.
+    // least number of rows and columns, and instructions that the CPU has; `narrow_bytes_avx2` rows of 8 bytes or more.
     unsafe {
         match size_of::<T>() {
             1 if least >= 16 && detected(Isa::Avx2) => bytes_avx2(t.cast()),
+            1 if cols < 16 && rows_of_8 >= 16 && detected(Isa::Avx2) => {
+                narrow_bytes_avx2(Transposition { rows: rows_of_8, ..t.cast() });
+                return rows_of_8;
+            }
             4 if least >= 16 && detected(Isa::Avx512Bw) => words_avx512(t.cast()),
             4 if least >= 8 && detected(Isa::Avx2) => words_avx2(t.cast()),
-            _ => return false,
+            _ => return 0,
         }
     }
-    true
+    rows
 }
 
 #[cfg(test)]
@@ -58,7 +70,7 @@ mod tests {
     use std::vec::Vec;
 
     fn check<T: Pod + PartialEq + core::fmt::Debug>(value: impl Fn(usize) -> T) {
-        let sizes = [0, 1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 63, 64, 65, 100];
+        let sizes = [0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 63, 64, 65, 100];
         for (rows, cols) in sizes.iter().flat_map(|&rows| sizes.map(|cols| (rows, cols))) {
             let stride = cols + rows % 3;
             let from: Vec<T> = (0..extent(rows, cols, stride, 1).unwrap()).map(&value).collect();

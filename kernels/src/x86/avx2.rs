@@ -11,6 +11,7 @@ use crate::contract::args::Args;
 use crate::contract::kernel::{Instruction, Kernel, Variant};
 use crate::detect::Isa;
 use crate::elements::Stored;
+use crate::x86::tile::along_k::{self, AlongK, AlongKTiles};
 use crate::x86::tile::dot::Dot;
 use crate::x86::tile::ymm::{self, Tile6x16, YmmTiles};
 use core::arch::x86_64::*;
@@ -18,6 +19,11 @@ use core::arch::x86_64::*;
 pub static KERNEL: Kernel = Kernel::new(
     "avx2-6x16c2",
     &[Variant::of::<Tile6x16<Words<true>>>(), Variant::of::<Tile6x16<Words<false>>>()],
+);
+
+pub static ALONG_K: Kernel = Kernel::new(
+    "avx2-4x8c16",
+    &[Variant::of::<AlongK<Words<true>, false>>(), Variant::of::<AlongK<Words<true>, true>>()],
 );
 
 /// `vpmaddwd`. B_IS_I8: panels hold i8, which are widened as they are read; else i16.
@@ -53,5 +59,24 @@ unsafe impl<const B_IS_I8: bool> YmmTiles for Words<B_IS_I8> {
     unsafe fn tiles<const H: usize, const V: usize>(t: &mut Args<'_>) {
         // SAFETY: the caller's promise.
         unsafe { ymm::tiles::<Self, H, V>(t) }
+    }
+}
+
+// SAFETY: `along_k` keeps to the contract.
+unsafe impl AlongKTiles for Words<true> {
+    #[inline(never)]
+    #[target_feature(enable = "avx2")]
+    unsafe fn part<const H: usize, const V: usize, const A: bool>(
+        t: &Args<'_>,
+        first: usize,
+    ) -> [__m128i; H] {
+        // SAFETY: the caller's promise.
+        unsafe { along_k::sums_of_part::<Self, H, V, A>(t, first, _mm256_setzero_si256()) }
+    }
+
+    #[target_feature(enable = "avx2")]
+    unsafe fn along_k<const H: usize, const A: bool>(t: &Args<'_>) {
+        // SAFETY: the caller's promise.
+        unsafe { along_k::tile::<Self, H, A>(t) }
     }
 }

@@ -9,6 +9,7 @@ use crate::contract::args::Args;
 use crate::contract::kernel::{Instruction, Kernel, Variant};
 use crate::detect::Isa;
 use crate::elements::Stored;
+use crate::x86::tile::along_k::{self, AlongK, AlongKTiles};
 use crate::x86::tile::dot::Dot;
 use crate::x86::tile::zmm::{self, Tile12x32, ZmmTiles};
 use core::arch::x86_64::*;
@@ -16,6 +17,11 @@ use core::arch::x86_64::*;
 pub static KERNEL: Kernel = Kernel::new(
     "avx512bw-12x32c2",
     &[Variant::of::<Tile12x32<Words<true>>>(), Variant::of::<Tile12x32<Words<false>>>()],
+);
+
+pub static ALONG_K: Kernel = Kernel::new(
+    "avx512bw-4x8c32",
+    &[Variant::of::<AlongK<Words<true>, false>>(), Variant::of::<AlongK<Words<true>, true>>()],
 );
 
 /// `vpmaddwd`. B_IS_I8: panels hold i8, which are widened as they are read; else i16.
@@ -60,5 +66,24 @@ unsafe impl<const B_IS_I8: bool> ZmmTiles for Words<B_IS_I8> {
     unsafe fn tiles<const H: usize, const V: usize>(t: &mut Args<'_>) {
         // SAFETY: the caller's promise.
         unsafe { zmm::tiles::<Self, H, V>(t, _mm512_setzero_si512()) }
+    }
+}
+
+// SAFETY: `along_k` keeps to the contract.
+unsafe impl AlongKTiles for Words<true> {
+    #[inline(never)]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    unsafe fn part<const H: usize, const V: usize, const A: bool>(
+        t: &Args<'_>,
+        first: usize,
+    ) -> [__m128i; H] {
+        // SAFETY: the caller's promise.
+        unsafe { along_k::sums_of_part::<Self, H, V, A>(t, first, _mm512_setzero_si512()) }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    unsafe fn along_k<const H: usize, const A: bool>(t: &Args<'_>) {
+        // SAFETY: the caller's promise.
+        unsafe { along_k::tile::<Self, H, A>(t) }
     }
 }

@@ -10,6 +10,7 @@ use crate::contract::args::Args;
 use crate::contract::kernel::{Instruction, Kernel, Variant, byte_type};
 use crate::detect::Isa;
 use crate::elements::Stored;
+use crate::x86::tile::along_k::{self, AlongK, AlongKTiles};
 use crate::x86::tile::b_stationary::{self, BStationary, BStationaryRows};
 use crate::x86::tile::dot::Dot;
 use crate::x86::tile::zmm::{self, Tile6x64, Tile12x16, Tile12x32, ZmmTiles};
@@ -38,6 +39,11 @@ pub static K12X16: Kernel = Kernel::new(
         Variant::of::<BStationary<Tile12x16<Bytes<false>>>>(),
         Variant::of::<BStationary<Tile12x16<Bytes<true>>>>(),
     ],
+);
+
+pub static ALONG_K: Kernel = Kernel::new(
+    "avx512vnni-4x8c64",
+    &[Variant::of::<AlongK<Bytes<false>, false>>(), Variant::of::<AlongK<Bytes<true>, true>>()],
 );
 
 /// `vpdpbusd`, for A with or without signs and panels of i8.
@@ -117,4 +123,23 @@ fn sign_bits() -> __m512i {
     // SAFETY: no instruction.
     unsafe { asm!("/* {0} */", inout(zmm_reg) bits, options(pure, nomem, nostack, preserves_flags)) };
     bits
+}
+
+// SAFETY: `along_k` keeps to the contract.
+unsafe impl<const A_SIGNED: bool> AlongKTiles for Bytes<A_SIGNED> {
+    #[inline(never)]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+    unsafe fn part<const H: usize, const V: usize, const A: bool>(
+        t: &Args<'_>,
+        first: usize,
+    ) -> [__m128i; H] {
+        // SAFETY: the caller's promise.
+        unsafe { along_k::sums_of_part::<Self, H, V, A>(t, first, Self::flips()) }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+    unsafe fn along_k<const H: usize, const A: bool>(t: &Args<'_>) {
+        // SAFETY: the caller's promise.
+        unsafe { along_k::tile::<Self, H, A>(t) }
+    }
 }

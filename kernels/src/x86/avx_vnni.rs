@@ -9,6 +9,7 @@ use crate::contract::args::Args;
 use crate::contract::kernel::{Instruction, Kernel, Variant, byte_type};
 use crate::detect::Isa;
 use crate::elements::Stored;
+use crate::x86::tile::along_k::{self, AlongK, AlongKTiles};
 use crate::x86::tile::dot::Dot;
 use crate::x86::tile::ymm::{self, Tile6x16, YmmTiles};
 use core::arch::x86_64::*;
@@ -16,6 +17,11 @@ use core::arch::x86_64::*;
 pub static KERNEL: Kernel = Kernel::new(
     "avxvnni-6x16c4",
     &[Variant::of::<Tile6x16<Bytes<false>>>(), Variant::of::<Tile6x16<Bytes<true>>>()],
+);
+
+pub static ALONG_K: Kernel = Kernel::new(
+    "avxvnni-4x8c32",
+    &[Variant::of::<AlongK<Bytes<false>, false>>(), Variant::of::<AlongK<Bytes<true>, true>>()],
 );
 
 /// `vpdpbusd`, for A with or without signs and panels of the other type.
@@ -52,5 +58,24 @@ unsafe impl<const A_SIGNED: bool> YmmTiles for Bytes<A_SIGNED> {
     unsafe fn tiles<const H: usize, const V: usize>(t: &mut Args<'_>) {
         // SAFETY: the caller's promise.
         unsafe { ymm::tiles::<Self, H, V>(t) }
+    }
+}
+
+// SAFETY: `along_k` keeps to the contract.
+unsafe impl<const A_SIGNED: bool> AlongKTiles for Bytes<A_SIGNED> {
+    #[inline(never)]
+    #[target_feature(enable = "avx2,avxvnni")]
+    unsafe fn part<const H: usize, const V: usize, const A: bool>(
+        t: &Args<'_>,
+        first: usize,
+    ) -> [__m128i; H] {
+        // SAFETY: the caller's promise.
+        unsafe { along_k::sums_of_part::<Self, H, V, A>(t, first, _mm256_setzero_si256()) }
+    }
+
+    #[target_feature(enable = "avx2,avxvnni")]
+    unsafe fn along_k<const H: usize, const A: bool>(t: &Args<'_>) {
+        // SAFETY: the caller's promise.
+        unsafe { along_k::tile::<Self, H, A>(t) }
     }
 }

@@ -9,6 +9,7 @@ use crate::contract::args::Args;
 use crate::contract::kernel::{Instruction, Kernel, Variant, byte_type};
 use crate::detect::Isa;
 use crate::elements::Stored;
+use crate::x86::tile::along_k::{self, AlongK, AlongKTiles};
 use crate::x86::tile::dot::Dot;
 use crate::x86::tile::ymm::{self, Tile6x16, YmmTiles};
 use core::arch::x86_64::*;
@@ -20,6 +21,16 @@ pub static KERNEL: Kernel = Kernel::new(
         Variant::of::<Tile6x16<Bytes<true, true>>>(),
         Variant::of::<Tile6x16<Bytes<false, false>>>(),
         Variant::of::<Tile6x16<Bytes<true, false>>>(),
+    ],
+);
+
+pub static ALONG_K: Kernel = Kernel::new(
+    "avxvnniint8-4x8c32",
+    &[
+        Variant::of::<AlongK<Bytes<false, true>, false>>(),
+        Variant::of::<AlongK<Bytes<true, true>, true>>(),
+        Variant::of::<AlongK<Bytes<false, false>, false>>(),
+        Variant::of::<AlongK<Bytes<true, false>, true>>(),
     ],
 );
 
@@ -63,5 +74,24 @@ unsafe impl<const A_SIGNED: bool, const B_SIGNED: bool> YmmTiles for Bytes<A_SIG
     unsafe fn tiles<const H: usize, const V: usize>(t: &mut Args<'_>) {
         // SAFETY: the caller's promise.
         unsafe { ymm::tiles::<Self, H, V>(t) }
+    }
+}
+
+// SAFETY: `along_k` keeps to the contract.
+unsafe impl<const A_SIGNED: bool, const B_SIGNED: bool> AlongKTiles for Bytes<A_SIGNED, B_SIGNED> {
+    #[inline(never)]
+    #[target_feature(enable = "avx2,avxvnniint8")]
+    unsafe fn part<const H: usize, const V: usize, const A: bool>(
+        t: &Args<'_>,
+        first: usize,
+    ) -> [__m128i; H] {
+        // SAFETY: the caller's promise.
+        unsafe { along_k::sums_of_part::<Self, H, V, A>(t, first, _mm256_setzero_si256()) }
+    }
+
+    #[target_feature(enable = "avx2,avxvnniint8")]
+    unsafe fn along_k<const H: usize, const A: bool>(t: &Args<'_>) {
+        // SAFETY: the caller's promise.
+        unsafe { along_k::tile::<Self, H, A>(t) }
     }
 }

@@ -1,7 +1,7 @@
 //! The output stage of some columns, with a value per column where the stage has one.
 
 use crate::buffer;
-use crate::engine::plan::{MAX_FUSED_COLUMNS, PerColumn};
+use crate::engine::plan::{MAX_FUSED_VALUES, PerColumn};
 use crate::error::Error;
 use crate::output::destination::Destination;
 use crate::output::f64_factors::F64Factors;
@@ -46,7 +46,7 @@ impl ColumnScratch {
         // What is last tells of both.
         if self.bias.is_empty() {
             for values in [&mut self.scale, &mut self.bias] {
-                buffer::resize(values, MAX_FUSED_COLUMNS, "scales of columns")?;
+                buffer::resize(values, MAX_FUSED_VALUES, "scales of columns")?;
             }
         }
         Ok(())
@@ -195,15 +195,15 @@ fn padded_scale<'a>(
 }
 
 impl<'a> ColumnStage<'a> {
-    /// The stage of some columns of the whole output, in panels of `nr`.
+    /// The stage of some columns of the whole output, with values for `len` columns, or more.
     #[inline]
     pub(crate) fn new<'o: 'a>(
         destination: &Destination<'_, 'o>,
         columns: Range<usize>,
-        nr: usize,
+        len: usize,
         pad: PadBuffers<'a>,
     ) -> Self {
-        let len = columns.len().next_multiple_of(nr).max(MAX_NR);
+        let len = len.max(MAX_NR);
         match destination {
             Destination::I32 { accumulate, .. } => ColumnStage::I32 { accumulate: *accumulate },
             Destination::Bytes { requant, .. } => match &requant.scaling {

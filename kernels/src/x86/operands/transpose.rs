@@ -79,14 +79,43 @@ pub unsafe fn bytes_avx2(t: Transposition<u8>) {
     }
 }
 
-/// A round: vector v and vector v + 8 become vectors 2·v and 2·v + 1.
+/// A round: vector v of the first half and vector v of the second become vectors 2·v and 2·v + 1.
 #[inline(always)]
-fn interleave<V: Copy>(x: [V; 16], unpack: impl Fn(V, V) -> (V, V)) -> [V; 16] {
+fn interleave<V: Copy, const N: usize>(x: [V; N], unpack: impl Fn(V, V) -> (V, V)) -> [V; N] {
     let mut y = x;
-    for v in 0..8 {
-        (y[2 * v], y[2 * v + 1]) = unpack(x[v], x[v + 8]);
+    for v in 0..N / 2 {
+        (y[2 * v], y[2 * v + 1]) = unpack(x[v], x[v + N / 2]);
     }
     y
+}
+
+/// Transposes bytes of few columns, 16 rows of 8 at a time: as [`bytes_avx2`], but the first of the four rounds only
+/// halves the number of vectors.
+///
+/// # Safety
+/// As for [`bytes_avx2`], with 16 rows at least and 1 to 15 columns; 8 bytes of each row can be read.
+#[target_feature(enable = "avx2")]
+pub unsafe fn narrow_bytes_avx2(t: Transposition<u8>) {
+    debug_assert!(t.rows >= 16 && (1..16).contains(&t.cols));
+    let width = t.cols.min(8);
+    // SAFETY: the caller's promise; blocks lie within the rows, and within the columns or the first 8 bytes.
+    unsafe {
+        for i in starts(t.rows, 16) {
+            for j in starts(t.cols, width) {
+                let row = |v: usize| _mm_loadl_epi64(t.from.add((i + v) * t.from_stride + j).cast());
+                let mut x = [_mm_setzero_si128(); 8];
+                for v in 0..8 {
+                    x[v] = _mm_unpacklo_epi8(row(v), row(v + 8));
+                }
+                for _ in 0..3 {
+                    x = interleave(x, |a, b| (_mm_unpacklo_epi8(a, b), _mm_unpackhi_epi8(a, b)));
+                }
+                for (c, x) in x[..width].iter().enumerate() {
+                    _mm_storeu_si128(t.to.add((j + c) * t.to_stride + i).cast(), *x);
+                }
+            }
+        }
+    }
 }
 
 /// Transposes words, 8x8 at a time.

@@ -16,7 +16,7 @@
 //! 20 to 40.
 
 use crate::contract::args::{Args, Extensions, Out};
-use crate::contract::kernel::Tile;
+use crate::contract::kernel::{Suits, Tile};
 use crate::contract::stage::TileRequantize;
 use crate::contract::with_const::with_const;
 use crate::x86::tile::dot::{Dot, a_group, start};
@@ -98,6 +98,8 @@ where
     const MR: usize = T::MR;
     const NR: usize = T::NR;
     const PANEL_STEP: usize = T::PANEL_STEP;
+    const LANES: usize = T::LANES;
+    const SUITS: Suits = T::SUITS;
     const FUSED: bool = T::FUSED;
     const EXTENSIONS: Extensions = Extensions { b_stationary_up_to_k: 4 * MAX_GROUPS, ..T::EXTENSIONS };
 

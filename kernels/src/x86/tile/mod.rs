@@ -4,8 +4,9 @@
 //! written once over the width of a vector: `vector` says what they take of it, `vector_256` and `vector_512` how it is
 //! done, `dot` has the steps of the loop, `epilogue` makes the outputs, `epilogue_rare` those that have functions of
 //! their own. `ymm` and `zmm` put a tile together, `b_stationary` keeps a panel in registers and loops over rows
-//! instead.
+//! instead, `along_k` is for few columns.
 
+pub mod along_k;
 pub mod b_stationary;
 pub mod dot;
 pub mod each_row;

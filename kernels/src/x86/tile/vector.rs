@@ -2,6 +2,7 @@
 //! and 512 bits.
 
 use crate::contract::args::Args;
+use core::arch::x86_64::__m128i;
 
 /// A vector of i32.
 ///
@@ -30,6 +31,20 @@ pub unsafe trait Vector: Copy {
     unsafe fn store(self, to: *mut i32);
     /// One byte per half lane, widened to i16: reads 2·LANES bytes.
     unsafe fn load_i8_as_i16(from: *const u8) -> Self;
+    /// [`load_i8_as_i16`](Self::load_i8_as_i16), of u8.
+    unsafe fn load_u8_as_i16(from: *const u8) -> Self;
+    /// The first `len` bytes, less than 4·LANES, XORed with those of `flips`; the others are 0. `follows`: a whole vector
+    /// may be read before them.
+    unsafe fn load_part(from: *const u8, len: usize, follows: bool, flips: Self) -> Self;
+    /// [`load_i8_as_i16`](Self::load_i8_as_i16) of the first `len` bytes, less than 2·LANES; the others are 0.
+    /// `follows`: as many bytes as a vector holds i16 may be read before them.
+    unsafe fn load_part_i8_as_i16(from: *const u8, len: usize, follows: bool) -> Self;
+    /// [`load_part_i8_as_i16`](Self::load_part_i8_as_i16), of u8.
+    unsafe fn load_part_u8_as_i16(from: *const u8, len: usize, follows: bool) -> Self;
+    /// The sum of the lanes of each vector.
+    unsafe fn sums_of_lanes(of: [Self; 4]) -> __m128i;
+    /// The lanes of `low`, those of `high`, and 0 in the others.
+    unsafe fn from_fours(low: __m128i, high: __m128i) -> Self;
     unsafe fn first_lane(self) -> i32;
     unsafe fn xor(self, other: Self) -> Self;
     /// Sums, differences and products are modulo 2^32.

@@ -47,6 +47,44 @@ unsafe impl Vector for __m256i {
         unsafe { _mm256_cvtepi8_epi16(_mm_loadu_si128(from.cast())) }
     }
     #[inline(always)]
+    unsafe fn load_u8_as_i16(from: *const u8) -> Self {
+        unsafe { _mm256_cvtepu8_epi16(_mm_loadu_si128(from.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn load_part(from: *const u8, len: usize, follows: bool, flips: Self) -> Self {
+        unsafe {
+            let low = if len < 16 { part_of_16(from, len, follows) } else { _mm_loadu_si128(from.cast()) };
+            // From here on, if there is anything, 16 bytes lie before.
+            let high = if len > 16 { part_of_16(from.add(16), len - 16, true) } else { _mm_setzero_si128() };
+            let (low_lanes, lanes) =
+                (_mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), 16);
+            let lanes = _mm256_set_m128i(_mm_add_epi8(low_lanes, _mm_set1_epi8(lanes)), low_lanes);
+            let inside = _mm256_cmpgt_epi8(_mm256_set1_epi8(len as i8), lanes);
+            _mm256_xor_si256(_mm256_set_m128i(high, low), _mm256_and_si256(flips, inside))
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_part_i8_as_i16(from: *const u8, len: usize, follows: bool) -> Self {
+        unsafe { _mm256_cvtepi8_epi16(part_of_16(from, len, follows)) }
+    }
+    #[inline(always)]
+    unsafe fn load_part_u8_as_i16(from: *const u8, len: usize, follows: bool) -> Self {
+        unsafe { _mm256_cvtepu8_epi16(part_of_16(from, len, follows)) }
+    }
+    #[inline(always)]
+    unsafe fn sums_of_lanes([a, b, c, d]: [Self; 4]) -> __m128i {
+        unsafe {
+            let pairs = |x, y| _mm256_add_epi32(_mm256_unpacklo_epi32(x, y), _mm256_unpackhi_epi32(x, y));
+            let (ab, cd) = (pairs(a, b), pairs(c, d));
+            let halves = _mm256_add_epi32(_mm256_unpacklo_epi64(ab, cd), _mm256_unpackhi_epi64(ab, cd));
+            _mm_add_epi32(_mm256_castsi256_si128(halves), _mm256_extracti128_si256::<1>(halves))
+        }
+    }
+    #[inline(always)]
+    unsafe fn from_fours(low: __m128i, high: __m128i) -> Self {
+        unsafe { _mm256_set_m128i(high, low) }
+    }
+    #[inline(always)]
     unsafe fn first_lane(self) -> i32 {
         unsafe { _mm256_cvtsi256_si32(self) }
     }
@@ -289,5 +327,42 @@ unsafe impl Narrow<__m256i> for Narrow256 {
             }
             values
         }
+    }
+}
+
+/// The first `len` bytes, less than 16, and 0 in the others. `follows`: 16 bytes may be read before them.
+///
+/// # Safety
+/// The CPU has AVX2, and this is inlined into code compiled for it; the bytes are readable.
+#[inline(always)]
+unsafe fn part_of_16(from: *const u8, len: usize, follows: bool) -> __m128i {
+    /// From index 16 - n on: the lanes of the last n bytes of 16, then lanes of zeros.
+    static LAST: [u8; 32] = {
+        let mut lanes = [0x80; 32];
+        let mut i = 0;
+        while i < 16 {
+            lanes[i] = i as u8;
+            i += 1;
+        }
+        lanes
+    };
+    debug_assert!(len < 16);
+    // SAFETY: the caller's promise; 16 bytes of `LAST` follow any index up to 16.
+    unsafe {
+        if follows {
+            let last = _mm_loadu_si128(from.add(len).sub(16).cast());
+            return _mm_shuffle_epi8(last, _mm_loadu_si128(LAST.as_ptr().add(16 - len).cast()));
+        }
+        // Not by a copy, whose call would cost all registers. Bytes that two loads share come to lie on themselves.
+        let byte = |i: usize| u64::from(*from.add(i)) << (8 * i);
+        let four = |i: usize| u64::from(u32::from_ne_bytes(*from.add(i).cast()));
+        let eight = |i: usize| u64::from_ne_bytes(*from.add(i).cast());
+        let (low, high) = match len {
+            0 => (0, 0),
+            1..4 => (byte(0) | byte(len / 2) | byte(len - 1), 0),
+            4..8 => (four(0) | four(len - 4) << (8 * (len - 4)), 0),
+            _ => (eight(0), eight(len - 8).checked_shr(8 * (16 - len as u32)).unwrap_or(0)),
+        };
+        _mm_set_epi64x(high as i64, low as i64)
     }
 }

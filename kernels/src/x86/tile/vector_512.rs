@@ -47,6 +47,41 @@ unsafe impl Vector for __m512i {
         unsafe { _mm512_cvtepi8_epi16(_mm256_loadu_si256(from.cast())) }
     }
     #[inline(always)]
+    unsafe fn load_u8_as_i16(from: *const u8) -> Self {
+        unsafe { _mm512_cvtepu8_epi16(_mm256_loadu_si256(from.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn load_part(from: *const u8, len: usize, _: bool, flips: Self) -> Self {
+        unsafe {
+            let mask = !0u64 >> (64 - len);
+            let bytes = _mm512_maskz_loadu_epi8(mask, from.cast());
+            _mm512_maskz_mov_epi8(mask, _mm512_xor_si512(bytes, flips))
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_part_i8_as_i16(from: *const u8, len: usize, _: bool) -> Self {
+        unsafe { _mm512_cvtepi8_epi16(_mm256_maskz_loadu_epi8(!0u32 >> (32 - len), from.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn load_part_u8_as_i16(from: *const u8, len: usize, _: bool) -> Self {
+        unsafe { _mm512_cvtepu8_epi16(_mm256_maskz_loadu_epi8(!0u32 >> (32 - len), from.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn sums_of_lanes([a, b, c, d]: [Self; 4]) -> __m128i {
+        unsafe {
+            let pairs = |x, y| _mm512_add_epi32(_mm512_unpacklo_epi32(x, y), _mm512_unpackhi_epi32(x, y));
+            let (ab, cd) = (pairs(a, b), pairs(c, d));
+            let quarters = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+            let high = _mm512_extracti64x4_epi64::<1>(quarters);
+            let halves = _mm256_add_epi32(_mm512_castsi512_si256(quarters), high);
+            _mm_add_epi32(_mm256_castsi256_si128(halves), _mm256_extracti128_si256::<1>(halves))
+        }
+    }
+    #[inline(always)]
+    unsafe fn from_fours(low: __m128i, high: __m128i) -> Self {
+        unsafe { _mm512_zextsi256_si512(_mm256_set_m128i(high, low)) }
+    }
+    #[inline(always)]
     unsafe fn first_lane(self) -> i32 {
         unsafe { _mm512_cvtsi512_si32(self) }
     }

@@ -53,7 +53,7 @@ unsafe impl<I: YmmTiles> Tile for Tile6x16<I> {
 
     unsafe fn tile(t: &Args<'_>) {
         const { assert!(Self::NR == 2 * 8) };
-        t.debug_assert_contract(Self::MR, (Self::NR, Self::PANEL_STEP), Self::EXTENSIONS);
+        t.debug_assert_contract(Self::MR, (Self::NR, Self::LANES), Self::EXTENSIONS);
         // SAFETY: the caller's promise: there are 1..=MR rows, and columns for one vector or two.
         unsafe {
             if t.cols > 8 {

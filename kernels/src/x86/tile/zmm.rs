@@ -70,7 +70,7 @@ unsafe impl<I: ZmmTiles> Tile for Tile6x64<I> {
     unsafe fn tile(t: &Args<'_>) {
         const PANEL: usize = 4;
         const { assert!(Self::NR == 16 * PANEL) };
-        t.debug_assert_contract(Self::MR, (Self::NR, Self::PANEL_STEP), Self::EXTENSIONS);
+        t.debug_assert_contract(Self::MR, (Self::NR, Self::LANES), Self::EXTENSIONS);
         // SAFETY: the caller's promise: there are 1..=MR rows, and columns for 1 to 4 vectors; or, for rows that take
         // two panels, for all 8 vectors of these.
         unsafe {
@@ -120,7 +120,7 @@ unsafe impl<I: ZmmTiles> Tile for Tile12x32<I> {
     unsafe fn tile(t: &Args<'_>) {
         const PANEL: usize = 2;
         const { assert!(Self::NR == 16 * PANEL) };
-        t.debug_assert_contract(Self::MR, (Self::NR, Self::PANEL_STEP), Self::EXTENSIONS);
+        t.debug_assert_contract(Self::MR, (Self::NR, Self::LANES), Self::EXTENSIONS);
         // SAFETY: the caller's promise: there are 1..=MR rows, and columns for 1 or 2 vectors; or, for rows that take
         // two panels, for all 4 vectors of these.
         unsafe {
@@ -158,7 +158,7 @@ unsafe impl<I: ZmmTiles> Tile for Tile12x16<I> {
 
     unsafe fn tile(t: &Args<'_>) {
         const { assert!(Self::NR == 16) };
-        t.debug_assert_contract(Self::MR, (Self::NR, Self::PANEL_STEP), Self::EXTENSIONS);
+        t.debug_assert_contract(Self::MR, (Self::NR, Self::LANES), Self::EXTENSIONS);
         // SAFETY: the caller's promise: there are 1..=MR rows.
         unsafe {
             with_const!(H in [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12] = t.rows, at most Self::MR =>
