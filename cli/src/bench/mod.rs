@@ -1,5 +1,6 @@
 //! `qgemm bench`: times of products of many shapes, beside the limits of the machine.
 
+mod binding;
 mod caller;
 mod expected;
 mod limits;

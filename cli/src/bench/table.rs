@@ -1,5 +1,6 @@
 //! The output of `qgemm bench`, as CSV or as text.
 
+use crate::bench::binding::{Bound, binding};
 use crate::bench::caller::Caller;
 use crate::bench::limits::{Limit, LimitKind};
 use crate::bench::measure::Measured;
@@ -9,7 +10,7 @@ use crate::shape::Shape;
 use crate::text;
 use anyhow::Result;
 use indicatif::ProgressBar;
-use qgemm::Isa;
+use qgemm::{Caches, Isa};
 use std::io::Write;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -28,7 +29,7 @@ pub struct Table<'a> {
 pub struct Row<'a> {
     pub shape: Shape,
     pub variant: &'a Variant,
-    /// The instruction set of the kernels, whose peak the rate is compared with.
+    /// The instruction set of the kernels, whose peak is a limit.
     pub isa: Option<Isa>,
     pub measured: Measured,
 }
@@ -47,7 +48,9 @@ impl<'a> Table<'a> {
 
     pub fn head(&mut self) -> Result<()> {
         if self.csv {
-            return self.line("peer,version,isa,threads,m,k,n,variant,seconds,gmacs,exact,median,caller");
+            return self.line(
+                "peer,version,isa,threads,m,k,n,variant,seconds,gmacs,exact,median,caller,limit,share",
+            );
         }
         let (threads, caller) = (self.threads, self.caller.description());
         self.line(&format!(
@@ -64,7 +67,9 @@ impl<'a> Table<'a> {
     }
 
     pub fn row(&mut self, row: &Row<'_>) -> Result<()> {
-        let line = if self.csv { row.csv(self.threads, self.caller) } else { row.text(self.peak(row.isa)) };
+        let case = (row.variant, row.shape);
+        let bound = binding(&self.limits, Caches::detect(), self.threads, row.isa, case);
+        let line = if self.csv { row.csv(self.threads, self.caller, bound) } else { row.text(bound) };
         self.bar.inc(1);
         self.line(&line)
     }
@@ -72,12 +77,6 @@ impl<'a> Table<'a> {
     /// Removes the progress bar.
     pub fn finish(&self) {
         self.bar.finish_and_clear();
-    }
-
-    /// GMAC/s at most, if they were measured.
-    fn peak(&self, isa: Option<Isa>) -> Option<f64> {
-        let kind = LimitKind::Peak(isa?);
-        self.limits.iter().find(|limit| limit.kind == kind).map(|limit| limit.rate)
     }
 
     fn line(&mut self, line: &str) -> Result<()> {
@@ -94,7 +93,7 @@ fn limit_csv(limit: &Limit, threads: usize) -> String {
         LimitKind::Peak(_) => "peak",
         LimitKind::ReadBandwidth => "read_bw",
     };
-    format!("limit,{VERSION},{name},{threads},0,0,0,{variant},{seconds:.6e},{rate:.4},n/a,n/a,n/a")
+    format!("limit,{VERSION},{name},{threads},0,0,0,{variant},{seconds:.6e},{rate:.4},n/a,n/a,n/a,n/a,n/a")
 }
 
 fn limit_text(limit: &Limit) -> String {
@@ -106,30 +105,32 @@ fn limit_text(limit: &Limit) -> String {
 }
 
 impl Row<'_> {
-    fn csv(&self, threads: usize, caller: Caller) -> String {
+    fn csv(&self, threads: usize, caller: Caller, bound: Option<Bound>) -> String {
         let Shape { m, k, n } = self.shape;
         let Measured { kernel, times: Times { least, median }, .. } = self.measured;
         let (name, caller) = (self.variant.name, caller.name());
         let (rate, exact) = (self.rate(), self.exact());
+        let share = bound.map_or_else(
+            || "n/a,n/a".to_string(),
+            |Bound { name, seconds }| format!("{name},{:.6}", seconds / least),
+        );
         format!(
-            "qgemm,{VERSION},{kernel},{threads},{m},{k},{n},{name},{least:.6e},{rate:.4},{exact},{median:.6e},{caller}"
+            "qgemm,{VERSION},{kernel},{threads},{m},{k},{n},{name},{least:.6e},{rate:.4},{exact},{median:.6e},{caller},\
+             {share}"
         )
     }
 
-    /// `peak` is in GMAC/s.
-    fn text(&self, peak: Option<f64>) -> String {
-        let is_packing = self.variant.work == Work::Pack;
-        let share = match peak {
-            Some(peak) if !is_packing => format!("{:>5.1}% of peak", 100.0 * self.rate() / peak),
-            _ => format!("{:14}", ""),
-        };
-        let unit = if is_packing { "GB/s  " } else { "GMAC/s" };
+    fn text(&self, bound: Option<Bound>) -> String {
         let Measured { kernel, times, .. } = self.measured;
+        let share = bound.map_or_else(String::new, |Bound { name, seconds }| {
+            format!("{:>5.1}% of {name}", 100.0 * seconds / times.least)
+        });
+        let unit = if self.variant.work == Work::Pack { "GB/s  " } else { "GMAC/s" };
         let (shape, name) = (self.shape.to_string(), self.variant.name);
         let (time, median) = (text::duration(times.least), format!("({})", text::duration(times.median)));
         let (rate, exact) = (self.rate(), self.exact());
         format!(
-            "{shape:>16}  {name:<12} {kernel:<20} {time:>10} {median:>12} {rate:>9.2} {unit} {share}  {exact}"
+            "{shape:>16}  {name:<12} {kernel:<20} {time:>10} {median:>12} {rate:>9.2} {unit} {share:<14}  {exact}"
         )
     }
 
