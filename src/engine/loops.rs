@@ -16,7 +16,7 @@ use crate::engine::epilogue::column_stage::{ColumnStage, PadBuffers};
 use crate::engine::epilogue::in_kernel::{panel_stored_by_kernel, stored_by_kernel, with_output};
 use crate::engine::epilogue::scalar;
 use crate::engine::operation::Operation;
-use crate::engine::plan::{MAX_FUSED_COLUMNS, TILES_TOGETHER};
+use crate::engine::plan::{MAX_FUSED_COLUMNS, TILES_TOGETHER, rows_within_pages};
 use crate::engine::row_block::{ColumnRange, RowBlock};
 use crate::engine::wide_terms::{F64ColumnTerms, I64ColumnTerms};
 use crate::engine::zero_points::NO_TERMS;
@@ -45,9 +45,12 @@ fn run_blocks(
     destination: &mut Destination<'_, '_>,
     scratch: &mut Scratch,
 ) {
+    let slow_stores = operation.b.kernel().slow_stores();
+    let near = rows_within_pages(operation.k, destination.row_distance(), slow_stores);
+    let mc = operation.plan.mc.min(near);
     let mut ic = rows.start;
     while ic < rows.end {
-        let block = ic..rows.end.min(ic + operation.plan.mc);
+        let block = ic..rows.end.min(ic + mc);
         for pair in operation.pairs {
             let some = &operation.b.panels()[panels.clone()];
             if operation.pairs.len() > 1 && !some.iter().any(|panel| pair.serves(panel)) {

@@ -71,6 +71,18 @@ impl<'c, 'o> Destination<'c, 'o> {
         }
     }
 
+    /// Bytes from one row to the next, where rows are slices; else 0.
+    pub(crate) fn row_distance(&self) -> usize {
+        fn distance<T>(c: &BlockMut<'_, T>) -> usize {
+            if c.rows_are_slices() { c.row_stride().saturating_mul(size_of::<T>()) } else { 0 }
+        }
+        match self {
+            Destination::I32 { c, .. } => distance(c),
+            Destination::Bytes { c, .. } => distance(c),
+            Destination::F32 { c, .. } => distance(c),
+        }
+    }
+
     /// Some of the block's columns, for a shorter time.
     pub(crate) fn columns(&mut self, range: Range<usize>) -> Destination<'_, 'o> {
         let (columns, _) = self.reborrow().split(Axis::Columns, range.end);

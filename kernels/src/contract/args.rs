@@ -59,6 +59,10 @@ pub(crate) struct Args<'a> {
     pub(crate) a_from_memory: bool,
     /// Whether few rows take parts of a panel side by side.
     pub(crate) side_by_side: bool,
+    /// The panel after this one, if it is to be prefetched meanwhile; else null.
+    pub(crate) next_panel: *const u8,
+    /// A 64th of the bytes of a k-group of it that each row prefetches.
+    pub(crate) next_per_row: usize,
     /// Whether a 512-bit store takes two cycles: see [`Features::slow_stores`](crate::Features::slow_stores).
     pub(crate) slow_stores: bool,
 }

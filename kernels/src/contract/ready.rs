@@ -33,7 +33,7 @@ impl Ready {
 
     /// [`Features::slow_stores`] of the features it was made of.
     #[inline]
-    pub(crate) fn slow_stores(&self) -> bool {
+    pub fn slow_stores(&self) -> bool {
         self.slow_stores
     }
 

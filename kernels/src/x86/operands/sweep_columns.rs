@@ -3,6 +3,7 @@
 
 use crate::contract::sweep_operands::{SweepOperands, SweepSums};
 use crate::elements::mask_to_u8;
+use crate::x86::tile::vector::Vector;
 use core::arch::x86_64::*;
 
 /// Sweeps B by its columns.
@@ -48,23 +49,11 @@ pub unsafe fn columns_of_b<const H: usize, const OF_B: bool>(
                 }
             }
             for i in 0..H {
-                _mm_storeu_si128(products.add(i * sums.stride + j).cast(), add_up_lanes(acc[i]));
+                _mm_storeu_si128(products.add(i * sums.stride + j).cast(), Vector::sums_of_lanes(acc[i]));
             }
             if OF_B {
-                _mm_storeu_si128(of_b.as_mut_ptr().add(j).cast(), add_up_lanes(acc_b));
+                _mm_storeu_si128(of_b.as_mut_ptr().add(j).cast(), Vector::sums_of_lanes(acc_b));
             }
         }
     }
-}
-
-/// Adds up the lanes of each vector.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn add_up_lanes(x: [__m512i; 4]) -> __m128i {
-    let pairs = |x, y| _mm512_add_epi32(_mm512_unpacklo_epi32(x, y), _mm512_unpackhi_epi32(x, y));
-    let (low, high) = (pairs(x[0], x[1]), pairs(x[2], x[3]));
-    // Each 128-bit lane has four sums, of that lane of each vector.
-    let lanes = _mm512_add_epi32(_mm512_unpacklo_epi64(low, high), _mm512_unpackhi_epi64(low, high));
-    let half = _mm256_add_epi32(_mm512_castsi512_si256(lanes), _mm512_extracti64x4_epi64::<1>(lanes));
-    _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256::<1>(half))
 }

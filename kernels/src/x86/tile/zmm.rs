@@ -279,6 +279,20 @@ unsafe fn steps<
 ) {
     /// The k-groups of a cache line of a row.
     const LINE: usize = 16;
+    if V == 4 && V == PANEL && !t.next_panel.is_null() {
+        let per_group = H * t.next_per_row / 64;
+        let mut next = t.next_panel.wrapping_add(groups.end * t.first_row * t.next_per_row / 64);
+        for g in groups {
+            // SAFETY: the caller's promise; a prefetch may have any address.
+            unsafe {
+                step::<D, H, V, PANEL, HALF>(t, g, flips, acc);
+                _mm_prefetch::<_MM_HINT_T1>(next.cast());
+                _mm_prefetch::<_MM_HINT_T1>(next.wrapping_add(64).cast());
+            }
+            next = next.wrapping_add(per_group);
+        }
+        return;
+    }
     // 16-bit A are copies, which are in a cache.
     if !MORE || D::A == Stored::I16 || !t.a_from_memory {
         for g in groups {
