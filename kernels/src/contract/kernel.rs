@@ -73,24 +73,22 @@ pub(crate) unsafe trait Tile {
     ///
     /// # Safety
     /// The CPU has the instructions, and the arguments keep the contract of [`Args`].
+    #[inline(always)]
     unsafe fn micro(t: &mut Args<'_>) {
         // SAFETY: the caller's promise.
-        unsafe { all_tiles::<Self>(t) }
+        unsafe { if t.rows <= Self::MR { Self::tile(t) } else { several_tiles::<Self>(t) } }
     }
 }
 
-/// Any number of rows, in tiles.
+/// More rows than one tile has. Not inlined: a single tile would save its registers.
 ///
 /// # Safety
 /// The contract of [`Tile::micro`].
-#[inline(always)]
-pub(crate) unsafe fn all_tiles<T: Tile + ?Sized>(t: &mut Args<'_>) {
+#[inline(never)]
+pub(crate) unsafe fn several_tiles<T: Tile + ?Sized>(t: &mut Args<'_>) {
     let mut left = t.rows;
     // SAFETY: the caller's promise: the heights add up to `rows`, and `tile_height` is 1..=MR.
     unsafe {
-        if left <= T::MR {
-            return T::tile(t);
-        }
         let whole = rows_of_whole_tiles(left, T::MR);
         if whole > 0 {
             t.rows = whole;

@@ -156,7 +156,7 @@ impl Ready {
                     } else {
                         core::ptr::null()
                     },
-                    next_per_row: self.nr * self.kr * 64 / rows,
+                    next_per_row: if prefetches { self.nr * self.kr * 64 / rows } else { 0 },
                     slow_stores: self.slow_stores(),
                 });
             }

@@ -110,22 +110,34 @@ where
 
     unsafe fn micro(t: &mut Args<'_>) {
         const { assert!(T::PANEL_STEP == 16) };
-        let rows = t.rows;
-        let stationary = if rows < MIN_ROWS { 0 } else { stationary_rows(t) };
-        // SAFETY: the caller's promise. More than MR rows come with one panel; those with a stationary panel may be read
-        // to the end of their last k-group.
-        unsafe {
-            if stationary > 0 {
-                t.rows = stationary;
-                all_columns::<T::Instruction>(t);
-                if stationary == rows {
-                    return;
-                }
-                t.move_down(stationary);
-                t.rows = rows - stationary;
+        // SAFETY: the caller's promise.
+        unsafe { if t.rows < MIN_ROWS { T::micro(t) } else { many_rows::<T>(t) } }
+    }
+}
+
+/// [`Tile::micro`] for rows that may be enough for a stationary panel. Not inlined: a few rows would save its registers.
+///
+/// # Safety
+/// The contract of [`Tile::micro`].
+#[inline(never)]
+unsafe fn many_rows<T: Tile>(t: &mut Args<'_>)
+where
+    T::Instruction: BStationaryRows,
+{
+    let (rows, stationary) = (t.rows, stationary_rows(t));
+    // SAFETY: the caller's promise. More than MR rows come with one panel; those with a stationary panel may be read to the
+    // end of their last k-group.
+    unsafe {
+        if stationary > 0 {
+            t.rows = stationary;
+            all_columns::<T::Instruction>(t);
+            if stationary == rows {
+                return;
             }
-            T::micro(t);
+            t.move_down(stationary);
+            t.rows = rows - stationary;
         }
+        T::micro(t);
     }
 }
 

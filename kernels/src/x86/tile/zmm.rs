@@ -16,7 +16,7 @@
 //! 3. Sums may be stored row by row, while other rows are still multiplied ([`row_by_row`]).
 
 use crate::contract::args::{Args, Extensions, Out};
-use crate::contract::kernel::{Instruction, Tile, all_tiles};
+use crate::contract::kernel::{Instruction, Tile, several_tiles};
 use crate::contract::with_const::with_const;
 use crate::elements::Stored;
 use crate::x86::k_group::KGroups;
@@ -93,14 +93,18 @@ unsafe impl<I: ZmmTiles> Tile for Tile6x64<I> {
         }
     }
 
+    #[inline(always)]
     unsafe fn micro(t: &mut Args<'_>) {
         // SAFETY: the caller's promise. Up to 32 columns are a panel of the other tile too.
         unsafe {
-            // Six sums of a vector are too few to hide the latency of their instruction.
-            if t.cols <= 32 && t.rows > Self::MR {
-                return Tile12x32::<I>::micro(t);
+            if t.rows <= Self::MR {
+                Self::tile(t);
+            } else if t.cols <= 32 {
+                // Six sums of a vector are too few to hide the latency of their instruction.
+                Tile12x32::<I>::micro(t);
+            } else {
+                several_tiles::<Self>(t);
             }
-            all_tiles::<Self>(t)
         }
     }
 }
