@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The tiles of `zmm` and `ymm` spend a whole vector on a few columns, and broadcast four bytes of A for it. Here a panel
-//! takes a byte per weight and A is read a vector at a time: 1024x4096x1 at 88 GB/s instead of 9 (Zen 4, 2026-11-29).
+//! takes a byte per weight and A is read a vector at a time: 1024x4096x1 at 81 GB/s instead of 9 (Zen 4, 2026-11-29).
 //! Registers: up to 4 x 4 sums of 512 bits, four of A and one of B. Of 256 bits, up to 9 sums; of rows that have more, two
 //! go at a time.
 
