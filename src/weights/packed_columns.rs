@@ -122,8 +122,8 @@ impl PackedColumns {
         self.stats.exact_sum(j - self.first)
     }
 
-    /// The column terms, modulo 2^32, of `columns` (and of those after them, as of all [`stored_sums`](Self::stored_sums)) for activations of the given type, zero
-    /// points 0 and no bias; `None` if they are not known.
+    /// The column terms, modulo 2^32, of `columns` (and of those after them, as in [`stored_sums`](Self::stored_sums)) for
+    /// activations of the given type, zero points 0 and no bias; `None` if they are not known.
     #[inline]
     pub(crate) fn sign_shift_terms(&self, columns: Range<usize>, activations: ElementType) -> Option<&[i32]> {
         let known = activations == self.activations && !self.stats.sign_shift_terms.is_empty();

@@ -128,7 +128,8 @@ impl Ready {
             // - a: (4);
             // - b: j is a multiple of NR, so the panels of columns 0..j take j·`column_bytes`; the next one, or two, are
             //   as wide as `width`, rounded up, which is as far as `padded` goes (5);
-            // - col, row: (6), since vectors of the values go as far from any panel's first column; or `NO_COL`, which is as wide as two panels (`Variant::of`: NR <= MAX_NR);
+            // - col, row: (6), since vectors of the values go as far from any panel's first column; or `NO_COL`, which is as
+            //   wide as two panels (`Variant::of`: NR <= MAX_NR);
             // - outer: (7), from first_col = j on; none if the kernel is not fused;
             // - out: columns j.. of an exclusively borrowed block of contiguous rows (2), and it is `Sums` if the kernel
             //   is not fused (3);

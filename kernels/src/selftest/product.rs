@@ -95,6 +95,11 @@ struct Product {
 }
 
 impl Product {
+    /// The columns that panels of so many columns have room for.
+    fn width(&self, columns: usize) -> usize {
+        self.kernel.padded_columns(columns).expect("cases are small")
+    }
+
     /// Bytes of the panels of so many columns.
     fn panel_bytes(&self, columns: usize) -> usize {
         self.kernel.panel_bytes(self.case.k, columns, self.variant.b).expect("cases are small")
@@ -121,7 +126,7 @@ impl Product {
             let mut ignored = ColumnStats::NONE;
             let job = PackJob { source, rows: k, cols, signed: case.b_signed, stored: variant.b };
             pack_panel(kernel, &job, panel, &mut ignored);
-            let width = cols.next_multiple_of(kernel.panel_step);
+            let width = self.width(cols);
             for row in 0..k.next_multiple_of(kernel.kr) {
                 for j in 0..width {
                     if row >= k || j >= cols {
@@ -134,14 +139,14 @@ impl Product {
 
     /// Multiplies A by the panels of some columns, in one K block or two.
     fn multiply(&self, a: &RowsOfA<'_>, panels: &[u8], terms: &Terms, columns: Range<usize>, c: &mut [u8]) {
-        let Self { kernel, variant, case } = *self;
+        let Self { variant, case, .. } = *self;
         let Case { m, k, .. } = case;
         let outer = [
             OuterProduct { row: &terms.a_zero[..m], col: &terms.b_sum },
             OuterProduct { row: &terms.a_sum[..m], col: &terms.b_zero },
         ];
         // K is cut only where panels go one by one.
-        let panel_row = columns.len().next_multiple_of(kernel.panel_step) * variant.b.size();
+        let panel_row = self.width(columns.len()) * variant.b.size();
         let cut = self.cut_of_k();
         for (from, to) in [(0, cut), (cut, k)] {
             if from == to && k > 0 {

@@ -11,8 +11,8 @@ use core::arch::x86_64::*;
 const PREFETCHED_ROWS: usize = 8;
 
 /// Packs a job whose rows are contiguous into as many panels as its columns take, each `panels.nr` columns wide but the
-/// last, whose columns are rounded up to 16. Adds the sum of each column to `sums` if `SUMS`; sums of padding columns get any value. Rows are at most
-/// [`MAX_PACK_ROWS`], whose sums fit 32 bits.
+/// last, whose columns are rounded up to 16. Adds the sum of each column to `sums` if `SUMS`; sums of padding columns get
+/// any value. Rows are at most [`MAX_PACK_ROWS`], whose sums fit 32 bits.
 ///
 /// # Safety
 /// - The CPU has AVX-512 F, BW and VNNI.

@@ -12,7 +12,7 @@
 //! Registers: up to 4 x 4 sums of 512 bits, four of A and one of B. Of 256 bits, up to 9 sums; of rows that have more, two
 //! go at a time.
 
-use crate::contract::args::{Args, Extensions};
+use crate::contract::args::Args;
 use crate::contract::kernel::{Instruction, Suits, Tile, byte_type};
 use crate::contract::with_const::with_const;
 use crate::detect::Isa;
@@ -82,7 +82,7 @@ unsafe impl<D: AlongKTiles, const A_SIGNED: bool> Tile for AlongK<D, A_SIGNED> {
 
     unsafe fn tile(t: &Args<'_>) {
         const { assert!(NR == 2 * PART && NR <= D::Vector::LANES) };
-        t.debug_assert_contract(Self::MR, (Self::NR, Self::LANES), Extensions::NONE);
+        t.debug_assert_contract(Self::MR, (Self::NR, Self::LANES), Self::EXTENSIONS);
         // SAFETY: the caller's promise: there are 1..=MR rows.
         unsafe { with_const!(H in [1, 2, 3, 4] = t.rows, at most MR => D::along_k::<H, A_SIGNED>(t)) }
     }
