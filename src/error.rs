@@ -14,6 +14,8 @@ pub enum Error {
     TooShort {
         /// The argument's name.
         argument: &'static str,
+        /// Rows and columns of the view.
+        shape: (usize, usize),
         /// Its length.
         got: usize,
         /// The length that the shape and the strides need.
@@ -25,8 +27,17 @@ pub enum Error {
         argument: &'static str,
         /// Its length.
         got: usize,
-        /// The number that it has to have; for indices, the next multiple of the taps.
+        /// The number that it has to have.
         need: usize,
+    },
+    /// A slice has a number of values that is no multiple of what each row takes.
+    Multiple {
+        /// The argument's name.
+        argument: &'static str,
+        /// Its length.
+        got: usize,
+        /// Its length has to be a multiple of this.
+        of: usize,
     },
     /// The offset of the view's last element, or the number of its elements, does not fit a `usize`.
     TooLarge {
@@ -94,6 +105,13 @@ pub enum Error {
         /// The type of the output.
         need: ElementType,
     },
+    /// A call needs something that was not said before.
+    Missing {
+        /// The name of what is missing.
+        argument: &'static str,
+        /// The call or the argument that needs it.
+        needed_by: &'static str,
+    },
     /// An argument that works with float scales only was given with fixed-point multipliers or f64 factors.
     FloatOnly {
         /// The argument's name.
@@ -153,8 +171,10 @@ pub enum Error {
         /// Lower and upper end.
         got: (f32, f32),
     },
-    /// A value of an f32 A, which the call quantizes, is infinite or NaN.
+    /// A value of a matrix to be quantized is infinite or NaN.
     NotFinite {
+        /// The argument's name.
+        argument: &'static str,
         /// Its row.
         row: usize,
         /// Its column.
@@ -218,6 +238,9 @@ impl Error {
         match self {
             Error::TooShort { argument, .. }
             | Error::Length { argument, .. }
+            | Error::Multiple { argument, .. }
+            | Error::Missing { argument, .. }
+            | Error::NotFinite { argument, .. }
             | Error::TooLarge { argument, .. }
             | Error::Shape { argument, .. }
             | Error::Element { argument, .. }
@@ -235,7 +258,6 @@ impl Error {
             Error::InnerDimension { .. } => "b",
             Error::ScaleProduct { .. } => "scale",
             Error::Clamp { .. } | Error::FloatClamp { .. } => "clamp",
-            Error::NotFinite { .. } => "a",
             Error::QuantizationRange { .. } => "range",
             Error::Bias { .. } => "bias",
         }
@@ -245,14 +267,20 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::TooShort { argument, got, need } => {
+            Error::TooShort { argument, shape: (m, n), got, need } => {
                 write!(
                     f,
-                    "{argument}: has {got} elements, must have at least {need} for its shape and strides"
+                    "{argument}: has {got} elements, must have at least {need} for {m}x{n} and its strides"
                 )
             }
             Error::Length { argument, got, need } => {
                 write!(f, "{argument}: has {got} values, must have {need}")
+            }
+            Error::Multiple { argument, got, of } => {
+                write!(f, "{argument}: has {got} values, must have a multiple of {of}")
+            }
+            Error::Missing { argument, needed_by } => {
+                write!(f, "{argument}: was not given, must be for {needed_by}")
             }
             Error::TooLarge { argument, shape: (m, n), strides: (rs, cs) } => write!(
                 f,
@@ -310,11 +338,11 @@ impl fmt::Display for Error {
             Error::FloatClamp { got: (lo, hi) } => {
                 write!(f, "clamp: was {lo},{hi}, must be numbers and not inverted")
             }
-            Error::NotFinite { row, column, got } => {
-                write!(f, "a: element ({row}, {column}) was {got}, must be finite")
+            Error::NotFinite { argument, row, column, got } => {
+                write!(f, "{argument}: element ({row}, {column}) was {got}, must be finite")
             }
             Error::QuantizationRange { got: (lo, hi) } => {
-                write!(f, "range: was {lo},{hi}, must be finite, not empty, and ascending")
+                write!(f, "range: was {lo:e},{hi:e}, must be ascending, not empty, finite and of finite width")
             }
             Error::Bias { index, got } => {
                 write!(f, "bias: value {index} is {got} in the accumulator's scale, must fit i32")

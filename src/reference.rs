@@ -170,7 +170,7 @@ fn dynamic_params(gemm: &DynamicGemm<'_>, rows: Range<usize>) -> Result<QuantPar
     for (row, column) in rows.flat_map(|i| (0..gemm.a.cols()).map(move |l| (i, l))) {
         let got = real(gemm, row, column);
         if !got.is_finite() {
-            return Err(Error::NotFinite { row, column, got });
+            return Err(Error::NotFinite { argument: "a", row, column, got });
         }
         (lo, hi) = (lo.min(got), hi.max(got));
     }

@@ -176,7 +176,9 @@ impl<'a> DynamicGemm<'a> {
     fn refusal(&self, i: usize) -> Error {
         for column in 0..self.a.cols() {
             match self.a.get(i, column) {
-                Some(&got) if !got.is_finite() => return Error::NotFinite { row: i, column, got },
+                Some(&got) if !got.is_finite() => {
+                    return Error::NotFinite { argument: "a", row: i, column, got };
+                }
                 _ => (),
             }
         }

@@ -76,7 +76,7 @@ impl<'a> Gather<'a> {
     /// Rows of `taps` rows of `source` each: `indices.len() / taps` rows, `taps * source.cols()` columns.
     ///
     /// # Errors
-    /// [`Error::Range`] if `taps` is 0, [`Error::Length`] if the number of indices is no multiple of it,
+    /// [`Error::Range`] if `taps` is 0, [`Error::Multiple`] if the number of indices is no multiple of it,
     /// [`Error::Index`] if an index is neither a row of `source` nor [`PADDING`](Self::PADDING), and
     /// [`Error::TooLarge`] if the number of elements overflows.
     pub fn new(source: impl Into<Operand<'a>>, indices: &'a [u32], taps: usize) -> Result<Self, Error> {
@@ -86,8 +86,7 @@ impl<'a> Gather<'a> {
         }
         let got = indices.len();
         if !got.is_multiple_of(taps) {
-            let need = got.saturating_add(taps - got % taps);
-            return Err(Error::Length { argument: "indices", got, need });
+            return Err(Error::Multiple { argument: "indices", got, of: taps });
         }
         let rows = got / taps;
         let shape = (rows, source.cols());

@@ -60,7 +60,7 @@ impl<'a, T> MatRef<'a, T> {
                 strides: (row_stride, col_stride),
             }),
             Some(need) if need > data.len() => {
-                Err(Error::TooShort { argument: "matrix", got: data.len(), need })
+                Err(Error::TooShort { argument: "matrix", shape: (rows, cols), got: data.len(), need })
             }
             Some(_) => Ok(Self { data, rows, cols, row_stride, col_stride }),
         }
@@ -223,7 +223,7 @@ impl<'a, T> MatMut<'a, T> {
         let (shape, strides) = ((rows, cols), (row_stride, col_stride));
         BlockMut::new(data, rows, cols, row_stride, col_stride).map(|block| Self { block }).map_err(
             |misfit| match misfit {
-                LayoutError::TooShort(need) => Error::TooShort { argument: "output", got, need },
+                LayoutError::TooShort(need) => Error::TooShort { argument: "output", shape, got, need },
                 LayoutError::TooLarge => Error::TooLarge { argument: "output", shape, strides },
                 LayoutError::Overlap => Error::Overlap { shape, strides },
             },

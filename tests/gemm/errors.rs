@@ -69,7 +69,7 @@ fn each_error_names_the_argument_its_value_and_what_it_must_be() {
     let endless_a = MatRef::new(&w, 1, ENDLESS, 0, 0).unwrap();
     #[rustfmt::skip]
     let cases: Vec<(&str, Error, &[&str])> = vec![
-        ("TooShort", matrix(2, 4, 4, 1), &["matrix", "6", "at least 8"]),
+        ("TooShort", matrix(2, 4, 4, 1), &["matrix", "has 6 elements", "at least 8 for 2x4"]),
         ("TooShort", matrix(2, 2, 9, 1), &["matrix", "6", "at least 11"]),
         ("TooShort", MatRef::col_major(&data, 7, 1).unwrap_err(), &["matrix", "6", "at least 7"]),
         ("TooShort", output(2, 3, 4, 1), &["output", "6", "at least 7"]),
@@ -100,6 +100,7 @@ fn each_error_names_the_argument_its_value_and_what_it_must_be() {
         ("Length", dequantize(&[1u8; 3], params(1.0), &mut [0.0; 2]).unwrap_err(), &["out", "2 values", "must have 3"]),
         ("Length", fold_bias(&[1u8; 3], params(1.0), 1.0, 1.0, &mut [0; 2]).unwrap_err(), &["out", "2 values", "must have 3"]),
         ("Length", dynamic_quantize_linear(&[1.0; 3], &mut [0; 2]).unwrap_err(), &["out", "2 values", "must have 3"]),
+        ("Multiple", Gather::new(view, &[1, 0, 1], 2).unwrap_err(), &["indices", "3 values", "must have a multiple of 2"]),
         ("Shape", bytes_refused::<i8>(good, &requantize.residual(view, 1.0, 0).unwrap()), &["residual", "is 2x3", "must be 1x3"]),
         ("Element", bytes_refused::<i8>(good, &requantize.table(&Table::<u8>::from_fn(|x| x))), &["table", "is for u8", "must be for the output's i8"]),
         ("FloatOnly", Requantize::fixed_point(Multiplier::from_real(0.5).unwrap(), Rounding::Single, 0).unwrap().residual(view, 1.0, 0).unwrap_err(), &["residual", "fixed-point", "must be with float"]),
@@ -142,9 +143,9 @@ fn each_error_names_the_argument_its_value_and_what_it_must_be() {
         ("FloatClamp", Dequantize::new(1.0).unwrap().clamp_to(f32::NAN, 0.0).unwrap_err(), &["clamp", "was NaN,0", "must be numbers"]),
         ("FloatClamp", Dequantize::new(1.0).unwrap().clamp_to(0.0, f32::NAN).unwrap_err(), &["clamp", "was 0,NaN", "must be numbers"]),
         ("NotFinite", dynamic_refused(&[1.0, f32::NAN]), &["a", "element (0, 1) was NaN", "must be finite"]),
-        ("QuantizationRange", QuantParams::from_range(2.0, 1.0, 0, 255).unwrap_err(), &["range", "was 2,1", "must be finite, not empty, and ascending"]),
-        ("QuantizationRange", QuantParams::from_data(&[f32::INFINITY, 0.0], 0, 255).unwrap_err(), &["range", "inf", "must be finite"]),
-        ("QuantizationRange", dynamic_quantize_linear(&[f32::NAN], &mut [0]).unwrap_err(), &["range", "NaN", "must be finite"]),
+        ("QuantizationRange", QuantParams::from_range(2.0, 1.0, 0, 255).unwrap_err(), &["range", "was 2e0,1e0", "must be ascending, not empty, finite and of finite width"]),
+        ("QuantizationRange", QuantParams::from_data(&[f32::INFINITY, 0.0], 0, 255).unwrap_err(), &["range", "inf", "must be ascending, not empty, finite"]),
+        ("QuantizationRange", dynamic_quantize_linear(&[f32::NAN], &mut [0]).unwrap_err(), &["range", "NaN", "must be ascending, not empty, finite"]),
         ("Bias", fold_bias(&[0i8, 1], params(1.0), 1e-5, 1e-5, &mut [0; 2]).unwrap_err(), &["bias", "value 1 is 1000000", "must fit i32"]),
         ("SumTooLarge", bytes_refused::<u8>(far, &requantize), &["a_zero", "was -2147483648", "must be smaller", "k = 1048576"]),
         ("SumTooLarge", reals_refused(far, &Dequantize::new(1.0).unwrap()), &["a_zero", "was -2147483648", "must be smaller", "k = 1048576"]),
@@ -171,7 +172,7 @@ fn each_error_names_the_argument_its_value_and_what_it_must_be() {
 }
 
 /// As `Error` declares them.
-const VARIANTS: [&str; 23] = [
+const VARIANTS: [&str; 24] = [
     "TooShort",
     "TooLarge",
     "Overlap",
@@ -180,6 +181,7 @@ const VARIANTS: [&str; 23] = [
     "InnerDimension",
     "OutputShape",
     "Length",
+    "Multiple",
     "Shape",
     "Element",
     "FloatOnly",

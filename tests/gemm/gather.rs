@@ -268,7 +268,7 @@ fn what_does_not_fit_is_refused_at_the_door() {
         refused(&[0, 1, Gather::PADDING - 1], 3).to_string(),
         "indices: value 2 was 4294967294, must be below 4, or that of padding"
     );
-    assert_eq!(refused(&[0; 7], 3), Error::Length { argument: "indices", got: 7, need: 9 });
+    assert_eq!(refused(&[0; 7], 3), Error::Multiple { argument: "indices", got: 7, of: 3 });
     assert!(matches!(refused(&[], 0), Error::Range { argument: "taps", got: 0, .. }));
     let endless = MatRef::new(&data, 1, usize::MAX / 2, 0, 0).unwrap();
     assert!(matches!(Gather::new(endless, &[0; 3], 3), Err(Error::TooLarge { .. })));

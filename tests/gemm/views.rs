@@ -56,7 +56,7 @@ proptest! {
             }
             (Err(error), Some(need)) => {
                 prop_assert!(need > len);
-                prop_assert_eq!(error, &Error::TooShort { argument: "matrix", got: len, need });
+                prop_assert_eq!(error, &Error::TooShort { argument: "matrix", shape, got: len, need });
             }
             (Ok(view), need) => {
                 prop_assert!(need.unwrap() <= len);
@@ -100,8 +100,8 @@ proptest! {
             Err(Error::TooLarge { argument, shape: s, strides: t }) => {
                 prop_assert_eq!((need, argument, s, t), (None, "output", shape, strides));
             }
-            Err(Error::TooShort { argument, got, need: n }) => {
-                prop_assert_eq!((argument, got, Some(n)), ("output", len, need));
+            Err(Error::TooShort { argument, shape: s, got, need: n }) => {
+                prop_assert_eq!((argument, s, got, Some(n)), ("output", shape, len, need));
                 prop_assert!(n > len);
             }
             Err(Error::Overlap { shape: s, strides: t }) => {
