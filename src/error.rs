@@ -112,6 +112,11 @@ pub enum Error {
         /// The call or the argument that needs it.
         needed_by: &'static str,
     },
+    /// An argument lives for one call, so that nothing can own it.
+    NotOwned {
+        /// The argument's name.
+        argument: &'static str,
+    },
     /// An argument that works with float scales only was given with fixed-point multipliers or f64 factors.
     FloatOnly {
         /// The argument's name.
@@ -136,6 +141,11 @@ pub enum Error {
         column: usize,
         /// Their scales.
         got: (f32, f32),
+    },
+    /// An output stage has the scale of A where the product finds it itself, or lacks it.
+    ScaleOfA {
+        /// Whether the stage's scales hold it.
+        included: bool,
     },
     /// An integer argument is outside its range.
     Range {
@@ -245,6 +255,7 @@ impl Error {
             | Error::Shape { argument, .. }
             | Error::Element { argument, .. }
             | Error::FloatOnly { argument }
+            | Error::NotOwned { argument }
             | Error::Scale { argument, .. }
             | Error::Range { argument, .. }
             | Error::FloatRange { argument, .. }
@@ -256,10 +267,23 @@ impl Error {
             Error::OutOfBounds { .. } => "sub-matrix",
             Error::Index { .. } => "indices",
             Error::InnerDimension { .. } => "b",
-            Error::ScaleProduct { .. } => "scale",
+            Error::ScaleProduct { .. } | Error::ScaleOfA { .. } => "scale",
             Error::Clamp { .. } | Error::FloatClamp { .. } => "clamp",
             Error::QuantizationRange { .. } => "range",
             Error::Bias { .. } => "bias",
+        }
+    }
+}
+
+impl Error {
+    /// The error of a part, with the row counted from the first of the whole output, of which the part begins at `first`.
+    pub(crate) fn below(self, first: usize) -> Self {
+        match self {
+            Error::Scale { argument: argument @ ("scale" | "scale.rows"), index, got, positive } => {
+                Error::Scale { argument, index: index + first, got, positive }
+            }
+            Error::ScaleProduct { row, column, got } => Error::ScaleProduct { row: row + first, column, got },
+            other => other,
         }
     }
 }
@@ -310,6 +334,9 @@ impl fmt::Display for Error {
             Error::Element { argument, got, need } => {
                 write!(f, "{argument}: is for {got}, must be for the output's {need}")
             }
+            Error::NotOwned { argument } => {
+                write!(f, "{argument}: was given to a stage to be kept, must be given to each call's view of it")
+            }
             Error::FloatOnly { argument } => {
                 write!(
                     f,
@@ -323,6 +350,12 @@ impl fmt::Display for Error {
             Error::ScaleProduct { row, column, got: (x, y) } => {
                 write!(f, "scale: row {row} times column {column} was {x:e} times {y:e}, must be finite")
             }
+            Error::ScaleOfA { included: true } => f.write_str(
+                "scale: was given with that of a (`new`), must be without (`dynamic`) where the call quantizes a",
+            ),
+            Error::ScaleOfA { included: false } => f.write_str(
+                "scale: was given without that of a (`dynamic`), must be with it (`new`) where a is quantized already",
+            ),
             Error::Range { argument, got, min, max } => {
                 write!(f, "{argument}: was {got}, must be in {min}..={max}")
             }
@@ -342,7 +375,10 @@ impl fmt::Display for Error {
                 write!(f, "{argument}: element ({row}, {column}) was {got}, must be finite")
             }
             Error::QuantizationRange { got: (lo, hi) } => {
-                write!(f, "range: was {lo:e},{hi:e}, must be ascending, not empty, finite and of finite width")
+                write!(
+                    f,
+                    "range: was {lo:e},{hi:e}, must be ascending, not empty, finite and of finite width"
+                )
             }
             Error::Bias { index, got } => {
                 write!(f, "bias: value {index} is {got} in the accumulator's scale, must fit i32")

@@ -23,7 +23,7 @@
 //! let product = Gemm::new(MatRef::row_major(&a, 2, 3)?, &b).a_zero(10).bias(&[1, 2]);
 //!
 //! // scale = scale_a · scale_b / scale_out for each column; output zero point -3; ReLU.
-//! let output = Requantize::new(&[0.5, 0.25], -3)?.clamp_to(-3, 127)?;
+//! let output = Requantize::new(&[0.5, 0.25], -3)?.clamp_to(-3, 127);
 //! let mut y = [0i8; 4];
 //! product.run_requantized(MatMut::row_major(&mut y, 2, 2)?, &output)?;
 //! assert_eq!(y, [63, -3, 127, -3]);
@@ -103,12 +103,14 @@ pub use matrix::gather::Gather;
 pub use matrix::operand::Operand;
 pub use matrix::view::{MatMut, MatRef};
 pub use one_or_each::OneOrEach;
-pub use output::activation::{Activation, Table};
+pub use output::activation::Activation;
 pub use output::dequantize::Dequantize;
 pub use output::f64_factors::F64Factors;
 pub use output::fixed_point::{Multiplier, Multipliers, Rounding};
+pub use output::owned::{OwnedDequantize, OwnedRequantize};
 pub use output::requantize::Requantize;
 pub use output::scale::Scale;
+pub use output::table::Table;
 pub use product::ZeroPoint;
 pub use product::operands::{Lhs, Rhs};
 pub use qgemm_kernels::{Caches, Isa};

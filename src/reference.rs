@@ -10,10 +10,10 @@ use crate::element::Int8Element;
 use crate::error::Error;
 use crate::matrix::operand::Operand;
 use crate::matrix::view::{MatMut, MatRef};
-use crate::output::dequantize::Dequantize;
-use crate::output::requant::Scaling;
+use crate::output::dequantize::{Dequantize, FloatResidual};
+use crate::output::requant::{Requant, ResidualMatrix, Scaling};
 use crate::output::requantize::Requantize;
-use crate::output::scale::Scale;
+use crate::output::scale::{Scale, ScaleOfA};
 use crate::product::{Product, accumulator};
 use crate::quantize::params::QuantParams;
 use crate::quantize::scheme::Scheme;
@@ -45,34 +45,50 @@ pub fn accumulate_i32(gemm: &Gemm<'_>, mut c: MatMut<'_, i32>) -> Result<(), Err
 ///
 /// # Errors
 /// Those of the method, but those of the choice of a kernel. Memory is needed for a column of B, 8 bytes for each value.
-pub fn run_requantized<T: Int8Element>(
+pub fn run_requantized<'o, T: Int8Element>(
     gemm: &Gemm<'_>,
-    mut c: MatMut<'_, T>,
-    output: &Requantize<'_>,
+    c: MatMut<'_, T>,
+    output: impl Into<Requantize<'o>>,
 ) -> Result<(), Error> {
     in_default_float_mode(|| {
         let product = gemm.product(shape(&c))?;
         accumulator::check_i64(&product)?;
-        let output = output.for_output(c.rows(), c.cols(), T::TYPE)?;
-        each(&product, |i, j, acc| {
-            let rounded = match output.scaling {
-                Scaling::Float(scale) => {
-                    let x = acc as f32 * scale.at(i, j);
-                    let x = output.residual.map_or(x, |residual| x + residual.at(i, j));
-                    // A float beyond i64 saturates, far outside lo..=hi.
-                    x.round_ties_even() as i64
-                }
-                Scaling::FixedPoint(multipliers, rounding) => {
-                    let acc = acc.clamp(i32::MIN.into(), i32::MAX.into()) as i32;
-                    multipliers.at(j).apply(acc, rounding)
-                }
-                Scaling::F64(factors) => (acc as f64 * factors.at(j)).round() as i64,
-            };
-            let y =
-                rounded.saturating_add(output.zero_point.into()).clamp(output.lo.into(), output.hi.into());
-            let bits = output.table.map_or(y as u8, |table| table[usize::from(y as u8)]);
-            *element(&mut c, i, j) = T::from_bits(bits);
-        })
+        let requant = output.into().for_output(shape(&c), T::TYPE, ScaleOfA::Included)?;
+        requantize_each(&product, c, &requant)
+    })
+}
+
+fn requantize_each<T: Int8Element>(
+    product: &Product<'_>,
+    mut c: MatMut<'_, T>,
+    output: &Requant<'_>,
+) -> Result<(), Error> {
+    each(product, |i, j, acc| {
+        let c = element(&mut c, i, j);
+        let rounded = match output.scaling {
+            Scaling::Float(scale) => {
+                let x = acc as f32 * scale.at(i, j);
+                let x = match output.residual {
+                    None => x,
+                    Some(residual) => {
+                        let value = match residual.matrix {
+                            ResidualMatrix::Operand(matrix) => matrix.get(i, j),
+                            ResidualMatrix::Output(_) => Some(c.to_i32()),
+                        };
+                        x + residual.real(value.expect("the shapes were checked"))
+                    }
+                };
+                // A float beyond i64 saturates, far outside lo..=hi.
+                x.round_ties_even() as i64
+            }
+            Scaling::FixedPoint(multipliers, rounding) => {
+                let acc = acc.clamp(i32::MIN.into(), i32::MAX.into()) as i32;
+                multipliers.at(j).apply(acc, rounding)
+            }
+            Scaling::F64(factors) => (acc as f64 * factors.at(j)).round() as i64,
+        };
+        let y = rounded.saturating_add(output.zero_point.into()).clamp(output.lo.into(), output.hi.into());
+        *c = T::from_bits(output.table.map_or(y as u8, |table| table[usize::from(y as u8)]));
     })
 }
 
@@ -80,23 +96,37 @@ pub fn run_requantized<T: Int8Element>(
 ///
 /// # Errors
 /// Those of the method, but those of the choice of a kernel. Memory is needed for a column of B, 8 bytes for each value.
-pub fn run_f32(gemm: &Gemm<'_>, mut c: MatMut<'_, f32>, output: &Dequantize<'_>) -> Result<(), Error> {
+pub fn run_f32<'o>(
+    gemm: &Gemm<'_>,
+    c: MatMut<'_, f32>,
+    output: impl Into<Dequantize<'o>>,
+) -> Result<(), Error> {
     in_default_float_mode(|| {
-        let product = gemm.product(shape(&c))?;
+        let (product, output) = (gemm.product(shape(&c))?, output.into());
         accumulator::check_i64(&product)?;
-        output.check_shape(c.rows(), c.cols())?;
-        each(&product, |i, j, acc| {
-            let product = acc as f32 * output.scale.at(i, j);
-            let y = output.bias.map_or(product, |bias| product + bias[j]);
-            let (lo, hi) = output.clamp;
-            *element(&mut c, i, j) = if y < lo {
-                lo
-            } else if y > hi {
-                hi
-            } else {
-                y
-            };
-        })
+        output.check(shape(&c), ScaleOfA::Included)?;
+        dequantize_each(&product, c, &output)
+    })
+}
+
+fn dequantize_each(
+    product: &Product<'_>,
+    mut c: MatMut<'_, f32>,
+    output: &Dequantize<'_>,
+) -> Result<(), Error> {
+    each(product, |i, j, acc| {
+        let c = element(&mut c, i, j);
+        let scaled = acc as f32 * output.scale.at(i, j);
+        let y = output.bias.map_or(scaled, |bias| scaled + bias[j]);
+        let y = match output.residual {
+            None => y,
+            Some(FloatResidual::Matrix(matrix)) => y + matrix.get(i, j).expect("the shapes were checked"),
+            Some(FloatResidual::Output) => y + *c,
+        };
+        let (lo, hi) = output.clamp;
+        let y = if y < lo { lo } else { y };
+        let y = if y > hi { hi } else { y };
+        *c = output.activation.map_or(y, |activation| activation.apply(y));
     })
 }
 
@@ -104,22 +134,66 @@ pub fn run_f32(gemm: &Gemm<'_>, mut c: MatMut<'_, f32>, output: &Dequantize<'_>)
 ///
 /// # Errors
 /// Those of the method, but those of the choice of a kernel. Memory is needed for the quantized A and a column of B.
-pub fn run_dynamic_f32(
+pub fn run_dynamic_f32<'o>(
     gemm: &DynamicGemm<'_>,
     c: MatMut<'_, f32>,
-    output: &Dequantize<'_>,
+    output: impl Into<Dequantize<'o>>,
 ) -> Result<(), Error> {
     in_default_float_mode(|| {
-        gemm.check(shape(&c), output)?;
-        let (m, k) = (gemm.a.rows(), gemm.a.cols());
-        if m == 0 || c.cols() == 0 {
+        let (all, output) = (shape(&c), output.into());
+        gemm.check(all)?;
+        output.check(all, ScaleOfA::Found)?;
+        if all.0 == 0 || all.1 == 0 {
             return Ok(());
         }
+        let a = DynamicA::new(gemm)?;
+        let rows = a.row_scales(output.scale)?;
+        let scale = with_row_scales(output.scale, &rows);
+        scale.check()?;
+        let product = gemm.quantized(a.operand(gemm)?, &a.zeros);
+        dequantize_each(&product.product(all)?, c, &Dequantize { scale, ..output })
+    })
+}
+
+/// [`DynamicGemm::run_requantized`].
+///
+/// # Errors
+/// Those of the method, but those of the choice of a kernel. Memory is needed for the quantized A and a column of B.
+pub fn run_dynamic_requantized<'o, T: Int8Element>(
+    gemm: &DynamicGemm<'_>,
+    c: MatMut<'_, T>,
+    output: impl Into<Requantize<'o>>,
+) -> Result<(), Error> {
+    in_default_float_mode(|| {
+        let all = shape(&c);
+        gemm.check(all)?;
+        let requant = output.into().for_output(all, T::TYPE, ScaleOfA::Found)?;
+        let Scaling::Float(scale) = requant.scaling else { unreachable!("it is made with float scales") };
+        if all.0 == 0 || all.1 == 0 {
+            return Ok(());
+        }
+        let a = DynamicA::new(gemm)?;
+        let rows = a.row_scales(scale)?;
+        let scale = with_row_scales(scale, &rows);
+        scale.check()?;
+        let product = gemm.quantized(a.operand(gemm)?, &a.zeros);
+        requantize_each(&product.product(all)?, c, &Requant { scaling: Scaling::Float(scale), ..requant })
+    })
+}
+
+/// The quantized A of a dynamic product, row by row.
+struct DynamicA {
+    bits: Vec<u8>,
+    scales: Vec<f32>,
+    zeros: Vec<i32>,
+}
+
+impl DynamicA {
+    fn new(gemm: &DynamicGemm<'_>) -> Result<Self, Error> {
+        let (m, k) = (gemm.a.rows(), gemm.a.cols());
         // Reserved before any value is read, as by the method.
-        const PURPOSE: &str = "quantized a";
-        let mut quantized: Vec<u8> = with_capacity(m.saturating_mul(k), PURPOSE)?;
-        let mut rows: Vec<f32> = with_capacity(m, PURPOSE)?;
-        let mut zeros: Vec<i32> = with_capacity(m, PURPOSE)?;
+        let mut bits: Vec<u8> = with_capacity(m.saturating_mul(k), QUANTIZED_A)?;
+        let (mut scales, mut zeros) = (with_capacity(m, QUANTIZED_A)?, with_capacity(m, QUANTIZED_A)?);
         let (qmin, qmax) = if gemm.scheme == Scheme::Symmetric { (-127, 127) } else { (0, 255) };
         let given = if gemm.per_tensor { Some(dynamic_params(gemm, 0..m)?) } else { None };
         for i in 0..m {
@@ -127,28 +201,45 @@ pub fn run_dynamic_f32(
                 Some(params) => params,
                 None => dynamic_params(gemm, i..i + 1)?,
             };
-            quantized.extend((0..k).map(|l| {
+            bits.extend((0..k).map(|l| {
                 let steps = (real(gemm, i, l) / params.scale).round_ties_even() as i64;
                 (steps + i64::from(params.zero_point)).clamp(qmin, qmax) as u8
             }));
-            rows.push(match output.scale {
-                Scale::PerTensor(b) => params.scale * b,
-                Scale::PerRow(rows) | Scale::RowsByColumns { rows, .. } => params.scale * rows[i],
-                Scale::PerColumn(_) => params.scale,
-            });
+            scales.push(params.scale);
             zeros.push(params.zero_point);
         }
-        let scale = match output.scale {
-            Scale::PerTensor(_) | Scale::PerRow(_) => Scale::PerRow(&rows),
-            Scale::PerColumn(columns) | Scale::RowsByColumns { columns, .. } => {
-                Scale::RowsByColumns { rows: &rows, columns }
-            }
-        };
-        scale.check()?;
-        let a = Operand { bits: MatRef::row_major(&quantized, m, k)?, element: gemm.scheme.element() };
-        run_f32(&gemm.quantized(a, &zeros), c, &Dequantize { scale, ..*output })
-    })
+        Ok(Self { bits, scales, zeros })
+    }
+
+    fn operand(&self, gemm: &DynamicGemm<'_>) -> Result<Operand<'_>, Error> {
+        let bits = MatRef::row_major(&self.bits, gemm.a.rows(), gemm.a.cols())?;
+        Ok(Operand { bits, element: gemm.scheme.element() })
+    }
+
+    /// The scales of rows times those that an output has for all or each of them.
+    fn row_scales(&self, output: Scale<'_>) -> Result<Vec<f32>, Error> {
+        let mut rows = with_capacity(self.scales.len(), QUANTIZED_A)?;
+        rows.extend(self.scales.iter().enumerate().map(|(i, scale)| match output {
+            Scale::PerTensor(b) => scale * b,
+            Scale::PerRow(rows) | Scale::RowsByColumns { rows, .. } => scale * rows[i],
+            Scale::PerColumn(_) => *scale,
+        }));
+        Ok(rows)
+    }
 }
+
+/// The scale of an output with these scales of its rows.
+fn with_row_scales<'s>(output: Scale<'s>, rows: &'s [f32]) -> Scale<'s> {
+    match output {
+        Scale::PerTensor(_) | Scale::PerRow(_) => Scale::PerRow(rows),
+        Scale::PerColumn(columns) | Scale::RowsByColumns { columns, .. } => {
+            Scale::RowsByColumns { rows, columns }
+        }
+    }
+}
+
+/// The purpose that errors name.
+const QUANTIZED_A: &str = "quantized a";
 
 /// An empty vector with room for `len` values.
 ///

@@ -237,7 +237,11 @@ fn batches_and_dynamic_products_run_on_any_threads() {
             let mut floats = vec![0f32; m * n];
             let dynamic = DynamicGemm::new(MatRef::row_major(&a, m, k).unwrap(), &packed);
             let c_floats = MatMut::row_major(&mut floats, m, n).unwrap();
-            dynamic.asymmetric().threads(threads).run_f32(c_floats, &Dequantize::new(0.1).unwrap()).unwrap();
+            dynamic
+                .asymmetric()
+                .threads(threads)
+                .run_f32(c_floats, &Dequantize::dynamic(0.1).unwrap())
+                .unwrap();
             sink.lock().unwrap().push((c, floats.iter().map(|real| real.to_bits()).collect::<Vec<u32>>()));
         }
     }

@@ -146,6 +146,7 @@ fn check_all(dispatch: &Dispatch, threads: Threads<'_>, on: &On) {
         ];
         let stage = Requantize::new(1e-4, 3).unwrap();
         let floats = Dequantize::new(0.25).unwrap();
+        let dynamic_floats = Dequantize::dynamic(0.25).unwrap();
         for (what, gemm) in gemms {
             let gemm = gemm.threads(threads);
             check(&name(&format!("{what}, i32")), m * n, on, &|sums, _, _| {
@@ -166,7 +167,7 @@ fn check_all(dispatch: &Dispatch, threads: Threads<'_>, on: &On) {
             DynamicGemm::new(a, &packed)
                 .asymmetric()
                 .threads(threads)
-                .run_f32(MatMut::row_major(c, m, n)?, &floats)
+                .run_f32(MatMut::row_major(c, m, n)?, &dynamic_floats)
         });
         check(&name("batch"), m * n, on, &|sums, bytes, c| {
             let unpacked = Gemm::new(a, b).dispatch(dispatch);

@@ -81,7 +81,7 @@ fn bytes(c: &mut Criterion, operands: &Operands) {
     group.throughput(Throughput::Elements(data::macs(shape)));
     let one = Requantize::new(operands.scales[0], 128).unwrap();
     let each = Requantize::new(&operands.scales, 128).unwrap();
-    let relu = each.clamp_to(128, 255).unwrap();
+    let relu = each.clamp_to(128, 255);
     let columns = operands.scales.as_slice();
     let rows = Requantize::new(Scale::RowsByColumns { rows: &terms.row_scales, columns }, 128).unwrap();
     let cases: [(&str, AddTerms<'_>, _); 5] = [
@@ -124,7 +124,7 @@ fn dynamic(c: &mut Criterion, operands: &Operands) {
     let x: Vec<f32> = operands.a_signed.iter().map(|&a| f32::from(a) * 0.03 + 0.5).collect();
     let (for_i8, for_u8) = (operands.packed(I8), operands.packed(U8));
     let product = |b| DynamicGemm::new(MatRef::row_major(&x, m, k).unwrap(), b);
-    let stage = Dequantize::new(&operands.scales).unwrap();
+    let stage = Dequantize::dynamic(&operands.scales).unwrap();
     let mut group = c.benchmark_group("epilogue/dynamic");
     group.throughput(Throughput::Elements(data::macs(shape)));
     let cases = [

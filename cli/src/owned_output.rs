@@ -65,10 +65,10 @@ impl<T: Int8Element> OwnedRequantize<T> {
             }
         };
         if let Scaling::F32 { residual: Some(Residual { matrix, scale, zero_point }), .. } = scaling {
-            output = output.residual(matrix.operand()?, *scale, *zero_point)?;
+            output = output.residual(matrix.operand()?, *scale, *zero_point);
         }
         if let Some((lo, hi)) = *clamp {
-            output = output.clamp_to(lo, hi)?;
+            output = output.clamp_to(lo, hi);
         }
         Ok(match table {
             Some(table) => output.table(table),
@@ -79,13 +79,21 @@ impl<T: Int8Element> OwnedRequantize<T> {
 
 impl OwnedDequantize {
     pub fn borrow(&self) -> Result<Dequantize<'_>, Error> {
-        let mut output = Dequantize::new(self.scale.borrow())?;
+        Ok(self.complete(Dequantize::new(self.scale.borrow())?))
+    }
+
+    /// The stage of a product that finds the scale of A.
+    pub fn borrow_dynamic(&self) -> Result<Dequantize<'_>, Error> {
+        Ok(self.complete(Dequantize::dynamic(self.scale.borrow())?))
+    }
+
+    fn complete<'a>(&'a self, mut output: Dequantize<'a>) -> Dequantize<'a> {
         if let Some(bias) = &self.bias {
             output = output.bias(bias);
         }
         match self.clamp {
             Some((lo, hi)) => output.clamp_to(lo, hi),
-            None => Ok(output),
+            None => output,
         }
     }
 }

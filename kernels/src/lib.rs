@@ -57,8 +57,8 @@ pub use contract::panel::{
 pub use contract::ready::Ready;
 pub use contract::row_params::{RowExtremes, RowParams};
 pub use contract::stage::{
-    F64Terms, MAX_ZERO_POINT, NO_BIAS, OuterProduct, Output, TileDequantize, TileFixedPoint, TileRequantize,
-    TileResidual,
+    F64Terms, MAX_ZERO_POINT, NO_BIAS, OuterProduct, Output, ResidualValues, TileDequantize, TileFixedPoint,
+    TileRequantize, TileResidual,
 };
 pub use contract::sweep_operands::{MAX_SWEEP_ROWS, SWEEP_WIDTH, StridedRows, SweepOperands, SweepSums};
 pub use detect::{Features, Isa};

@@ -39,7 +39,8 @@ use crate::error::Error;
 /// # Errors
 /// [`Error::Memory`] if there is not enough for scratch memory or to pack some B; if some B is not packed,
 /// [`Error::Kernel`] or [`Error::Variable`] if the environment is wrong. No output is written then: memory is reserved
-/// before the first product.
+/// before the first product. Those of [`DynamicGemm::run_f32`](crate::DynamicGemm::run_f32) that depend on the values of A:
+/// then the outputs of other tasks may be written; that of the task is as it was.
 pub fn run_batch(tasks: &mut [Task<'_, '_>]) -> Result<(), Error> {
     run_batch_on(tasks, Threads::ALL)
 }

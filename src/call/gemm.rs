@@ -10,6 +10,7 @@ use crate::output::dequantize::Dequantize;
 use crate::output::destination::Destination;
 use crate::output::region::Extent;
 use crate::output::requantize::Requantize;
+use crate::output::scale::ScaleOfA;
 use crate::product::accumulator;
 use crate::product::operands::{Lhs, Rhs};
 use crate::product::{Arguments, Product, ZeroPoint};
@@ -113,13 +114,13 @@ impl<'a> Gemm<'a> {
     /// not that of the rows or columns, [`Error::Clamp`] if the clamp excludes all of `T`, [`Error::Shape`] if a
     /// residual is not M×N, [`Error::Element`] if a table is not for `T`, and if the exact sum could reach 2^63,
     /// [`Error::SumTooLarge`] for a zero point or [`Error::Range`] for K, which may be 10^14 if zero points are 0.
-    pub fn run_requantized<T: Int8Element>(
+    pub fn run_requantized<'o, T: Int8Element>(
         &self,
         c: MatMut<'_, T>,
-        output: &Requantize<'_>,
+        output: impl Into<Requantize<'o>>,
     ) -> Result<(), Error> {
         let product = self.product(shape(&c))?;
-        self.run(&product, bytes_destination(&product, c, output)?)
+        self.run(&product, bytes_destination(&product, c, &output.into())?)
     }
 
     /// Stores f32 values, scaled from the exact sums.
@@ -128,9 +129,9 @@ impl<'a> Gemm<'a> {
     /// Those of [`run_i32`](Self::run_i32); also [`Error::Length`] if the number of scales is not that of the
     /// rows or columns or that of bias values not N, and if the exact sum could reach 2^63, [`Error::SumTooLarge`] for
     /// a zero point or [`Error::Range`] for K, which may be 10^14 if zero points are 0.
-    pub fn run_f32(&self, c: MatMut<'_, f32>, output: &Dequantize<'_>) -> Result<(), Error> {
+    pub fn run_f32<'o>(&self, c: MatMut<'_, f32>, output: impl Into<Dequantize<'o>>) -> Result<(), Error> {
         let product = self.product(shape(&c))?;
-        self.run(&product, f32_destination(&product, c, output)?)
+        self.run(&product, f32_destination(&product, c, &output.into())?)
     }
 
     fn run(&self, product: &Product<'_>, mut destination: Destination<'_, '_>) -> Result<(), Error> {
@@ -150,6 +151,11 @@ pub(crate) fn shape<T>(c: &MatMut<'_, T>) -> (usize, usize) {
     (c.rows(), c.cols())
 }
 
+/// All of an output.
+pub(crate) fn all_of<T>(c: &MatMut<'_, T>) -> Extent {
+    Extent { rows: 0..c.rows(), columns: 0..c.cols() }
+}
+
 /// An output of 8-bit values, once stage, product and type are found to fit each other.
 #[inline(always)]
 pub(crate) fn bytes_destination<'c, 'o, T: Int8Element>(
@@ -158,7 +164,7 @@ pub(crate) fn bytes_destination<'c, 'o, T: Int8Element>(
     output: &Requantize<'o>,
 ) -> Result<Destination<'c, 'o>, Error> {
     accumulator::check_i64(product)?;
-    let requant = output.for_output(product.m, product.n, T::TYPE)?;
+    let requant = output.for_output((product.m, product.n), T::TYPE, ScaleOfA::Included)?;
     Ok(Destination::Bytes { c: c.block.into_bits(), requant })
 }
 
@@ -170,6 +176,6 @@ pub(crate) fn f32_destination<'c, 'o>(
     output: &Dequantize<'o>,
 ) -> Result<Destination<'c, 'o>, Error> {
     accumulator::check_i64(product)?;
-    output.check_shape(product.m, product.n)?;
+    output.check((product.m, product.n), ScaleOfA::Included)?;
     Ok(Destination::F32 { c: c.block, dequant: *output })
 }

@@ -1,9 +1,8 @@
 //! The memory that a thread keeps between calls.
 
-use crate::call::dynamic;
 #[cfg(feature = "rayon")]
 use crate::engine::helpers;
-use crate::engine::{buffers, unpacked};
+use crate::engine::{buffers, quantized_a, unpacked};
 
 /// Frees the memory that the calling thread keeps for later calls: buffers of bounded size, the
 /// largest B that this thread packed for a one-shot product, and the largest A that it quantized.
@@ -12,7 +11,6 @@ use crate::engine::{buffers, unpacked};
 /// such as those of a rayon pool, keep theirs: call it on each, for example by `rayon::broadcast`.
 pub fn release_thread_memory() {
     release_of_engine();
-    dynamic::release();
     #[cfg(feature = "rayon")]
     helpers::ask_each(release_of_engine);
 }
@@ -20,6 +18,7 @@ pub fn release_thread_memory() {
 fn release_of_engine() {
     buffers::release();
     unpacked::release();
+    quantized_a::release();
 }
 
 #[cfg(test)]

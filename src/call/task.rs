@@ -1,6 +1,7 @@
 //! A checked product with its output, to be run later, as a part or in a batch.
 
-use crate::call::gemm::{Gemm, bytes_destination, f32_destination, shape};
+use crate::call::dynamic::DynamicGemm;
+use crate::call::gemm::{Gemm, all_of, bytes_destination, f32_destination, shape};
 use crate::dispatch::select::Dispatch;
 use crate::element::Int8Element;
 use crate::engine;
@@ -12,8 +13,8 @@ use crate::output::dequantize::Dequantize;
 use crate::output::destination::{Axis, Destination};
 use crate::output::region::Extent;
 use crate::output::requantize::Requantize;
+use crate::product::Product;
 use crate::product::operands::Rhs;
-use crate::product::{Arguments, Product};
 use qgemm_kernels::{Kernel, Ready};
 use std::ops::Range;
 
@@ -21,15 +22,45 @@ use std::ops::Range;
 /// may run any number of times; the values of its operands are read when it runs.
 pub struct Task<'a, 'c> {
     /// It fits the destination: every constructor checks that.
-    gemm: Gemm<'a>,
+    product: Described<'a>,
     destination: Destination<'c, 'a>,
     /// The part of the output that `destination` holds.
     extent: Extent,
 }
 
+/// A product as a builder describes it.
+#[derive(Clone, Copy, Debug)]
+enum Described<'a> {
+    Gemm(Gemm<'a>),
+    Dynamic(DynamicGemm<'a>),
+}
+
+impl<'a> Described<'a> {
+    fn b(&self) -> Rhs<'a> {
+        match self {
+            Described::Gemm(gemm) => gemm.arguments.b,
+            Described::Dynamic(gemm) => gemm.b,
+        }
+    }
+
+    fn dispatch(&self) -> Option<&'a Dispatch> {
+        match self {
+            Described::Gemm(gemm) => gemm.arguments.dispatch,
+            Described::Dynamic(gemm) => gemm.dispatch,
+        }
+    }
+
+    fn threads(&self) -> Threads<'a> {
+        match self {
+            Described::Gemm(gemm) => gemm.threads,
+            Described::Dynamic(gemm) => gemm.threads,
+        }
+    }
+}
+
 impl std::fmt::Debug for Task<'_, '_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Task").field("gemm", &self.gemm).finish_non_exhaustive()
+        f.debug_struct("Task").field("product", &self.product).finish_non_exhaustive()
     }
 }
 
@@ -40,7 +71,8 @@ impl<'a, 'c> Task<'a, 'c> {
     /// Those of the method, except those of packing.
     pub fn i32(gemm: Gemm<'a>, c: MatMut<'c, i32>) -> Result<Self, Error> {
         gemm.product(shape(&c))?;
-        Ok(Self::new(gemm, Destination::I32 { c: c.block, accumulate: false }))
+        let all = all_of(&c);
+        Ok(Self::new(Described::Gemm(gemm), all, Destination::I32 { c: c.block, accumulate: false }))
     }
 
     /// [`Gemm::accumulate_i32`], to be run.
@@ -49,7 +81,8 @@ impl<'a, 'c> Task<'a, 'c> {
     /// Those of the method, except those of packing.
     pub fn accumulate_i32(gemm: Gemm<'a>, c: MatMut<'c, i32>) -> Result<Self, Error> {
         gemm.product(shape(&c))?;
-        Ok(Self::new(gemm, Destination::I32 { c: c.block, accumulate: true }))
+        let all = all_of(&c);
+        Ok(Self::new(Described::Gemm(gemm), all, Destination::I32 { c: c.block, accumulate: true }))
     }
 
     /// [`Gemm::run_requantized`], to be run.
@@ -59,24 +92,53 @@ impl<'a, 'c> Task<'a, 'c> {
     pub fn requantized<T: Int8Element>(
         gemm: Gemm<'a>,
         c: MatMut<'c, T>,
-        output: &Requantize<'a>,
+        output: impl Into<Requantize<'a>>,
     ) -> Result<Self, Error> {
-        let destination = bytes_destination(&gemm.product(shape(&c))?, c, output)?;
-        Ok(Self::new(gemm, destination))
+        let all = all_of(&c);
+        let destination = bytes_destination(&gemm.product(shape(&c))?, c, &output.into())?;
+        Ok(Self::new(Described::Gemm(gemm), all, destination))
     }
 
     /// [`Gemm::run_f32`], to be run.
     ///
     /// # Errors
     /// Those of the method, except those of packing.
-    pub fn f32(gemm: Gemm<'a>, c: MatMut<'c, f32>, output: &Dequantize<'a>) -> Result<Self, Error> {
-        let destination = f32_destination(&gemm.product(shape(&c))?, c, output)?;
-        Ok(Self::new(gemm, destination))
+    pub fn f32(gemm: Gemm<'a>, c: MatMut<'c, f32>, output: impl Into<Dequantize<'a>>) -> Result<Self, Error> {
+        let all = all_of(&c);
+        let destination = f32_destination(&gemm.product(shape(&c))?, c, &output.into())?;
+        Ok(Self::new(Described::Gemm(gemm), all, destination))
     }
 
-    fn new(gemm: Gemm<'a>, destination: Destination<'c, 'a>) -> Self {
-        let Product { m, n, .. } = Product::checked_before(&gemm.arguments);
-        Self { gemm, destination, extent: Extent { rows: 0..m, columns: 0..n } }
+    /// [`DynamicGemm::run_f32`], to be run.
+    ///
+    /// # Errors
+    /// Those of the method, except those of packing and those that depend on the values of A.
+    pub fn dynamic_f32(
+        gemm: DynamicGemm<'a>,
+        c: MatMut<'c, f32>,
+        output: impl Into<Dequantize<'a>>,
+    ) -> Result<Self, Error> {
+        let all = all_of(&c);
+        let destination = gemm.f32_destination(c, &output.into())?;
+        Ok(Self::new(Described::Dynamic(gemm), all, destination))
+    }
+
+    /// [`DynamicGemm::run_requantized`], to be run.
+    ///
+    /// # Errors
+    /// Those of the method, except those of packing and those that depend on the values of A.
+    pub fn dynamic_requantized<T: Int8Element>(
+        gemm: DynamicGemm<'a>,
+        c: MatMut<'c, T>,
+        output: impl Into<Requantize<'a>>,
+    ) -> Result<Self, Error> {
+        let all = all_of(&c);
+        let destination = gemm.bytes_destination(c, &output.into())?;
+        Ok(Self::new(Described::Dynamic(gemm), all, destination))
+    }
+
+    fn new(product: Described<'a>, extent: Extent, destination: Destination<'c, 'a>) -> Self {
+        Self { product, destination, extent }
     }
 
     /// Cuts the output between rows: the first task computes those before row `at`, the second the others. Each needs
@@ -89,7 +151,7 @@ impl<'a, 'c> Task<'a, 'c> {
         check_cut("at", at, end - start)?;
         let (top, bottom) = self.destination.split(Axis::Rows, at);
         let part = |rows, destination| Self {
-            gemm: self.gemm,
+            product: self.product,
             destination,
             extent: Extent { rows, columns: self.extent.columns.clone() },
         };
@@ -109,7 +171,7 @@ impl<'a, 'c> Task<'a, 'c> {
         let at = (panels * nr).min(end - start);
         let (left, right) = self.destination.split(Axis::Columns, at);
         let part = |columns, destination| Self {
-            gemm: self.gemm,
+            product: self.product,
             destination,
             extent: Extent { rows: self.extent.rows.clone(), columns },
         };
@@ -137,8 +199,8 @@ impl<'a, 'c> Task<'a, 'c> {
 
     fn cut_into(self, parts: usize, kernel: &Kernel, tasks: &mut Vec<Self>) -> Result<(), Error> {
         let Extent { rows, columns } = &self.extent;
-        let row_work = columns.len().saturating_mul(self.product().k);
-        let rows_to_cut = match self.gemm.arguments.b {
+        let row_work = columns.len().saturating_mul(self.k());
+        let rows_to_cut = match self.product.b() {
             Rhs::Packed(_) => rows.len(),
             // Every part packs the columns that it computes.
             Rhs::Unpacked(_) => 1,
@@ -159,8 +221,7 @@ impl<'a, 'c> Task<'a, 'c> {
 
     /// The kernel that decides where the output may be cut.
     fn kernel(&self) -> Result<Ready, Error> {
-        let Arguments { b, dispatch, .. } = &self.gemm.arguments;
-        match (b, dispatch) {
+        match (self.product.b(), self.product.dispatch()) {
             (Rhs::Packed(b), _) => Ok(b.columns.kernel()),
             (Rhs::Unpacked(b), Some(dispatch)) => Ok(dispatch.choose(b.rows(), b.cols())),
             (Rhs::Unpacked(b), None) => Ok(Dispatch::auto()?.choose(b.rows(), b.cols())),
@@ -171,34 +232,50 @@ impl<'a, 'c> Task<'a, 'c> {
     ///
     /// # Errors
     /// [`Error::Memory`] if there is not enough for scratch memory or to pack B; if B is not packed, [`Error::Kernel`] or
-    /// [`Error::Variable`] if the environment is wrong. The output is then left as it was.
+    /// [`Error::Variable`] if the environment is wrong; those of [`DynamicGemm::run_f32`] that depend on the values of A, of
+    /// the rows of this part alone unless they have one scale. The output is then left as it was.
     pub fn run(&mut self) -> Result<(), Error> {
-        self.run_on(self.gemm.threads)
-    }
-
-    fn product(&self) -> Product<'_> {
-        Product::checked_before(&self.gemm.arguments)
+        self.run_on(self.product.threads())
     }
 
     pub(super) fn run_on(&mut self, threads: Threads<'_>) -> Result<(), Error> {
-        let product = Product::checked_before(&self.gemm.arguments);
-        engine::run::run(&product, self.extent.clone(), &mut self.destination, threads)
+        let (extent, destination) = (self.extent.clone(), &mut self.destination);
+        match &self.product {
+            Described::Gemm(gemm) => {
+                let product = Product::checked_before(&gemm.arguments);
+                engine::run::run(&product, extent, destination, threads)
+            }
+            Described::Dynamic(gemm) => gemm.run(destination, extent, threads, None),
+        }
     }
 
     /// Reserves the memory that this thread needs to run it alone.
     ///
     /// # Errors
-    /// Those of [`run`](Self::run).
+    /// Those of [`run`](Self::run), but those that depend on the values of A.
     pub(super) fn reserve(&self) -> Result<(), Error> {
-        engine::run::reserve(&self.product(), &self.destination)
+        match &self.product {
+            Described::Gemm(gemm) => {
+                engine::run::reserve(&Product::checked_before(&gemm.arguments), &self.destination)
+            }
+            Described::Dynamic(gemm) => gemm.reserve(self.extent.rows.len(), &self.destination),
+        }
     }
 
-    /// The estimated work in multiply-adds; packing B counts as 16 rows of A.
+    /// Rows of B.
+    fn k(&self) -> usize {
+        self.product.b().shape().0
+    }
+
+    /// The estimated work in multiply-adds; packing B counts as 16 rows of A, quantizing a value of A as 32 columns of B.
     pub(super) fn work(&self) -> usize {
         const PACKING: usize = 16;
-        let (m, n, k) = (self.extent.rows.len(), self.extent.columns.len(), self.product().k);
-        let packing = if let Rhs::Unpacked(_) = self.gemm.arguments.b { PACKING } else { 0 };
-        m.saturating_add(packing).saturating_mul(n).saturating_mul(k.max(1))
+        const QUANTIZING: usize = 32;
+        let (m, n, k) = (self.extent.rows.len(), self.extent.columns.len(), self.k());
+        let packing = if let Rhs::Unpacked(_) = self.product.b() { PACKING } else { 0 };
+        let quantizing = if let Described::Dynamic(_) = self.product { QUANTIZING } else { 0 };
+        let products = m.saturating_add(packing).saturating_mul(n);
+        products.saturating_add(m.saturating_mul(quantizing)).saturating_mul(k.max(1))
     }
 }
 

@@ -13,6 +13,7 @@ pub(crate) mod packed;
 #[cfg(feature = "rayon")]
 mod patience;
 pub(crate) mod plan;
+pub(crate) mod quantized_a;
 mod row_block;
 pub(crate) mod run;
 pub(crate) mod scratch;

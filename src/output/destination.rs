@@ -1,7 +1,9 @@
 //! The destination of a product: an output block with the stage that makes its values.
 
+use crate::error::Error;
 use crate::output::dequantize::Dequantize;
-use crate::output::requant::Requant;
+use crate::output::requant::{Requant, Scaling};
+use crate::output::scale::Scale;
 use qgemm_kernels::{BlockMut, in_default_float_mode};
 use std::ops::Range;
 
@@ -41,6 +43,49 @@ impl<'c, 'o> Destination<'c, 'o> {
             Destination::Bytes { c, requant } => Destination::Bytes { c: c.reborrow(), requant: *requant },
             Destination::F32 { c, dequant } => Destination::F32 { c: c.reborrow(), dequant: *dequant },
         }
+    }
+
+    /// The float scale of its stage.
+    ///
+    /// # Panics
+    /// If it has none: `ScaleOfA::Found` comes with float scales only.
+    pub(crate) fn scale(&self) -> Scale<'o> {
+        match self {
+            Destination::F32 { dequant, .. } => dequant.scale,
+            Destination::Bytes { requant: Requant { scaling: Scaling::Float(scale), .. }, .. } => *scale,
+            Destination::I32 { .. } | Destination::Bytes { .. } => {
+                unreachable!("the stage of a product that finds scales has such")
+            }
+        }
+    }
+
+    /// The destination as that of an output of its own, which consists of `rows`, with another float scale. It holds
+    /// these rows only.
+    pub(crate) fn with_scale<'s>(
+        &'s mut self,
+        scale: Scale<'s>,
+        rows: Range<usize>,
+    ) -> Result<Destination<'s, 's>, Error> {
+        Ok(match self.reborrow() {
+            Destination::I32 { c, accumulate } => Destination::I32 { c, accumulate },
+            Destination::Bytes { c, requant } => {
+                let residual = match requant.residual {
+                    None => None,
+                    Some(residual) => Some(residual.of_rows(rows)?),
+                };
+                Destination::Bytes {
+                    c,
+                    requant: Requant { scaling: Scaling::Float(scale), residual, ..requant },
+                }
+            }
+            Destination::F32 { c, dequant } => {
+                let residual = match dequant.residual {
+                    None => None,
+                    Some(residual) => Some(residual.of_rows(rows)?),
+                };
+                Destination::F32 { c, dequant: Dequantize { scale, residual, ..dequant } }
+            }
+        })
     }
 
     /// Calls `f` with the destination: in the default floating-point mode if its values are made from real numbers, which

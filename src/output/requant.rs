@@ -1,12 +1,14 @@
 //! Requantization as the engine needs it: checked against an output type and shape.
 
 use crate::element::ElementType;
+use crate::error::Error;
 use crate::matrix::operand::Operand;
 use crate::output::f64_factors::F64Factors;
 use crate::output::fixed_point::{Multipliers, Rounding};
 use crate::output::region::Region;
 use crate::output::scale::Scale;
-use qgemm_kernels::TileResidual;
+use qgemm_kernels::{ResidualValues, TileResidual};
+use std::ops::Range;
 
 /// The step from sums to real numbers or integers in units of the output.
 #[derive(Clone, Copy, Debug)]
@@ -22,26 +24,72 @@ pub(crate) enum Scaling<'a> {
 /// A quantized matrix that is added in units of the output, before rounding.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Residual<'a> {
-    pub(crate) matrix: Operand<'a>,
+    pub(crate) matrix: ResidualMatrix<'a>,
     pub(crate) scale: f32,
     pub(crate) zero_point: i32,
 }
 
+/// The place of a residual's values.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ResidualMatrix<'a> {
+    Operand(Operand<'a>),
+    /// The output before the product, of this type.
+    Output(ElementType),
+}
+
+impl ResidualMatrix<'_> {
+    /// The type of the values.
+    pub(crate) fn element_type(&self) -> ElementType {
+        match self {
+            ResidualMatrix::Operand(matrix) => matrix.element,
+            ResidualMatrix::Output(element) => *element,
+        }
+    }
+}
+
 impl<'a> Residual<'a> {
-    /// The rows and columns of a region, for a kernel. The rows of the matrix are contiguous.
-    pub(crate) fn of_region(self, region: &Region) -> TileResidual<'a> {
-        let Self { matrix: Operand { bits, element }, scale, zero_point } = self;
-        let from = bits.data_from_row(region.rows.start).get(region.columns.start..);
-        let (stride, signed) = (bits.row_stride(), element == ElementType::I8);
-        TileResidual { bits: from.unwrap_or(&[]), stride, signed, zero_point, scale }
+    /// Whether the elements of each row are contiguous, where those of the output's rows are.
+    pub(crate) fn rows_are_slices(&self) -> bool {
+        match self.matrix {
+            ResidualMatrix::Operand(matrix) => matrix.bits.rows_are_slices(),
+            ResidualMatrix::Output(_) => true,
+        }
     }
 
-    /// The real number added to element (i, j).
+    /// Some rows of it.
     ///
-    /// # Panics
-    /// If there is no such element: the shape is checked with the output.
-    pub(crate) fn at(&self, i: usize, j: usize) -> f32 {
-        let value = self.matrix.get(i, j).expect("the shapes were checked");
+    /// # Errors
+    /// [`Error::OutOfBounds`] if it does not have them.
+    pub(crate) fn of_rows(self, rows: Range<usize>) -> Result<Self, Error> {
+        let matrix = match self.matrix {
+            ResidualMatrix::Operand(Operand { bits, element }) => {
+                ResidualMatrix::Operand(Operand { bits: bits.submatrix(rows, 0..bits.cols())?, element })
+            }
+            ResidualMatrix::Output(_) => self.matrix,
+        };
+        Ok(Self { matrix, ..self })
+    }
+
+    /// Whether the values are those of the output.
+    pub(crate) fn is_output(&self) -> bool {
+        matches!(self.matrix, ResidualMatrix::Output(_))
+    }
+
+    /// The rows and columns of a region, for a kernel. The rows of the matrix are contiguous.
+    pub(crate) fn of_region(self, region: &Region) -> TileResidual<'a> {
+        let Self { matrix, scale, zero_point } = self;
+        let (values, element) = match matrix {
+            ResidualMatrix::Operand(Operand { bits, element }) => {
+                let from = bits.data_from_row(region.rows.start).get(region.columns.start..);
+                (ResidualValues::Matrix { from: from.unwrap_or(&[]), stride: bits.row_stride() }, element)
+            }
+            ResidualMatrix::Output(element) => (ResidualValues::Output, element),
+        };
+        TileResidual { values, signed: element == ElementType::I8, zero_point, scale }
+    }
+
+    /// The real number that a value of the matrix adds.
+    pub(crate) fn real(&self, value: i32) -> f32 {
         (value - self.zero_point) as f32 * self.scale
     }
 }

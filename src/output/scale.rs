@@ -27,6 +27,26 @@ pub enum Scale<'a> {
     },
 }
 
+/// The place of A's scale in an output stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ScaleOfA {
+    /// The stage's scales hold it.
+    Included,
+    /// The call finds it in the values of A, and multiplies by it.
+    Found,
+}
+
+impl ScaleOfA {
+    /// Checks that a stage with this has the scale where a product expects it.
+    ///
+    /// # Errors
+    /// [`Error::ScaleOfA`].
+    #[inline]
+    pub(crate) fn check(self, expected: Self) -> Result<(), Error> {
+        if self == expected { Ok(()) } else { Err(Error::ScaleOfA { included: self == ScaleOfA::Included }) }
+    }
+}
+
 impl From<f32> for Scale<'_> {
     fn from(scale: f32) -> Self {
         Scale::PerTensor(scale)
@@ -70,6 +90,15 @@ impl<'a> Scale<'a> {
         match self {
             Scale::PerTensor(_) | Scale::PerColumn(_) => None,
             Scale::PerRow(rows) | Scale::RowsByColumns { rows, .. } => Some(&rows[range]),
+        }
+    }
+
+    /// The scale of some rows of the output, as that of an output of its own.
+    pub(crate) fn of_rows(self, range: Range<usize>) -> Self {
+        match self {
+            Scale::PerTensor(_) | Scale::PerColumn(_) => self,
+            Scale::PerRow(rows) => Scale::PerRow(&rows[range]),
+            Scale::RowsByColumns { rows, columns } => Scale::RowsByColumns { rows: &rows[range], columns },
         }
     }
 

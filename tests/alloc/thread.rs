@@ -98,7 +98,7 @@ fn after_the_first_call_a_dynamic_product_allocates_nothing() {
                 let b = MatRef::row_major(&product.b, 40, 70).unwrap();
                 let b = if one_shot { Rhs::from(b) } else { Rhs::from(&product.packed) };
                 let gemm = DynamicGemm::new(a, b).dispatch(&product.dispatch);
-                let output = Dequantize::new(&columns).unwrap();
+                let output = Dequantize::dynamic(&columns).unwrap();
                 for gemm in [gemm, gemm.asymmetric(), gemm.per_tensor(), gemm.asymmetric().per_tensor()] {
                     let c = MatMut::row_major(&mut stores.reals, 33, 70).unwrap();
                     gemm.run_f32(c, &output).unwrap();

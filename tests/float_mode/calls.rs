@@ -126,6 +126,10 @@ pub fn quantization() -> Vec<Call> {
 pub fn checks() -> Vec<Call> {
     static LIKE: [i8; 4] = [0; 4];
     let like = || MatRef::row_major(&LIKE, 2, 2);
+    let stored = |output: Requantize<'_>| {
+        let product = Gemm::new(MatRef::new(&LIKE, 2, 1, 1, 1)?, MatRef::new(&LIKE, 1, 2, 1, 1)?);
+        product.run_requantized(MatMut::row_major(&mut [0i8; 4], 2, 2)?, output)
+    };
     calls![
         nothing(Requantize::new(-LEAST, 0)),
         nothing(Requantize::new(&[0.5, -LEAST], 0)),
@@ -137,13 +141,13 @@ pub fn checks() -> Vec<Call> {
         )),
         nothing(Dequantize::new(-LEAST)),
         nothing(Dequantize::new(f32::NAN)),
-        nothing(Dequantize::new(1.0)?.clamp_to(LEAST, 0.0)),
-        nothing(Dequantize::new(1.0)?.clamp_to(-LEAST, 0.0)),
+        nothing(Dequantize::new(1.0)?.clamp_to(LEAST, 0.0).into_owned()),
+        nothing(Dequantize::new(1.0)?.clamp_to(-LEAST, 0.0).into_owned()),
         nothing(Requantize::in_f64(-LEAST_F64, 0)),
         nothing(Requantize::in_f64(&[1.0, -LEAST_F64], 0)),
-        nothing(Requantize::new(1.0, 0)?.residual(like()?, -LEAST, 0)),
-        nothing(Requantize::new(1.0, 0)?.residual(like()?, 1.8446744e19, 0)),
-        nothing(Requantize::new(1.0, 0)?.residual(like()?, 1.8446746e19, 0)),
+        nothing(stored(Requantize::new(1.0, 0)?.residual(like()?, -LEAST, 0))),
+        nothing(stored(Requantize::new(1.0, 0)?.residual(like()?, 1.8446744e19, 0))),
+        nothing(stored(Requantize::new(1.0, 0)?.residual(like()?, 1.8446746e19, 0))),
         nothing(Multiplier::from_real(-LEAST_F64)),
         Multiplier::from_real(0.3).map(|x| x.m().to_ne_bytes().to_vec()),
         nothing(QuantParams::from_range(0.0, -LEAST_F64, 0, 255)),

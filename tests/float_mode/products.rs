@@ -141,9 +141,9 @@ impl Inputs {
             Stage::PerColumn => bytes(Requantize::new(columns, -2)?),
             Stage::PerRow => bytes(Requantize::new(Scale::PerRow(rows), 3)?),
             Stage::RowsByColumns => bytes(Requantize::new(both, 0)?),
-            Stage::Clamped => bytes(Requantize::new(columns, 5)?.clamp_to(5, 90)?),
-            Stage::WithResidual => bytes(Requantize::new(columns, 5)?.residual(residual, 0.37, 4)?),
-            Stage::WithTinyResidual => bytes(Requantize::new(unit, 5)?.residual(residual, SUBNORMAL, 4)?),
+            Stage::Clamped => bytes(Requantize::new(columns, 5)?.clamp_to(5, 90)),
+            Stage::WithResidual => bytes(Requantize::new(columns, 5)?.residual(residual, 0.37, 4)),
+            Stage::WithTinyResidual => bytes(Requantize::new(unit, 5)?.residual(residual, SUBNORMAL, 4)),
             Stage::WithTable => bytes(Requantize::new(both, 5)?.table(self.table)),
             Stage::FixedPoint(rounding) => bytes(Requantize::fixed_point(self.multipliers, rounding, 1)?),
             Stage::Factor => bytes(Requantize::in_f64(self.factors[0], 1)?),
@@ -154,7 +154,7 @@ impl Inputs {
             Stage::F32RowsByColumns => floats(Dequantize::new(both)?),
             Stage::F32Tiny => floats(Dequantize::new(LEAST)?),
             Stage::F32TinyBias => floats(Dequantize::new(0.0)?.bias(self.tiny_bias)),
-            Stage::F32Clamped => floats(Dequantize::new(LEAST)?.clamp_to(-SUBNORMAL, LEAST)?),
+            Stage::F32Clamped => floats(Dequantize::new(LEAST)?.clamp_to(-SUBNORMAL, LEAST)),
         }
     }
 
@@ -257,7 +257,7 @@ pub fn of_the_reference() -> Vec<Call> {
             }));
         }
     }
-    calls.extend(dynamic_calls((5, 40, 20), reference::run_dynamic_f32));
+    calls.extend(dynamic_calls((5, 40, 20), |gemm, c, output| reference::run_dynamic_f32(gemm, c, output)));
     calls
 }
 
@@ -380,7 +380,7 @@ fn dynamic_calls((m, k, n): (usize, usize, usize), run: RunDynamic) -> Vec<Call>
                     let gemm = DynamicGemm::new(a, inputs.b()).threads(qgemm::Threads::ALL.eager());
                     let gemm = if asymmetric { gemm.asymmetric() } else { gemm };
                     let gemm = if per_tensor { gemm.per_tensor() } else { gemm };
-                    let output = Dequantize::new(scale)?.bias(inputs.tiny_bias);
+                    let output = Dequantize::dynamic(scale)?.bias(inputs.tiny_bias);
                     let mut c = vec![0.0; m * n];
                     run(&gemm, MatMut::row_major(&mut c, m, n)?, &output)?;
                     Ok(bits(&c))

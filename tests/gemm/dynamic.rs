@@ -150,7 +150,7 @@ fn check(case: &Case) {
         Scales::Rows => Scale::PerRow(&rows),
         Scales::Both => Scale::RowsByColumns { rows: &rows, columns: &columns },
     };
-    let output = Dequantize::new(scale).unwrap();
+    let output = Dequantize::dynamic(scale).unwrap();
     let output = if case.bias { output.bias(&bias) } else { output };
 
     let row = |i: usize| -> Vec<f32> { (0..k).map(|l| a.at(i, l)).collect() };
@@ -232,7 +232,7 @@ fn large_products_are_the_reference_s_on_every_kernel_and_number_of_threads() {
             }
             let b = Matrix::<i8>::filled(k, n, Layout::ROWS, Fill::Mixed, 2);
             let packed = PackedB::pack_with(&dispatch, b.view(), ElementType::U8).unwrap();
-            let output = Dequantize::new(0.01).unwrap();
+            let output = Dequantize::dynamic(0.01).unwrap();
             for gemm in ways(DynamicGemm::new(a.view(), &packed).threads(qgemm::Threads::ALL.eager())) {
                 let mut want = Matrix::<f32>::random(m, n, Layout::ROWS, 3);
                 want.with_mut(|c| reference::run_dynamic_f32(&gemm, c, &output)).unwrap();
@@ -253,7 +253,7 @@ fn a_number_that_is_not_finite_is_refused_with_its_place() {
     let good: Vec<f32> = (0..m * k).map(|i| (i % 1000) as f32 - 300.0).collect();
     let b = vec![1i8; k];
     let b = MatRef::row_major(&b, k, 1).unwrap();
-    let output = Dequantize::new(1.0).unwrap();
+    let output = Dequantize::dynamic(1.0).unwrap();
     for wrong in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         for places in
             [vec![(0, 0)], vec![(149, 299)], vec![(70, 255), (70, 256), (140, 0)], vec![(3, 299), (4, 0)]]
@@ -269,7 +269,9 @@ fn a_number_that_is_not_finite_is_refused_with_its_place() {
                         let mut c = vec![7f32; m];
                         let error =
                             gemm.run_f32(MatMut::row_major(&mut c, m, 1).unwrap(), &output).unwrap_err();
-                        let Error::NotFinite { argument: "a", row, column, got } = error else { panic!("{error}") };
+                        let Error::NotFinite { argument: "a", row, column, got } = error else {
+                            panic!("{error}")
+                        };
                         assert_eq!(((row, column), got.to_bits()), (places[0], wrong.to_bits()));
                         assert!(c.iter().all(|c| *c == 7.0), "written although refused");
                     });
@@ -295,7 +297,7 @@ fn what_does_not_fit_is_refused() {
     let (a, b) = (MatRef::row_major(&a, 2, 2).unwrap(), MatRef::row_major(&b, 2, 1).unwrap());
     let refused = |gemm: DynamicGemm<'_>, scale: Scale<'_>, bias: &[f32]| {
         let mut c = [5f32; 2];
-        let output = Dequantize::new(scale).unwrap().bias(bias);
+        let output = Dequantize::dynamic(scale).unwrap().bias(bias);
         let error = gemm.run_f32(MatMut::row_major(&mut c, 2, 1).unwrap(), &output).unwrap_err();
         let theirs = reference::run_dynamic_f32(&gemm, MatMut::row_major(&mut c, 2, 1).unwrap(), &output);
         assert_eq!(theirs, Err(error.clone()));
@@ -326,7 +328,7 @@ fn what_does_not_fit_is_refused() {
         assert_eq!(refused(far.asymmetric().per_tensor(), one, &[0.0]), error);
     }
     let mut c = [5f32; 3];
-    let output = Dequantize::new(1.0).unwrap();
+    let output = Dequantize::dynamic(1.0).unwrap();
     let error = DynamicGemm::new(a, b).run_f32(MatMut::row_major(&mut c, 3, 1).unwrap(), &output);
     assert_eq!(error, Err(Error::OutputShape { got: (3, 1), need: (2, 1) }));
 }
@@ -334,7 +336,7 @@ fn what_does_not_fit_is_refused() {
 #[test]
 fn empty_products_are_bias() {
     let (mut c, none) = ([5f32; 6], []);
-    let output = Dequantize::new(1.0).unwrap().bias(&[1.0, -0.0, 3.0]);
+    let output = Dequantize::dynamic(1.0).unwrap().bias(&[1.0, -0.0, 3.0]);
     let a = MatRef::row_major(&none, 2, 0).unwrap();
     let b = MatRef::row_major(&[] as &[i8], 0, 3).unwrap();
     for gemm in ways(DynamicGemm::new(a, b)) {

@@ -96,7 +96,7 @@ fn huge_empty_dynamic_products_return_at_once() {
             for value in [1.0, f32::NAN] {
                 let (a, b) = ([value], [2i8]);
                 let gemm = DynamicGemm::new(repeated(&a, m, k), repeated(&b, k, n));
-                let output = Dequantize::new(1.0).unwrap();
+                let output = Dequantize::dynamic(1.0).unwrap();
                 for gemm in [gemm, gemm.per_tensor(), gemm.asymmetric(), gemm.asymmetric().per_tensor()] {
                     let result = gemm.run_f32(no_output(m, n), &output);
                     assert_eq!(reference::run_dynamic_f32(&gemm, no_output(m, n), &output), result);
@@ -124,7 +124,7 @@ fn the_reference_refuses_sums_that_have_no_end() {
         let k = if usize::BITS == 64 { 1 << (usize::BITS - 17) } else { 1 << (usize::BITS - 1) };
         let (a, b, mut c) = ([1f32], [2i8], [7f32]);
         let gemm = DynamicGemm::new(repeated(&a, 1, k), repeated(&b, k, 1));
-        let output = Dequantize::new(1.0).unwrap();
+        let output = Dequantize::dynamic(1.0).unwrap();
         for gemm in [gemm, gemm.per_tensor(), gemm.asymmetric(), gemm.asymmetric().per_tensor()] {
             let error = gemm.run_f32(one(&mut c), &output).unwrap_err();
             assert!(matches!(error, Error::Memory { purpose: "quantized a", .. }), "{error}");

@@ -60,6 +60,10 @@ fn each_error_names_the_argument_its_value_and_what_it_must_be() {
     let view = MatRef::row_major(&data, 2, 3).unwrap();
     let requantize = Requantize::new(1.0, 0).unwrap();
     let params = |scale| QuantParams { scale, zero_point: 0 };
+    let floats = [0.5f32; 6];
+    let float = MatRef::row_major(&floats, 2, 3).unwrap();
+    let dynamic =
+        DynamicGemm::new(MatRef::row_major(&floats, 1, 2).unwrap(), MatRef::row_major(&w, 2, 3).unwrap());
     let quantize_with = |scale| quantize(&[1.0], params(scale), &mut [0u8]).unwrap_err();
     let far = [2u8; 1];
     let far = MatRef::new(&far, 1, 1 << 20, 0, 0).unwrap();
@@ -100,11 +104,15 @@ fn each_error_names_the_argument_its_value_and_what_it_must_be() {
         ("Length", dequantize(&[1u8; 3], params(1.0), &mut [0.0; 2]).unwrap_err(), &["out", "2 values", "must have 3"]),
         ("Length", fold_bias(&[1u8; 3], params(1.0), 1.0, 1.0, &mut [0; 2]).unwrap_err(), &["out", "2 values", "must have 3"]),
         ("Length", dynamic_quantize_linear(&[1.0; 3], &mut [0; 2]).unwrap_err(), &["out", "2 values", "must have 3"]),
+        ("Length", dynamic.run_f32_with_params(MatMut::row_major(&mut [0.0; 3], 1, 3).unwrap(), Dequantize::dynamic(1.0).unwrap(), &mut []).unwrap_err(), &["params", "0 values", "must have 1"]),
         ("Multiple", Gather::new(view, &[1, 0, 1], 2).unwrap_err(), &["indices", "3 values", "must have a multiple of 2"]),
-        ("Shape", bytes_refused::<i8>(good, &requantize.residual(view, 1.0, 0).unwrap()), &["residual", "is 2x3", "must be 1x3"]),
+        ("Shape", bytes_refused::<i8>(good, &requantize.residual(view, 1.0, 0)), &["residual", "is 2x3", "must be 1x3"]),
+        ("Shape", reals_refused(good, &Dequantize::new(1.0).unwrap().residual(float)), &["residual", "is 2x3", "must be 1x3"]),
         ("Element", bytes_refused::<i8>(good, &requantize.table(&Table::<u8>::from_fn(|x| x))), &["table", "is for u8", "must be for the output's i8"]),
-        ("FloatOnly", Requantize::fixed_point(Multiplier::from_real(0.5).unwrap(), Rounding::Single, 0).unwrap().residual(view, 1.0, 0).unwrap_err(), &["residual", "fixed-point", "must be with float"]),
-        ("FloatOnly", Requantize::in_f64(0.5, 0).unwrap().residual(view, 1.0, 0).unwrap_err(), &["residual", "f64 factors", "must be with float"]),
+        ("NotOwned", requantize.residual(view, 1.0, 0).into_owned().unwrap_err(), &["residual", "to a stage to be kept", "must be given to each call"]),
+        ("NotOwned", Dequantize::new(1.0).unwrap().residual(float).into_owned().unwrap_err(), &["residual", "to a stage to be kept", "must be given to each call"]),
+        ("FloatOnly", bytes_refused::<i8>(good, &Requantize::fixed_point(Multiplier::from_real(0.5).unwrap(), Rounding::Single, 0).unwrap().residual(view, 1.0, 0)), &["residual", "fixed-point", "must be with float"]),
+        ("FloatOnly", bytes_refused::<i8>(good, &Requantize::in_f64(0.5, 0).unwrap().residual(view, 1.0, 0)), &["residual", "f64 factors", "must be with float"]),
         ("Scale", Requantize::new(f32::NAN, 0).unwrap_err(), &["scale", "value 0 was NaN", "must be finite and not negative"]),
         ("Scale", Requantize::new(f32::INFINITY, 0).unwrap_err(), &["scale", "value 0 was inf", "must be finite and not negative"]),
         ("Scale", Requantize::new(&[1.0, 0.0, -1.5], 0).unwrap_err(), &["scale", "value 2 was -1.5", "must be finite and not negative"]),
@@ -113,6 +121,7 @@ fn each_error_names_the_argument_its_value_and_what_it_must_be() {
         ("Scale", Requantize::new(Scale::PerRow(&[1.0, f32::NAN]), 0).unwrap_err(), &["scale", "value 1 was NaN", "must be finite and not negative"]),
         ("Scale", Requantize::new(Scale::RowsByColumns { rows: &[-1.0], columns: &[1.0] }, 0).unwrap_err(), &["scale.rows", "value 0 was -1", "must be finite and not negative"]),
         ("Scale", Dequantize::new(Scale::RowsByColumns { rows: &[1.0], columns: &[1.0, f32::INFINITY] }).unwrap_err(), &["scale.columns", "value 1 was inf", "must be finite and not negative"]),
+        ("Scale", requantize.relu6(0.0).unwrap_err(), &["scale", "was 0", "must be finite and positive"]),
         ("Scale", Table::<i8>::activation(Activation::Silu, params(1.0), params(0.0)).unwrap_err(), &["scale", "was 0", "must be finite and positive"]),
         ("Scale", quantize_with(0.0), &["scale", "was 0", "must be finite and positive"]),
         ("Scale", quantize_with(-1.0), &["scale", "was -1", "must be finite and positive"]),
@@ -122,26 +131,32 @@ fn each_error_names_the_argument_its_value_and_what_it_must_be() {
         ("Scale", QuantParams::from_range(0.0, 1e-60, 0, 255).unwrap_err(), &["scale", "was 0", "must be finite and positive"]),
         ("ScaleProduct", Requantize::new(Scale::RowsByColumns { rows: &[1.0, 1e20, 1e19], columns: &[1e18, 1e19, 1e20] }, 0).unwrap_err(), &["scale", "row 1 times column 2", "1e20 times 1e20", "must be finite"]),
         ("ScaleProduct", Dequantize::new(Scale::RowsByColumns { rows: &[f32::MAX], columns: &[1.0, 1.000_000_2] }).unwrap_err(), &["scale", "row 0 times column 1", "must be finite"]),
+        ("ScaleOfA", reals_refused(good, &Dequantize::dynamic(1.0).unwrap()), &["scale", "without that of a", "must be with it (`new`)"]),
+        ("ScaleOfA", bytes_refused::<i8>(good, &Requantize::dynamic(1.0, 0).unwrap()), &["scale", "without that of a", "must be with it (`new`)"]),
+        ("ScaleOfA", dynamic.run_f32(MatMut::row_major(&mut [0.0; 3], 1, 3).unwrap(), Dequantize::new(1.0).unwrap()).unwrap_err(), &["scale", "with that of a", "must be without (`dynamic`)"]),
+        ("ScaleOfA", dynamic.run_requantized(MatMut::row_major(&mut [0u8; 3], 1, 3).unwrap(), Requantize::new(1.0, 0).unwrap()).unwrap_err(), &["scale", "with that of a", "must be without (`dynamic`)"]),
         ("Range", Requantize::new(1.0, (1 << 21) + 1).unwrap_err(), &["output zero point", "was 2097153", "must be in -2097152..=2097152"]),
         ("Range", Requantize::new(1.0, i32::MIN).unwrap_err(), &["output zero point", "was -2147483648", "must be in -2097152..=2097152"]),
         ("Range", QuantParams::from_range(0.0, 1.0, 5, 5).unwrap_err(), &["qmax", "was 5", "must be in 6..="]),
         ("Range", QuantParams::from_range(1e9, 1e9 + 1.0, 0, 255).unwrap_err(), &["zero point", "was -2550", "must be in -2147483648..=2147483647"]),
         ("Range", Requantize::in_f64(0.5, -(1 << 21) - 1).unwrap_err(), &["output zero point", "was -2097153", "must be in -2097152..=2097152"]),
         ("Range", Requantize::fixed_point(Multiplier::from_real(0.5).unwrap(), Rounding::Ruy, -(1 << 21) - 1).unwrap_err(), &["output zero point", "was -2097153", "must be in -2097152..=2097152"]),
-        ("Range", requantize.residual(view, 1.0, 1 << 22).unwrap_err(), &["residual zero point", "was 4194304", "must be in -2097152..=2097152"]),
+        ("Range", bytes_refused::<i8>(good, &requantize.residual(view, 1.0, 1 << 22)), &["residual zero point", "was 4194304", "must be in -2097152..=2097152"]),
         ("Range", Multiplier::new(5, 0).unwrap_err(), &["multiplier", "was 5", "must be in 1073741824..=2147483647"]),
         ("Range", Multiplier::new(1 << 30, 31).unwrap_err(), &["shift", "was 31", "must be in -31..=30"]),
         ("FloatRange", Multiplier::from_real(-0.5).unwrap_err(), &["multiplier", "was -5e-1", "must be in 0e0..=1.79"]),
         ("FloatRange", Requantize::in_f64(&[0.5, f64::NAN], 0).unwrap_err(), &["factor", "was NaN", "must be in 0e0..="]),
         ("FloatRange", Requantize::in_f64(-0.5, 0).unwrap_err(), &["factor", "was -5e-1", "must be in 0e0..="]),
-        ("FloatRange", requantize.residual(view, f32::NAN, 0).unwrap_err(), &["residual scale", "was NaN", "must be in 0e0..="]),
-        ("FloatRange", requantize.residual(view, 1e20, 0).unwrap_err(), &["residual scale", "was 1.0000000200408773e20", "must be in 0e0..="]),
-        ("Clamp", requantize.clamp_to(1, 0).unwrap_err(), &["clamp", "was 1,0", "must not be inverted"]),
-        ("Clamp", bytes_refused::<i8>(good, &requantize.clamp_to(128, 300).unwrap()), &["clamp", "was 128,300", "must leave some of", "-128..=127"]),
-        ("Clamp", bytes_refused::<u8>(good, &requantize.clamp_to(-5, -1).unwrap()), &["clamp", "was -5,-1", "must leave some of", "0..=255"]),
-        ("FloatClamp", Dequantize::new(1.0).unwrap().clamp_to(1.0, 0.0).unwrap_err(), &["clamp", "was 1,0", "must be numbers and not inverted"]),
-        ("FloatClamp", Dequantize::new(1.0).unwrap().clamp_to(f32::NAN, 0.0).unwrap_err(), &["clamp", "was NaN,0", "must be numbers"]),
-        ("FloatClamp", Dequantize::new(1.0).unwrap().clamp_to(0.0, f32::NAN).unwrap_err(), &["clamp", "was 0,NaN", "must be numbers"]),
+        ("FloatRange", bytes_refused::<i8>(good, &requantize.residual(view, f32::NAN, 0)), &["residual scale", "was NaN", "must be in 0e0..="]),
+        ("FloatRange", bytes_refused::<i8>(good, &requantize.residual(view, 1e20, 0)), &["residual scale", "was 1.0000000200408773e20", "must be in 0e0..="]),
+        ("Clamp", bytes_refused::<i8>(good, &requantize.clamp_to(1, 0)), &["clamp", "was 1,0", "must not be inverted"]),
+        ("Clamp", bytes_refused::<i8>(good, &requantize.clamp_to(128, 300)), &["clamp", "was 128,300", "must leave some of", "-128..=127"]),
+        ("Clamp", bytes_refused::<u8>(good, &requantize.clamp_to(-5, -1)), &["clamp", "was -5,-1", "must leave some of", "0..=255"]),
+        ("Clamp", requantize.clamp_to(1, 0).into_owned().unwrap_err(), &["clamp", "was 1,0", "must not be inverted"]),
+        ("FloatClamp", reals_refused(good, &Dequantize::new(1.0).unwrap().clamp_to(1.0, 0.0)), &["clamp", "was 1,0", "must be numbers and not inverted"]),
+        ("FloatClamp", reals_refused(good, &Dequantize::new(1.0).unwrap().clamp_to(f32::NAN, 0.0)), &["clamp", "was NaN,0", "must be numbers"]),
+        ("FloatClamp", reals_refused(good, &Dequantize::new(1.0).unwrap().clamp_to(0.0, f32::NAN)), &["clamp", "was 0,NaN", "must be numbers"]),
+        ("FloatClamp", Dequantize::new(1.0).unwrap().clamp_to(1.0, 0.0).into_owned().unwrap_err(), &["clamp", "was 1,0", "must be numbers"]),
         ("NotFinite", dynamic_refused(&[1.0, f32::NAN]), &["a", "element (0, 1) was NaN", "must be finite"]),
         ("QuantizationRange", QuantParams::from_range(2.0, 1.0, 0, 255).unwrap_err(), &["range", "was 2e0,1e0", "must be ascending, not empty, finite and of finite width"]),
         ("QuantizationRange", QuantParams::from_data(&[f32::INFINITY, 0.0], 0, 255).unwrap_err(), &["range", "inf", "must be ascending, not empty, finite"]),
@@ -172,7 +187,7 @@ fn each_error_names_the_argument_its_value_and_what_it_must_be() {
 }
 
 /// As `Error` declares them.
-const VARIANTS: [&str; 24] = [
+const VARIANTS: [&str; 26] = [
     "TooShort",
     "TooLarge",
     "Overlap",
@@ -184,9 +199,11 @@ const VARIANTS: [&str; 24] = [
     "Multiple",
     "Shape",
     "Element",
+    "NotOwned",
     "FloatOnly",
     "Scale",
     "ScaleProduct",
+    "ScaleOfA",
     "Range",
     "FloatRange",
     "Clamp",
@@ -204,7 +221,7 @@ fn dynamic_refused(a: &[f32]) -> Error {
     let b = vec![1i8; a.len()];
     let b = MatRef::row_major(&b, a.len(), 1).unwrap();
     let gemm = DynamicGemm::new(MatRef::row_major(a, 1, a.len()).unwrap(), b);
-    let output = Dequantize::new(1.0).unwrap();
+    let output = Dequantize::dynamic(1.0).unwrap();
     let error = gemm.run_f32(MatMut::row_major(&mut c, 1, 1).unwrap(), &output).unwrap_err();
     assert_eq!(c, [5.0], "written although refused");
     error
@@ -266,7 +283,7 @@ fn values_at_the_ends_of_what_is_allowed_are_allowed() {
     assert!(Requantize::new(f32::MAX, 0).is_ok() && Requantize::new(f32::from_bits(1), 0).is_ok());
     assert!(Dequantize::new(&[0.0, f32::MAX, f32::from_bits(1)]).is_ok());
     assert!(Requantize::new(&[], 0).is_ok());
-    assert!(Requantize::new(1.0, 0).unwrap().clamp_to(i32::MAX, i32::MAX).is_ok());
+    assert!(Requantize::new(1.0, 0).unwrap().clamp_to(i32::MAX, i32::MAX).into_owned().is_ok());
     assert!(QuantParams::from_range(-1.0, 1.0, i32::MIN, i32::MAX).is_ok());
     assert!(QuantParams::from_range(0.0, 1.0, 0, 1).is_ok());
 }
@@ -314,7 +331,7 @@ proptest! {
         if per_column { gemm = gemm.b_zero(&b_zero) }
         if bias { gemm = gemm.bias(&added) }
         let bytes = if scales { Requantize::new(&factors, 1) } else { Requantize::new(0.5, 1) };
-        let bytes = bytes.unwrap().clamp_to(clamp.0, clamp.0 + clamp.1).unwrap();
+        let bytes = bytes.unwrap().clamp_to(clamp.0, clamp.0 + clamp.1);
         let reals = if scales { Dequantize::new(&factors) } else { Dequantize::new(0.5) }.unwrap();
         let reals = if bias { reals.bias(&factors) } else { reals };
 

@@ -18,6 +18,7 @@ mod plain;
 mod products;
 mod proven;
 mod real;
+mod residuals;
 mod scales;
 mod shapes;
 mod spec;

@@ -88,7 +88,7 @@ impl Case {
         let residual = MatRef::row_major(&self.residual, m, N).unwrap();
         for output in [
             Requantize::new(&self.scales, -3).unwrap(),
-            Requantize::new(both, 4).unwrap().residual(residual, 0.5, 2).unwrap(),
+            Requantize::new(both, 4).unwrap().residual(residual, 0.5, 2),
             Requantize::fixed_point(&self.multipliers, Rounding::Gemmlowp, 1).unwrap(),
         ] {
             let [mut got, mut want] = filled(0i8, m);

@@ -253,7 +253,7 @@ where
             false => Requantize::new(scale, case.zero_point),
         };
         let output = output.unwrap();
-        case.clamp.map_or(output, |(lo, hi)| output.clamp_to(lo, hi).unwrap())
+        case.clamp.map_or(output, |(lo, hi)| output.clamp_to(lo, hi))
     };
     let (lo, hi) = case.clamp.unwrap_or((i32::MIN, i32::MAX));
     let range = |type_lo: i32, type_hi: i32| (lo.max(type_lo), hi.min(type_hi));

@@ -7,7 +7,7 @@ use qgemm::{Activation, F64Factors, QuantParams, Requantize, Table};
 
 #[track_caller]
 fn check(sums: &[i32], factor: f64, zero_point: i32, clamp: (i32, i32)) {
-    let output = |_| Requantize::in_f64(factor, zero_point).unwrap().clamp_to(clamp.0, clamp.1).unwrap();
+    let output = |_| Requantize::in_f64(factor, zero_point).unwrap().clamp_to(clamp.0, clamp.1);
     let signed = outputs::<i8>(sums, output).map(|got| (got, (-128, 127)));
     let unsigned = outputs::<u8>(sums, output).map(|got| (got, (0, 255)));
     for (got, (lo, hi)) in signed.into_iter().chain(unsigned) {
@@ -78,7 +78,7 @@ fn products_by_real_factors_are_exact_on_every_kernel() {
         let usual = 1.0 / (100.0 * (k as f64).sqrt());
         let each: Vec<f64> = (0..n).map(|j| usual * (0.5 + j as f64 / n as f64)).collect();
         for factors in [F64Factors::from(usual), (&each).into()] {
-            let output = Requantize::in_f64(factors, -5).unwrap().clamp_to(-100, i32::MAX).unwrap();
+            let output = Requantize::in_f64(factors, -5).unwrap().clamp_to(-100, i32::MAX);
             let at = |j: usize| if let F64Factors::PerAxis(each) = factors { each[j] } else { usual };
             let want = |_, j, sum| spec::real(sum, at(j), -5, (-100, 127));
             each_product::<i8>(shape, layout, &output, want, "real factors");

@@ -57,8 +57,8 @@ fn every_kind_of_scale_is_exact_on_every_kernel_and_thread() {
             Scale::PerRow(&rows),
             Scale::RowsByColumns { rows: &rows, columns: &relative },
         ] {
-            let bytes = Requantize::new(scale, -3).unwrap().clamp_to(-120, 100).unwrap();
-            let reals = Dequantize::new(scale).unwrap().bias(&bias).clamp_to(-50.0, 60.5).unwrap();
+            let bytes = Requantize::new(scale, -3).unwrap().clamp_to(-120, 100);
+            let reals = Dequantize::new(scale).unwrap().bias(&bias).clamp_to(-50.0, 60.5);
             let mut cut = [0; 2];
             for (kernel, dispatch) in each_kernel() {
                 let packed = PackedB::pack_with(&dispatch, b.view(), qgemm::ElementType::U8).unwrap();
@@ -122,7 +122,7 @@ fn clamped_reals_keep_nan_and_the_sign_of_zero() {
         let gemm = Gemm::new(MatRef::row_major(&a, 1, 0).unwrap(), MatRef::row_major(&b, 0, n).unwrap());
         let gemm = gemm.bias(&sums);
         let run = |lo, hi| {
-            let output = Dequantize::new(1.0).unwrap().bias(&bias).clamp_to(lo, hi).unwrap();
+            let output = Dequantize::new(1.0).unwrap().bias(&bias).clamp_to(lo, hi);
             let (mut y, mut z) = ([7f32; 9], [7f32; 9]);
             gemm.run_f32(MatMut::row_major(&mut y, 1, n).unwrap(), &output).unwrap();
             reference::run_f32(&gemm, MatMut::row_major(&mut z, 1, n).unwrap(), &output).unwrap();

@@ -36,12 +36,8 @@ pub fn outputs<T: Int8Element + Default>(
 #[track_caller]
 fn check_fixed(sums: &[i32], multiplier: Multiplier, zero_point: i32, clamp: (i32, i32)) {
     for rounding in ROUNDINGS {
-        let output = |_| {
-            Requantize::fixed_point(multiplier, rounding, zero_point)
-                .unwrap()
-                .clamp_to(clamp.0, clamp.1)
-                .unwrap()
-        };
+        let output =
+            |_| Requantize::fixed_point(multiplier, rounding, zero_point).unwrap().clamp_to(clamp.0, clamp.1);
         let signed = outputs::<i8>(sums, output).map(|got| (got, (-128, 127)));
         let unsigned = outputs::<u8>(sums, output).map(|got| (got, (0, 255)));
         for (got, (lo, hi)) in signed.into_iter().chain(unsigned) {
@@ -182,8 +178,7 @@ fn fixed_point_products_are_exact_on_every_kernel() {
             (0..n).map(|j| Multiplier::from_real(usual * (0.5 + j as f64 / n as f64)).unwrap()).collect();
         let one = Multiplier::from_real(usual).unwrap();
         for multipliers in [Multipliers::from(one), (&each).into()] {
-            let output =
-                Requantize::fixed_point(multipliers, rounding, -5).unwrap().clamp_to(-100, i32::MAX).unwrap();
+            let output = Requantize::fixed_point(multipliers, rounding, -5).unwrap().clamp_to(-100, i32::MAX);
             let at = |j: usize| if let Multipliers::PerAxis(each) = multipliers { each[j] } else { one };
             let want = |_, j, sum| spec::fixed(sum, at(j), rounding, -5, (-100, 127));
             each_product::<i8>(shape, layout, &output, want, &format!("{rounding:?}"));
@@ -199,7 +194,7 @@ fn tables_are_looked_up_after_the_clamp_on_every_kernel() {
     let mixed = Table::<u8>::from_fn(|x| x.wrapping_mul(77).wrapping_add(3));
     for (shape, layout) in SHAPES.into_iter().zip(LAYOUTS.into_iter().cycle()) {
         let scale = 1.0 / (100.0 * (shape.1 as f32).sqrt());
-        let output = Requantize::new(scale, 4).unwrap().clamp_to(-90, 110).unwrap().table(&gelu);
+        let output = Requantize::new(scale, 4).unwrap().clamp_to(-90, 110).table(&gelu);
         let want = |_, _, sum| gelu.get(spec::requantize(sum, scale, 4, (-90, 110)) as i8).into();
         each_product::<i8>(shape, layout, &output, want, "gelu");
         let multiplier = Multiplier::from_real(scale.into()).unwrap();
@@ -223,13 +218,13 @@ fn residuals_are_added_before_rounding_on_every_kernel() {
         let columns: Vec<f32> = (0..n).map(|j| 0.6 + j as f32 / n as f32).collect();
         let scale = Scale::RowsByColumns { rows: &rows, columns: &columns };
         let added = |r: i32, zero: i32, scale: f32| (r - zero) as f32 * scale;
-        let output = Requantize::new(scale, 7).unwrap().residual(signed.view(), 0.37, -3).unwrap();
+        let output = Requantize::new(scale, 7).unwrap().residual(signed.view(), 0.37, -3);
         let want = |i, j, sum| {
             let added = added(signed.at(i, j).into(), -3, 0.37);
             spec::requantize_and_add(sum, rows[i] * columns[j], added, 7, (-128, 127))
         };
         each_product::<i8>(shape, layout, &output, want, "i8 residual");
-        let output = Requantize::new(usual, 1 << 20).unwrap().residual(unsigned.view(), 8192.5, 255).unwrap();
+        let output = Requantize::new(usual, 1 << 20).unwrap().residual(unsigned.view(), 8192.5, 255);
         let want = |i, j, sum| {
             let added = added(unsigned.at(i, j).into(), 255, 8192.5);
             spec::requantize_and_add(sum, usual, added, 1 << 20, (0, 255))
@@ -247,8 +242,7 @@ fn a_residual_at_the_extremes() {
         let gemm = Gemm::new(MatRef::row_major(&a, 1, 0).unwrap(), MatRef::row_major(&b, 0, 5).unwrap());
         let gemm = gemm.bias(&sums);
         let output = Requantize::new(scale, 0).unwrap();
-        let output =
-            output.residual(MatRef::row_major(&residual, 1, 5).unwrap(), residual_scale, zero).unwrap();
+        let output = output.residual(MatRef::row_major(&residual, 1, 5).unwrap(), residual_scale, zero);
         let (mut got, mut oracle) = ([0i8; 5], [0i8; 5]);
         gemm.run_requantized(MatMut::row_major(&mut got, 1, 5).unwrap(), &output).unwrap();
         reference::run_requantized(&gemm, MatMut::row_major(&mut oracle, 1, 5).unwrap(), &output).unwrap();

@@ -56,13 +56,13 @@ fn hash_bytes<T: Int8Element + Default>(
             let output = Requantize::new(scale, zero).unwrap();
             let factor = r.below(2000) as f32 / 1000.0;
             if r.flip() {
-                output.residual(MatRef::row_major(&residual, m, n).unwrap(), factor, 130)
+                Ok(output.residual(MatRef::row_major(&residual, m, n).unwrap(), factor, 130))
             } else {
-                output.residual(MatRef::col_major(signed, m, n).unwrap(), factor, -9)
+                Ok(output.residual(MatRef::col_major(signed, m, n).unwrap(), factor, -9))
             }
         }
     };
-    let output = output.unwrap().clamp_to(-120, 250).unwrap();
+    let output = output.unwrap().clamp_to(-120, 250);
     let table = table::<T>(r);
     let output = if r.flip() { output.table(&table) } else { output };
     let mut c = vec![T::default(); m * n];
@@ -100,7 +100,7 @@ fn hash_case(seed: u32, with: With<'_>, hash: &mut Sha256) {
     match seed % 5 {
         0 => {
             let limits = (-(r.below(5000) as f32), r.below(5000) as f32 / 7.0);
-            let output = Dequantize::new(scale).unwrap().bias(&columns).clamp_to(limits.0, limits.1).unwrap();
+            let output = Dequantize::new(scale).unwrap().bias(&columns).clamp_to(limits.0, limits.1);
             let mut c = vec![0f32; m * n];
             let view = MatMut::row_major(&mut c, m, n).unwrap();
             match with {

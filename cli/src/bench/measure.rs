@@ -207,7 +207,7 @@ impl Job<'_> {
         let a = LaidOut::new(variant.layout, &operands.a_f32, (m, k));
         let product = DynamicGemm::new(a.matrix()?, packed).threads(self.threads);
         let product = if variant.a == U8 { product.asymmetric() } else { product };
-        let output = Dequantize::new(&operands.scales)?;
+        let output = Dequantize::dynamic(&operands.scales)?;
         let times = times(quick, || product.run_f32(MatMut::row_major(&mut c, m, n)?, &output))?;
         let row_scale = |i: usize| row_params(variant, &operands.a_f32[i * k..][..k]).0;
         let row_scales: Vec<f32> = (0..m).map(row_scale).collect();

@@ -102,7 +102,7 @@ impl Layer {
         ];
         let rename = |e| with_option_names(e, &option_names);
         let output = Requantize::new(sx * sw / y_params.scale, y_params.zero_point).map_err(rename)?;
-        let output = output.clamp_to(Q.0, Q.1)?;
+        let output = output.clamp_to(Q.0, Q.1);
         let (a, b) = (MatRef::row_major(&x.q, m, k)?, MatRef::row_major(&w.q, k, n)?);
         let product = Gemm::new(a, b).a_zero(x.params.zero_point).b_zero(w.params.zero_point).bias(&i32_bias);
         let start = Instant::now();

@@ -181,7 +181,7 @@ impl Product<Dynamic> {
     fn by_definition(&self) -> Result<Buffer, Error> {
         let mut c = self.c.initial(f32::from_bits);
         let gemm = self.gemm(self.b.operand()?.into())?;
-        let output = self.quantization.output.borrow()?;
+        let output = self.quantization.output.borrow_dynamic()?;
         reference::run_dynamic_f32(&gemm, self.c.view(&mut c)?, &output)?;
         Ok(Buffer::F32(c))
     }
@@ -190,7 +190,7 @@ impl Product<Dynamic> {
         let mut c = self.c.initial(f32::from_bits);
         let packed = self.pack(dispatch)?;
         let gemm = self.gemm(self.rhs(packed.as_ref())?)?.dispatch(dispatch);
-        gemm.run_f32(self.c.view(&mut c)?, &self.quantization.output.borrow()?)?;
+        gemm.run_f32(self.c.view(&mut c)?, &self.quantization.output.borrow_dynamic()?)?;
         Ok(Buffer::F32(c))
     }
 

@@ -49,7 +49,7 @@ fn dynamic_gemm(case: &Case<'_>) -> Result<Outputs> {
         gemm = gemm.b_zero(one_or_each(zeros));
     }
     let (scale, bias) = (case.vector::<f32>("scale")?, case.vector::<f32>("bias_f32")?);
-    let stage = Dequantize::new(column_scale(&scale))?.bias(&bias);
+    let stage = Dequantize::dynamic(column_scale(&scale))?.bias(&bias);
     let y = computed((m, b.cols()), |y| gemm.run_f32(y, &stage))?;
     Ok(vec![("y".to_owned(), y)])
 }
@@ -119,7 +119,7 @@ fn requantized(
     output: &Output8,
 ) -> Result<Tensor> {
     if let Some((lo, hi)) = output.clamp {
-        stage = stage.clamp_to(lo, hi)?;
+        stage = stage.clamp_to(lo, hi);
     }
     match output.element {
         Element8::I8 => computed::<i8>(shape, |y| gemm.run_requantized(y, &stage)),

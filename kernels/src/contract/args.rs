@@ -1,7 +1,7 @@
 //! The arguments of a micro-kernel, and the contract under which it accesses memory.
 
 #[cfg(debug_assertions)]
-use crate::contract::stage::F64Terms;
+use crate::contract::stage::{F64Terms, ResidualValues, TileResidual};
 use crate::contract::stage::{OuterProduct, Output, TileDequantize, TileFixedPoint, TileRequantize};
 
 /// The arguments of a micro-kernel: `rows` rows of A times a panel of B, of which `cols` columns are stored, for the
@@ -22,7 +22,8 @@ use crate::contract::stage::{OuterProduct, Output, TileDequantize, TileFixedPoin
 /// - `out`: `cols` elements can be read and written at `c + i·ldc` elements, for each i < `rows`, and nobody else
 ///   accesses them. A kernel that is not fused gets `Sums`.
 /// - the stage in `out`: its values per column are the panels' columns from `first_col` on, its values per row are
-///   `first_row + rows`. Its residual holds `cols` bytes at `(first_row + i)·stride + first_col`, for each i < `rows`.
+///   `first_row + rows`. Its residual, if it is no part of `out`, holds `cols` elements at
+///   `(first_row + i)·stride + first_col`, for each i < `rows`.
 ///
 /// No address need be aligned beyond what its element type asks for, and 16-bit elements of A and B need not
 /// be aligned at all.
@@ -189,8 +190,10 @@ impl Args<'_> {
                 f64_terms(stage.f64_terms);
                 per_row(stage.row_scale.map(<[f32]>::len));
                 per_col(stage.scale.len());
-                if let Some(residual) = stage.residual {
-                    assert!(residual.bits.len() >= (end_row - 1) * residual.stride + first_col + cols);
+                if let Some(TileResidual { values: ResidualValues::Matrix { from, stride }, .. }) =
+                    stage.residual
+                {
+                    assert!(from.len() >= (end_row - 1) * stride + first_col + cols);
                 }
             }
             Out::FixedBytes { stage: TileFixedPoint { m, nudge, negative, before, one, .. }, .. } => {
@@ -201,6 +204,9 @@ impl Args<'_> {
                 per_row(stage.row_scale.map(<[f32]>::len));
                 per_col(stage.scale.len());
                 stage.bias.iter().for_each(|bias| per_col(bias.len()));
+                if let Some(ResidualValues::Matrix { from, stride }) = stage.residual {
+                    assert!(from.len() >= (end_row - 1) * stride + first_col + cols);
+                }
             }
         }
     }

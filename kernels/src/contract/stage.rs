@@ -5,12 +5,12 @@
 //!
 //! ```text
 //!   scale = row_scale[i] · scale[j]                                  (scale[j] alone, without row scales)
-//!   bytes   clamp( round_half_even( f32(sum) · scale ) + zero_point, lo, hi )
-//!   floats  clamp( f32(sum) · scale + bias[j], lo, hi )
+//!   bytes   clamp( round_half_even( f32(sum) · scale + r ) + zero_point, lo, hi )
+//!   floats  clamp( f32(sum) · scale + bias[j] + r, lo, hi )
 //! ```
 //!
-//! With [`F64Terms`], `f32(f64(sum) + col[j] + row[i])` takes the place of `f32(sum)`. A [`TileResidual`] is added
-//! before rounding, as `f32(value - zero_point) · scale`.
+//! With [`F64Terms`], `f32(f64(sum) + col[j] + row[i])` takes the place of `f32(sum)`. r is that of a residual, if there is
+//! one: for bytes, `f32(value - zero_point) · scale` (see [`TileResidual`]).
 //!
 //! [`TileFixedPoint`] does it in integers. Products have 64 bits, all else 32, and shifts to the right round down:
 //!
@@ -42,11 +42,47 @@ pub struct F64Terms<'a> {
 
 /// A matrix of the output's shape that is added to it.
 #[derive(Clone, Copy)]
+pub enum ResidualValues<'a, T> {
+    /// Another matrix.
+    Matrix {
+        /// Its elements, from the output's first row and column on.
+        from: &'a [T],
+        /// Elements from one row to the next.
+        stride: usize,
+    },
+    /// The output itself: the values that it holds before.
+    Output,
+}
+
+impl<T> ResidualValues<'_, T> {
+    /// The address of its element in row `row` and column `col`, both counted from the output's first. `output` is that of
+    /// the output's element there.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+    #[inline(always)]
+    pub(crate) fn at(&self, row: usize, col: usize, output: *const T) -> *const T {
+        match self {
+            ResidualValues::Matrix { from, stride } => from.as_ptr().wrapping_add(row * stride + col),
+            ResidualValues::Output => output,
+        }
+    }
+
+    /// Whether it has an element for each of the output's.
+    fn fits(&self, rows: usize, cols: usize) -> bool {
+        match self {
+            ResidualValues::Matrix { from, stride } => {
+                let last = (rows - 1).checked_mul(*stride).and_then(|last| last.checked_add(cols));
+                last.is_some_and(|need| need <= from.len())
+            }
+            ResidualValues::Output => true,
+        }
+    }
+}
+
+/// A residual of 8-bit values.
+#[derive(Clone, Copy)]
 pub struct TileResidual<'a> {
-    /// The bits of its elements, from the output's first row and column on.
-    pub bits: &'a [u8],
-    /// Elements from one row to the next.
-    pub stride: usize,
+    /// The bits of its elements.
+    pub values: ResidualValues<'a, u8>,
     /// Whether they are i8, else u8.
     pub signed: bool,
     /// The value of its elements that stands for 0: at most 2^30 from 0.
@@ -115,6 +151,8 @@ pub struct TileDequantize<'a> {
     pub row_scale: Option<&'a [f32]>,
     /// NR values per panel, if there is one.
     pub bias: Option<&'a [f32]>,
+    /// A matrix that is added after the bias.
+    pub residual: Option<ResidualValues<'a, f32>>,
     /// The least and the greatest result; NaN stays NaN.
     pub range: (f32, f32),
 }
@@ -201,8 +239,7 @@ impl F64Terms<'_> {
 impl TileResidual<'_> {
     fn fits(&self, rows: usize, cols: usize) -> bool {
         debug_assert!(self.scale.is_finite() && self.zero_point.unsigned_abs() <= 1 << 30);
-        let last = (rows - 1).checked_mul(self.stride).and_then(|last| last.checked_add(cols));
-        last.is_some_and(|need| need <= self.bits.len())
+        self.values.fits(rows, cols)
     }
 }
 
@@ -252,6 +289,7 @@ impl TileDequantize<'_> {
     fn fits(&self, rows: usize, cols: usize, padded: usize) -> bool {
         let fits = self.scale.len() >= padded
             && holds(self.row_scale, rows)
+            && self.residual.is_none_or(|residual| residual.fits(rows, cols))
             && self.bias.is_none_or(|bias| bias.len() >= padded)
             && self.f64_terms.is_none_or(|terms| terms.fits(rows, padded));
         debug_assert!(

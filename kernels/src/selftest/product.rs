@@ -6,7 +6,8 @@ use crate::contract::kernel::Variant;
 use crate::contract::panel::{PackJob, Source, panel_index};
 use crate::contract::ready::Ready;
 use crate::contract::stage::{
-    F64Terms, OuterProduct, Output, TileDequantize, TileFixedPoint, TileRequantize, TileResidual,
+    F64Terms, OuterProduct, Output, ResidualValues, TileDequantize, TileFixedPoint, TileRequantize,
+    TileResidual,
 };
 use crate::elements::{Convert, Stored};
 use crate::entry::call::PanelProduct;
@@ -192,18 +193,15 @@ impl Product {
             }
             Kind::Bytes => {
                 let mut block = whole_c(case, c);
-                let stride = cols + GAP;
-                let mut bits = [0; MAX_M * (MAX_N + GAP)];
-                let bits = &mut bits[..(m - 1) * stride + cols];
-                for (at, bits) in bits.iter_mut().enumerate() {
-                    *bits = case.residual(at / stride, left + at % stride).unwrap_or(0);
-                }
+                let values = &mut [0; MAX_M * (MAX_N + GAP)];
+                let values = residual(case, left, cols, |bits| bits as u8, values);
                 let (zero_point, scaled, signed) = case.residual_stage();
-                let residual = TileResidual { bits, stride, signed, zero_point, scale: scaled };
+                let residual =
+                    values.map(|values| TileResidual { values, signed, zero_point, scale: scaled });
                 let greatest = |scales: &[f32]| scales.iter().fold(0f32, |max, scale| max.max(*scale));
                 let stage = TileRequantize {
                     f64_terms,
-                    residual: case.residual(0, 0).map(|_| residual),
+                    residual,
                     scale: &scale,
                     row_scale,
                     at_most_half: greatest(&scale) * row_scale.map_or(1.0, greatest) <= 0.5,
@@ -227,12 +225,34 @@ impl Product {
                 let mut block = whole_c::<f32>(case, cast_slice_mut(c));
                 let bias: [f32; MAX_N] = core::array::from_fn(|j| case.float_bias(left + j).unwrap_or(-0.0));
                 let bias = case.float_bias(0).map(|_| &bias[..]);
-                let stage =
-                    TileDequantize { f64_terms, scale: &scale, row_scale, bias, range: case.float_range() };
+                let values = &mut [0.0; MAX_M * (MAX_N + GAP)];
+                let residual = residual(case, left, cols, f32::from_bits, values);
+                let range = case.float_range();
+                let stage = TileDequantize { f64_terms, scale: &scale, row_scale, bias, residual, range };
                 run(Output::Floats { c: &mut block.part(0, left, m, cols), stage });
             }
         }
     }
+}
+
+/// The case's residual for `cols` columns from `left` on, in `values` if it is no output.
+fn residual<T>(
+    case: Case,
+    left: usize,
+    cols: usize,
+    from_bits: impl Fn(u32) -> T,
+    values: &mut [T],
+) -> Option<ResidualValues<'_, T>> {
+    case.residual(0, 0)?;
+    if case.residual_is_output() {
+        return Some(ResidualValues::Output);
+    }
+    let stride = cols + GAP;
+    let values = &mut values[..(case.m - 1) * stride + cols];
+    for (at, value) in values.iter_mut().enumerate() {
+        *value = from_bits(case.residual(at / stride, left + at % stride).unwrap_or(0));
+    }
+    Some(ResidualValues::Matrix { from: values, stride })
 }
 
 /// All of C.

@@ -34,9 +34,19 @@ impl Case {
         }
     }
 
-    /// The bits of element (i, j) of the residual, in a third of the cases.
-    pub(super) fn residual(&self, i: usize, j: usize) -> Option<u8> {
-        (self.choose(15, 3) == 0).then(|| (i * 97 + j * 31 + self.seed as usize) as u8)
+    /// Whether the residual is the output itself.
+    pub(super) fn residual_is_output(&self) -> bool {
+        self.choose(15, 5) == 1
+    }
+
+    /// The bits of element (i, j) of the residual, in two fifths of the cases: those of the output if it is that.
+    pub(super) fn residual(&self, i: usize, j: usize) -> Option<u32> {
+        match self.choose(15, 5) {
+            0 if self.output == Kind::Floats => Some(((i * 97 + j * 31) as f32 * 0.7 - 1e3).to_bits()),
+            0 => Some((i * 97 + j * 31 + self.seed as usize) as u8 as u32),
+            1 => Some(self.initial_bits(i * self.ldc() + j)),
+            _ => None,
+        }
     }
 
     /// The residual's zero point and scale, and whether it is signed.
@@ -101,8 +111,9 @@ impl Case {
             Kind::Bytes => {
                 let (lo, hi) = self.byte_range();
                 let (zero, residual_scale, signed) = self.residual_stage();
-                let added =
-                    self.residual(i, j).map(|bits| (value(bits, signed) - zero) as f32 * residual_scale);
+                let added = self
+                    .residual(i, j)
+                    .map(|bits| (value(bits as u8, signed) - zero) as f32 * residual_scale);
                 let rounded = round_half_even(exact as f32 * scale + added.unwrap_or(-0.0));
                 rounded.saturating_add(self.out_zero().into()).clamp(lo.into(), hi.into()) as u8 as u32
             }
@@ -119,6 +130,7 @@ impl Case {
             Kind::Floats => {
                 let (lo, hi) = self.float_range();
                 let x = exact as f32 * scale + self.float_bias(j).unwrap_or(-0.0);
+                let x = x + self.residual(i, j).map_or(-0.0, f32::from_bits);
                 (if x < lo {
                     lo
                 } else if x > hi {

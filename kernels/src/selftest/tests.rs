@@ -185,8 +185,9 @@ unsafe fn fused_tile<const OFF: u32>(t: &Args<'_>) {
                     let x = as_f32(stage.f64_terms) * (row(stage.row_scale) * stage.scale[column]);
                     let x = match stage.residual {
                         Some(r) if OFF != 15 => {
-                            let at = if OFF == 16 { i } else { t.first_row + i } * r.stride + column;
-                            x + (value(r.bits[at], r.signed) - r.zero_point) as f32 * r.scale
+                            let row = if OFF == 16 { i } else { t.first_row + i };
+                            let from = r.values.at(row, column, if OFF == 18 { c } else { c.add(at) });
+                            x + (value(*from, r.signed) - r.zero_point) as f32 * r.scale
                         }
                         _ => x,
                     };
@@ -222,6 +223,10 @@ unsafe fn fused_tile<const OFF: u32>(t: &Args<'_>) {
                     } else {
                         as_f32(stage.f64_terms) * scale + bias
                     };
+                    let x = match stage.residual {
+                        Some(r) if OFF != 19 => x + *r.at(t.first_row + i, column, c.add(at)),
+                        _ => x,
+                    };
                     let (lo, hi) = if OFF == 9 { (f32::MIN, f32::MAX) } else { stage.range };
                     *c.add(at) = if x < lo {
                         lo
@@ -238,7 +243,7 @@ unsafe fn fused_tile<const OFF: u32>(t: &Args<'_>) {
 
 #[test]
 fn wrong_output_stages_fail() {
-    let kernels: [(MicroFn, &str); 18] = [
+    let kernels: [(MicroFn, &str); 20] = [
         (fused::<0>, ""),
         (fused::<1>, "outer terms"),
         (fused::<2>, "scales of rows"),
@@ -257,6 +262,8 @@ fn wrong_output_stages_fail() {
         (fused::<15>, "residuals"),
         (fused::<16>, "residuals of later tiles"),
         (fused::<17>, "scales of later panels"),
+        (fused::<18>, "residuals in place"),
+        (fused::<19>, "residuals of f32"),
     ];
     for (micro, lacks) in kernels {
         let (outcome, report) = outcome_of(micro, true);

@@ -1,11 +1,14 @@
 //! Outputs whose columns are contiguous: a kernel stores some rows to scratch, from which they are transposed.
 
+use crate::output::dequantize::{Dequantize, FloatResidual};
 use crate::output::destination::Destination;
 use crate::output::region::Region;
+use crate::output::requant::Requant;
 use qgemm_kernels::{BlockMut, transpose};
 
 /// The destination of a tile of `rows` x `cols` in scratch memory, row by row, `ld` elements apart: with the stage of
-/// `destination`, but never added to what is there. `None` unless columns of `destination` are contiguous and rows are not.
+/// `destination`, but never added to what is there. `None` unless columns of `destination` are contiguous and rows are not,
+/// and where its values are added to the output, which scratch does not hold.
 pub(crate) fn in_scratch<'s, 'o>(
     destination: &Destination<'_, 'o>,
     memory: &'s mut [i32],
@@ -20,6 +23,12 @@ pub(crate) fn in_scratch<'s, 'o>(
         Destination::I32 { c, .. } if by_columns(c.row_stride(), c.rows_are_slices()) => {
             Some(Destination::I32 { c: tile(memory, shape), accumulate: false })
         }
+        Destination::Bytes { requant: Requant { residual: Some(residual), .. }, .. }
+            if residual.is_output() =>
+        {
+            None
+        }
+        Destination::F32 { dequant: Dequantize { residual: Some(FloatResidual::Output), .. }, .. } => None,
         Destination::Bytes { c, requant } if by_columns(c.row_stride(), c.rows_are_slices()) => {
             let c = tile(bytemuck::cast_slice_mut(memory), shape);
             Some(Destination::Bytes { c, requant: *requant })

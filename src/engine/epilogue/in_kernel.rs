@@ -1,11 +1,13 @@
 //! The output stage in a kernel, which makes the output while sums are in registers.
 
 use crate::engine::epilogue::column_stage::{ColumnStage, FixedPointColumns, RequantColumns};
+use crate::output::activation::Activation;
+use crate::output::dequantize::Dequantize;
 use crate::output::destination::Destination;
 use crate::output::region::Region;
 use crate::output::requant::{Requant, Scaling};
 use qgemm_kernels::{
-    F64Terms, MAX_ZERO_POINT, Output, TileDequantize, TileFixedPoint, TileRequantize, look_up,
+    BlockMut, F64Terms, MAX_ZERO_POINT, Output, TileDequantize, TileFixedPoint, TileRequantize, look_up,
 };
 
 /// Whether a kernel stores to this destination, whatever the number of panels in the call. `fused` tells whether it
@@ -19,9 +21,11 @@ pub(crate) fn stored_by_kernel(destination: &Destination<'_, '_>, fused: bool) -
                 && c.rows_are_slices()
                 && matches!(requant.scaling, Scaling::Float(_))
                 && requant.zero_point.abs() <= MAX_ZERO_POINT
-                && requant.residual.is_none_or(|residual| residual.matrix.bits.rows_are_slices())
+                && requant.residual.is_none_or(|residual| residual.rows_are_slices())
         }
-        Destination::F32 { c, .. } => fused && c.rows_are_slices(),
+        Destination::F32 { c, dequant } => {
+            fused && c.rows_are_slices() && dequant.residual.is_none_or(|residual| residual.rows_are_slices())
+        }
     }
 }
 
@@ -46,7 +50,7 @@ pub(crate) fn panel_stored_by_kernel(
     }
 }
 
-/// Calls `run` with the kernel's form of a region of `destination`, and looks the results up in its table.
+/// Calls `run` with the kernel's form of a region of `destination`, and applies its table or activation.
 ///
 /// # Panics
 /// If no kernel stores to this destination: see [`panel_stored_by_kernel`].
@@ -78,18 +82,39 @@ pub(crate) fn with_output(
         }
         (Destination::F32 { c, dequant }, ColumnStage::Dequant { scale, bias, clamp }) => {
             let row_scale = dequant.scale.rows(region.rows.clone());
-            let stage = TileDequantize { f64_terms, scale, row_scale, bias: *bias, range: *clamp };
+            let residual = dequant.residual.map(|residual| residual.of_region(region));
+            let stage = TileDequantize { f64_terms, scale, row_scale, bias: *bias, residual, range: *clamp };
             run(Output::Floats { c: &mut region.of(c), stage });
         }
         _ => unreachable!("the caller asked whether a kernel stores this"),
     }
-    apply_table(destination, region);
+    apply_function(destination, region);
 }
 
-/// Replaces the bytes of a region by the values of the destination's table, if it has one.
+/// Replaces the values of a region by those of the destination's table or activation, if it has one.
 #[inline]
-pub(crate) fn apply_table(destination: &mut Destination<'_, '_>, region: &Region) {
-    if let Destination::Bytes { c, requant: Requant { table: Some(table), .. } } = destination {
-        look_up(&mut region.of(c), table);
+pub(crate) fn apply_function(destination: &mut Destination<'_, '_>, region: &Region) {
+    match destination {
+        Destination::Bytes { c, requant: Requant { table: Some(table), .. } } => {
+            look_up(&mut region.of(c), table);
+        }
+        Destination::F32 { c, dequant: Dequantize { activation: Some(activation), .. } } => {
+            apply_activation(*activation, &mut region.of(c));
+        }
+        _ => (),
+    }
+}
+
+#[inline(never)]
+fn apply_activation(activation: Activation, c: &mut BlockMut<'_, f32>) {
+    for i in 0..c.rows() {
+        if let Some(row) = c.row_mut(i) {
+            activation.apply_to(row);
+            continue;
+        }
+        for j in 0..c.cols() {
+            let value = c.get_mut(i, j).expect("the block has this shape");
+            activation.apply_to(std::slice::from_mut(value));
+        }
     }
 }

@@ -3,13 +3,14 @@
 
 use crate::element::ElementType;
 use crate::engine::epilogue::column_stage::{ColumnStage, F64Columns, FixedPointColumns, RequantColumns};
-use crate::engine::epilogue::in_kernel::apply_table;
+use crate::engine::epilogue::in_kernel::apply_function;
 use crate::engine::epilogue::sum::Sum;
 use crate::engine::plan::PerColumn;
 use crate::engine::wide_terms::F64ColumnTerms;
+use crate::output::dequantize::FloatResidual;
 use crate::output::destination::Destination;
 use crate::output::region::Region;
-use crate::output::requant::Residual;
+use crate::output::requant::{Residual, ResidualMatrix};
 use crate::rounding::{ROUND_F32, ROUND_F64};
 use multiversion::multiversion;
 use qgemm_kernels::{BlockMut, Convert, MAX_NR, NO_BIAS, SIGN_SHIFT, Stored};
@@ -79,14 +80,14 @@ fn store_sums<T: Copy, S: Sum, E: Fn(usize, T) -> S>(
             let (row_scale, mut c) = (requant.row_scale(region), region.of(c));
             let scale = per_column(stage.scale);
             match &requant.residual {
-                None => store_rows(sums, ld, &mut c, correct, |i| RequantRow {
+                None => store_rows(sums, ld, &mut c, correct, |i, _| RequantRow {
                     scale: (factor(row_scale, i), scale),
                     residual: (),
                     stage,
                 }),
-                Some(residual) => store_rows(sums, ld, &mut c, correct, |i| RequantRow {
+                Some(residual) => store_rows(sums, ld, &mut c, correct, |i, c| RequantRow {
                     scale: (factor(row_scale, i), scale),
-                    residual: residual_row(residual, region.rows.start + i, region.columns.clone()),
+                    residual: residual_row(residual, region.rows.start + i, region.columns.clone(), (i, c)),
                     stage,
                 }),
             }
@@ -95,34 +96,49 @@ fn store_sums<T: Copy, S: Sum, E: Fn(usize, T) -> S>(
             let mut c = region.of(c);
             match (stage.any_left, stage.away) {
                 (false, false) => {
-                    store_rows(sums, ld, &mut c, correct, |_| FixedPointRow::<false, false>(stage));
+                    store_rows(sums, ld, &mut c, correct, |_, _| FixedPointRow::<false, false>(stage));
                 }
                 (false, true) => {
-                    store_rows(sums, ld, &mut c, correct, |_| FixedPointRow::<false, true>(stage));
+                    store_rows(sums, ld, &mut c, correct, |_, _| FixedPointRow::<false, true>(stage));
                 }
                 (true, false) => {
-                    store_rows(sums, ld, &mut c, correct, |_| FixedPointRow::<true, false>(stage));
+                    store_rows(sums, ld, &mut c, correct, |_, _| FixedPointRow::<true, false>(stage));
                 }
                 (true, true) => {
-                    store_rows(sums, ld, &mut c, correct, |_| FixedPointRow::<true, true>(stage));
+                    store_rows(sums, ld, &mut c, correct, |_, _| FixedPointRow::<true, true>(stage));
                 }
             }
         }
         (Destination::Bytes { c, .. }, ColumnStage::F64(stage)) => {
-            store_rows(sums, ld, &mut region.of(c), correct, |_| F64Row(stage));
+            store_rows(sums, ld, &mut region.of(c), correct, |_, _| F64Row(stage));
         }
         (Destination::F32 { c, dequant }, ColumnStage::Dequant { scale, bias, clamp }) => {
             let row_scale = dequant.scale.rows(region.rows.clone());
             let (scale, bias) = (per_column(scale), per_column(bias.unwrap_or(&NO_BIAS)));
-            store_rows(sums, ld, &mut region.of(c), correct, |i| DequantRow {
-                scale: (factor(row_scale, i), scale),
-                bias,
-                clamp: *clamp,
-            });
+            let mut c = region.of(c);
+            match &dequant.residual {
+                None => store_rows(sums, ld, &mut c, correct, |i, _| DequantRow {
+                    scale: (factor(row_scale, i), scale),
+                    bias,
+                    residual: (),
+                    clamp: *clamp,
+                }),
+                Some(residual) => store_rows(sums, ld, &mut c, correct, |i, c| DequantRow {
+                    scale: (factor(row_scale, i), scale),
+                    bias,
+                    residual: float_residual_row(
+                        residual,
+                        region.rows.start + i,
+                        region.columns.clone(),
+                        (i, c),
+                    ),
+                    clamp: *clamp,
+                }),
+            }
         }
         _ => unreachable!("a stage is made from its destination"),
     }
-    apply_table(destination, region);
+    apply_function(destination, region);
 }
 
 /// The first values as an array, whose length the compiler knows.
@@ -185,22 +201,73 @@ impl<R: RowResidual> Finish for RequantRow<'_, R> {
     }
 }
 
-/// The numbers that a residual adds to some columns of row `i`.
+/// The numbers that a residual adds to some columns of row `i`. The row of the output is row `c.0` of the block `c.1`.
 #[inline(always)]
-fn residual_row(residual: &Residual<'_>, i: usize, columns: Range<usize>) -> PerColumn<f32> {
+fn residual_row(
+    residual: &Residual<'_>,
+    i: usize,
+    columns: Range<usize>,
+    c: (usize, &mut BlockMut<'_, u8>),
+) -> PerColumn<f32> {
     let mut added = [0.0; MAX_NR];
     let Residual { matrix, scale, zero_point } = *residual;
-    match matrix.bits.row(i) {
-        Some(row) => {
-            // As u8, of which the loop is vectorized: an i8 is its bits with the sign inverted, less the shift.
-            let signed = matrix.element == ElementType::I8;
-            let flip = Convert::new(signed, Stored::U8).mask();
-            let less = if signed { SIGN_SHIFT } else { 0 };
-            for (added, byte) in added.iter_mut().zip(&row[columns]) {
-                *added = (i32::from(byte ^ flip) - less - zero_point) as f32 * scale;
-            }
+    let element = matrix.element_type();
+    // As u8, of which the loop is vectorized: an i8 is its bits with the sign inverted, less the shift.
+    let signed = element == ElementType::I8;
+    let flip = Convert::new(signed, Stored::U8).mask();
+    let less = if signed { SIGN_SHIFT } else { 0 };
+    let add_row = |added: &mut [f32], row: &[u8]| {
+        for (added, byte) in added.iter_mut().zip(row) {
+            *added = (i32::from(byte ^ flip) - less - zero_point) as f32 * scale;
         }
-        None => columns.zip(&mut added).for_each(|(j, added)| *added = residual.at(i, j)),
+    };
+    let (row, c) = c;
+    match matrix {
+        ResidualMatrix::Operand(matrix) => match matrix.bits.row(i) {
+            Some(row) => add_row(&mut added, &row[columns]),
+            None => {
+                for (j, added) in columns.zip(&mut added) {
+                    *added = residual.real(matrix.get(i, j).expect("the shapes were checked"));
+                }
+            }
+        },
+        ResidualMatrix::Output(_) => match c.row_mut(row) {
+            Some(row) => add_row(&mut added, row),
+            None => {
+                for (j, added) in (0..c.cols()).zip(&mut added) {
+                    let bits = *c.get_mut(row, j).expect("the block has this shape");
+                    *added = residual.real(element.value(bits));
+                }
+            }
+        },
+    }
+    added
+}
+
+/// [`residual_row`] of an f32 output.
+#[inline(always)]
+fn float_residual_row(
+    residual: &FloatResidual<'_>,
+    i: usize,
+    columns: Range<usize>,
+    c: (usize, &mut BlockMut<'_, f32>),
+) -> PerColumn<f32> {
+    let mut added = [0.0; MAX_NR];
+    let len = columns.len();
+    let (row, c) = c;
+    match residual {
+        FloatResidual::Matrix(matrix) => match matrix.row(i) {
+            Some(row) => added[..len].copy_from_slice(&row[columns]),
+            None => matrix.copy_row(i, columns.start, &mut added[..len]),
+        },
+        FloatResidual::Output => match c.row_mut(row) {
+            Some(row) => added[..len].copy_from_slice(row),
+            None => {
+                for (j, added) in added[..len].iter_mut().enumerate() {
+                    *added = *c.get_mut(row, j).expect("the block has this shape");
+                }
+            }
+        },
     }
     added
 }
@@ -249,19 +316,21 @@ impl Finish for F64Row<'_> {
 }
 
 /// Float scales to f32. `scale` is that of the row, and those of the columns.
-struct DequantRow<'a> {
+struct DequantRow<'a, R> {
     scale: (f32, &'a PerColumn<f32>),
     bias: &'a PerColumn<f32>,
+    residual: R,
     clamp: (f32, f32),
 }
 
-impl Finish for DequantRow<'_> {
+impl<R: RowResidual> Finish for DequantRow<'_, R> {
     type Value = f32;
     /// Comparisons with NaN are false, so NaN stays.
     #[inline(always)]
     fn value(&self, j: usize, sum: impl Sum) -> f32 {
         let (lo, hi) = self.clamp;
         let y = sum.to_f32() * (self.scale.0 * self.scale.1[j]) + self.bias[j];
+        let y = self.residual.add(j, y);
         let y = if y < lo { lo } else { y };
         if y > hi { hi } else { y }
     }
@@ -270,20 +339,20 @@ impl Finish for DequantRow<'_> {
 /// Columns are computed in whole groups of so many; panels are a multiple of this wide.
 const LANES: usize = 8;
 
-/// `c[i][j] = finish(i).value(j, correct(i)(j, sums[i][j]))`
+/// `c[i][j] = finish(i, c).value(j, correct(i)(j, sums[i][j]))`
 #[inline(always)]
 fn store_rows<T: Copy, S: Sum, E: Fn(usize, T) -> S, F: Finish>(
     sums: &[T],
     ld: usize,
     c: &mut BlockMut<'_, F::Value>,
     correct: impl Fn(usize) -> E,
-    finish: impl Fn(usize) -> F,
+    finish: impl Fn(usize, &mut BlockMut<'_, F::Value>) -> F,
 ) {
     let cols = c.cols();
     let padded = cols.next_multiple_of(LANES);
     for i in 0..c.rows() {
         let sums = &sums[i * ld..][..padded];
-        let (finish, exact) = (finish(i), correct(i));
+        let (finish, exact) = (finish(i, c), correct(i));
         let value = |j, sum| finish.value(j, exact(j, sum));
         match c.row_mut(i) {
             Some(row) if cols == padded => apply(sums, row, &value),

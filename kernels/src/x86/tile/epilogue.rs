@@ -34,12 +34,15 @@ pub unsafe fn finish<X: Vector, const H: usize, const V: usize>(t: &Args<'_>, ac
             } => {
                 store_bytes(t, acc, c, stage);
             }
-            Out::Floats { c, stage: stage @ TileDequantize { f64_terms: None, row_scale: None, .. } } => {
+            Out::Floats {
+                c,
+                stage: stage @ TileDequantize { f64_terms: None, residual: None, row_scale: None, .. },
+            } => {
                 store_floats(t, acc, c, stage, |_, scale| scale);
             }
             Out::Floats {
                 c,
-                stage: stage @ TileDequantize { f64_terms: None, row_scale: Some(rows), .. },
+                stage: stage @ TileDequantize { f64_terms: None, residual: None, row_scale: Some(rows), .. },
             } => {
                 store_floats(t, acc, c, stage, |i, scale| {
                     X::mul_floats(X::splat_float(*rows.get_unchecked(t.first_row + i)), scale)

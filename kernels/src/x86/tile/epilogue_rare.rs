@@ -1,6 +1,6 @@
 //! The outputs that have functions of their own, since they would make the code of each tile longer by half: 8 bits in
-//! fixed point, or with rows' scales, terms in f64 or a residual; f32 with terms in f64. Their sums come by way of
-//! memory.
+//! fixed point, or with rows' scales, terms in f64 or a residual; f32 with terms in f64 or a residual. Their sums come by
+//! way of memory.
 
 use crate::contract::args::{Args, Out};
 use crate::contract::stage::{F64Terms, TileDequantize, TileFixedPoint, TileRequantize};
@@ -33,10 +33,8 @@ pub unsafe fn finish<X: Vector, const V: usize>(t: &Args<'_>, sums: *mut i32) {
                 }
             }
             Out::Bytes { c, stage } => store_bytes::<X, V>(t, sums, c, stage),
-            Out::Floats { c, stage: stage @ TileDequantize { f64_terms: Some(terms), .. } } => {
-                store_floats::<X, V>(t, sums, c, stage, terms);
-            }
-            Out::Sums { .. } | Out::Floats { .. } => unreachable!("these the tile stores itself"),
+            Out::Floats { c, stage } => store_floats::<X, V>(t, sums, c, stage),
+            Out::Sums { .. } => unreachable!("these the tile stores itself"),
         }
     }
 }
@@ -87,20 +85,22 @@ unsafe fn row_scale<X: Vector>(t: &Args<'_>, rows: Option<&[f32]>, i: usize) -> 
     rows.map(|rows| unsafe { X::splat_float(*rows.get_unchecked(t.first_row + i)) })
 }
 
-/// A vector of sums of row `i` from column `j` on, both in this tile, with the terms in f64, rounded to f32.
+/// A vector of sums of row `i` from column `j` on, both in this tile, with the terms in f64 if there are any, rounded to
+/// f32.
 ///
 /// # Safety
 /// The terms have the row and whole panels of columns; and the contract of [`Vector`].
 #[inline(always)]
-unsafe fn with_f64_terms<X: Vector>(
+unsafe fn to_floats<X: Vector>(
     t: &Args<'_>,
     sum: X,
-    terms: &F64Terms<'_>,
+    terms: &Option<F64Terms<'_>>,
     i: usize,
     j: usize,
 ) -> X::Floats {
     // SAFETY: the caller's promise.
     unsafe {
+        let Some(terms) = terms else { return sum.to_floats() };
         let row = terms.row.map(|row| *row.get_unchecked(t.first_row + i));
         sum.to_floats_with_terms(terms.col.as_ptr().add(t.first_col + j), row)
     }
@@ -125,7 +125,7 @@ unsafe fn store_bytes<X: Vector, const V: usize>(
         for i in 0..t.rows {
             let row_scale = row_scale::<X>(t, stage.row_scale, i);
             let residual = stage.residual.map(|residual| {
-                let from = residual.bits.as_ptr().add((t.first_row + i) * residual.stride + t.first_col);
+                let from = residual.values.at(t.first_row + i, t.first_col, c.add(i * t.ldc));
                 let (flip, zero_point) = residual.as_u8();
                 let values: [X; V] = narrow.load_row(from, flip);
                 (values, X::splat(zero_point), X::splat_float(residual.scale))
@@ -133,10 +133,7 @@ unsafe fn store_bytes<X: Vector, const V: usize>(
             let mut y = [X::zero(); V];
             for v in 0..V {
                 let (sum, j) = (X::load(sums.add((i * V + v) * X::LANES)), X::LANES * v);
-                let x = match &stage.f64_terms {
-                    Some(terms) => with_f64_terms(t, sum, terms, i, j),
-                    None => sum.to_floats(),
-                };
+                let x = to_floats(t, sum, &stage.f64_terms, i, j);
                 let mut scale = X::load_floats(stage.scale.as_ptr().add(t.first_col + j));
                 if let Some(row) = row_scale {
                     scale = X::mul_floats(row, scale);
@@ -153,20 +150,19 @@ unsafe fn store_bytes<X: Vector, const V: usize>(
     }
 }
 
-/// Stores f32 values with terms in f64.
+/// Stores f32 values with all that a [`TileDequantize`] can have.
 ///
 /// # Safety
-/// The contract of [`finish`]; `c`, `stage` and `terms` are the output's.
+/// The contract of [`finish`]; `c` and `stage` are the output's.
 #[inline(always)]
 unsafe fn store_floats<X: Vector, const V: usize>(
     t: &Args<'_>,
     sums: *const i32,
     c: *mut f32,
     stage: &TileDequantize<'_>,
-    terms: &F64Terms<'_>,
 ) {
-    // SAFETY: there are scales, biases and terms for all columns of the panels and for the rows, and sums for the rows;
-    // the mask keeps stores to the columns of a row.
+    // SAFETY: there are scales, biases and terms for all columns of the panels and for the rows, sums for the rows, and
+    // rows of `cols` numbers of the residual; the mask keeps its loads, and stores, to the columns of a row.
     unsafe {
         let (lo, hi) = (X::splat_float(stage.range.0), X::splat_float(stage.range.1));
         let bias = stage.bias_from(t.first_col);
@@ -175,14 +171,23 @@ unsafe fn store_floats<X: Vector, const V: usize>(
             let row_scale = row_scale::<X>(t, stage.row_scale, i);
             for v in 0..V {
                 let (sum, j) = (X::load(sums.add((i * V + v) * X::LANES)), X::LANES * v);
-                let x = with_f64_terms(t, sum, terms, i, j);
+                let x = to_floats(t, sum, &stage.f64_terms, i, j);
                 let mut scale = X::load_floats(stage.scale.as_ptr().add(t.first_col + j));
                 if let Some(row) = row_scale {
                     scale = X::mul_floats(row, scale);
                 }
-                let x = X::add_floats(X::mul_floats(x, scale), X::load_floats(bias.add(j)));
-                let x = X::at_most(X::at_least(x, lo), hi);
+                let mut x = X::add_floats(X::mul_floats(x, scale), X::load_floats(bias.add(j)));
                 let c = c.add(i * t.ldc).wrapping_add(j);
+                if let Some(residual) = &stage.residual {
+                    let from = residual.at(t.first_row + i, t.first_col + j, c);
+                    let values = if v + 1 < V {
+                        X::load_floats(from)
+                    } else {
+                        X::load_masked(from.cast(), last).bits_as_floats()
+                    };
+                    x = X::add_floats(x, values);
+                }
+                let x = X::at_most(X::at_least(x, lo), hi);
                 if v + 1 < V {
                     X::store_floats(x, c);
                 } else {

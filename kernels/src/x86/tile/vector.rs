@@ -65,6 +65,8 @@ pub unsafe trait Vector: Copy {
     unsafe fn store_floats(x: Self::Floats, to: *mut f32);
     /// Rounds to nearest even.
     unsafe fn to_floats(self) -> Self::Floats;
+    /// The lanes' bits as numbers.
+    unsafe fn bits_as_floats(self) -> Self::Floats;
     /// The sums of the lanes, `col` (a value per lane) and `row`, in f64, rounded to f32 at the end.
     unsafe fn to_floats_with_terms(self, col: *const f64, row: Option<f64>) -> Self::Floats;
     unsafe fn add_floats(x: Self::Floats, y: Self::Floats) -> Self::Floats;

@@ -147,6 +147,10 @@ unsafe impl Vector for __m256i {
         unsafe { _mm256_cvtepi32_ps(self) }
     }
     #[inline(always)]
+    unsafe fn bits_as_floats(self) -> __m256 {
+        unsafe { _mm256_castsi256_ps(self) }
+    }
+    #[inline(always)]
     unsafe fn to_floats_with_terms(self, col: *const f64, row: Option<f64>) -> __m256 {
         unsafe {
             let add = |half: __m128i, col: *const f64| {

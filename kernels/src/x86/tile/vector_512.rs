@@ -140,6 +140,10 @@ unsafe impl Vector for __m512i {
         unsafe { _mm512_cvtepi32_ps(self) }
     }
     #[inline(always)]
+    unsafe fn bits_as_floats(self) -> __m512 {
+        unsafe { _mm512_castsi512_ps(self) }
+    }
+    #[inline(always)]
     unsafe fn to_floats_with_terms(self, col: *const f64, row: Option<f64>) -> __m512 {
         unsafe {
             let add = |half: __m256i, col: *const f64| {
