@@ -146,7 +146,8 @@ fn check_all(dispatch: &Dispatch, threads: Threads<'_>, on: &On) {
         ];
         let stage = Requantize::new(1e-4, 3).unwrap();
         let floats = Dequantize::new(0.25).unwrap();
-        let dynamic_floats = Dequantize::dynamic(0.25).unwrap();
+        let (dynamic_floats, dynamic_bytes) =
+            (Dequantize::dynamic(0.25).unwrap(), Requantize::dynamic(1e-2, 3).unwrap());
         for (what, gemm) in gemms {
             let gemm = gemm.threads(threads);
             check(&name(&format!("{what}, i32")), m * n, on, &|sums, _, _| {
@@ -176,6 +177,15 @@ fn check_all(dispatch: &Dispatch, threads: Threads<'_>, on: &On) {
                 Task::accumulate_i32(unpacked, MatMut::row_major(sums, m, n)?)?,
                 Task::requantized(Gemm::new(signed, &packed), MatMut::row_major(bytes, m, n)?, &stage)?,
                 Task::f32(Gemm::new(signed, b).dispatch(dispatch), MatMut::row_major(c, m, n)?, &floats)?,
+            ];
+            run_batch_on(&mut tasks, threads)
+        });
+        check(&name("dynamic batch"), m * n, on, &|_, bytes, c| {
+            let rows = DynamicGemm::new(MatRef::row_major(&reals, m, k)?, &packed);
+            let columns = DynamicGemm::new(MatRef::col_major(&reals, m, k)?, b).dispatch(dispatch);
+            let mut tasks = [
+                Task::dynamic_requantized(rows.asymmetric(), MatMut::row_major(bytes, m, n)?, dynamic_bytes)?,
+                Task::dynamic_f32(columns.per_tensor(), MatMut::row_major(c, m, n)?, dynamic_floats)?,
             ];
             run_batch_on(&mut tasks, threads)
         });

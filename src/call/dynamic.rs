@@ -201,7 +201,10 @@ impl<'a> DynamicGemm<'a> {
 
     /// Checks that the operands fit each other and an output of shape `c`, whatever A holds.
     pub(crate) fn check(&self, c: (usize, usize)) -> Result<(), Error> {
-        self.with_any_a(self.a.rows(), |product| accumulator::check_i64(product), c)?
+        // All zero points within the type bound the sums alike.
+        let bits = MatRef::new(&[0], self.a.rows(), self.a.cols(), 0, 0)?;
+        let any_a = Operand { bits, element: self.scheme.element() };
+        accumulator::check_i64(&self.quantized(any_a, &[]).a_zero(0).product(c)?)
     }
 
     /// Checks that there is room for the parameters.
@@ -214,25 +217,17 @@ impl<'a> DynamicGemm<'a> {
         }
     }
 
-    /// Calls `f` with the product of `m` rows of an A that is quantized like this one, but has no values. All zero points
-    /// within the type bound the sums alike.
-    fn with_any_a<R>(
-        &self,
-        m: usize,
-        f: impl FnOnce(&Product<'_>) -> R,
-        output: (usize, usize),
-    ) -> Result<R, Error> {
-        let bits = MatRef::new(&[0], m, self.a.cols(), 0, 0)?;
-        let any_a = Operand { bits, element: self.scheme.element() };
-        let gemm = self.quantized(any_a, &[]).a_zero(0);
-        Ok(f(&gemm.product(output)?))
-    }
-
     /// Reserves the memory that this thread needs to compute `m` rows of the output alone.
     pub(crate) fn reserve(&self, m: usize, destination: &Destination<'_, '_>) -> Result<(), Error> {
-        quantized_a::with(|quantized| quantized.reserve(&self.float_a(), m))??;
-        let n = self.b.shape().1;
-        self.with_any_a(m, |product| engine::run::reserve(product, destination), (m, n))?
+        quantized_a::with(|quantized| {
+            quantized.reserve(&self.float_a(), m)?;
+            // Zero points decide how wide sums are. They will be between those for the widest and for the narrowest.
+            for a_zero in [0, 128] {
+                let gemm = self.quantized(quantized.operand(&self.float_a())?, &[]).a_zero(a_zero);
+                engine::run::reserve(&Product::checked_before(&gemm.arguments), 0..m, destination)?;
+            }
+            Ok(())
+        })?
     }
 
     fn float_a(&self) -> FloatA<'a> {

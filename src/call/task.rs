@@ -256,7 +256,8 @@ impl<'a, 'c> Task<'a, 'c> {
     pub(super) fn reserve(&self) -> Result<(), Error> {
         match &self.product {
             Described::Gemm(gemm) => {
-                engine::run::reserve(&Product::checked_before(&gemm.arguments), &self.destination)
+                let product = Product::checked_before(&gemm.arguments);
+                engine::run::reserve(&product, self.extent.rows.clone(), &self.destination)
             }
             Described::Dynamic(gemm) => gemm.reserve(self.extent.rows.len(), &self.destination),
         }

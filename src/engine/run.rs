@@ -8,6 +8,7 @@ use crate::output::destination::Destination;
 use crate::output::region::Extent;
 use crate::product::Product;
 use crate::product::operands::Rhs;
+use std::ops::Range;
 
 /// Computes a part of a product on some of the given threads. `destination` holds that part only; it begins with a panel.
 /// An empty output needs nothing.
@@ -36,16 +37,20 @@ pub(crate) fn run(
     }
 }
 
-/// Reserves the memory that this thread needs to compute a product alone.
+/// Reserves the memory that this thread needs to compute some rows of a product alone.
 ///
 /// # Errors
 /// Those of [`run`].
-pub(crate) fn reserve(product: &Product<'_>, destination: &Destination<'_, '_>) -> Result<(), Error> {
-    if product.m == 0 || product.n == 0 {
+pub(crate) fn reserve(
+    product: &Product<'_>,
+    rows: Range<usize>,
+    destination: &Destination<'_, '_>,
+) -> Result<(), Error> {
+    if rows.is_empty() || product.n == 0 {
         return Ok(());
     }
     match product.b {
         Rhs::Packed(b) => buffers::reserve(&needs_at_most(product, &b.columns.kernel(), b.columns.caches())),
-        Rhs::Unpacked(b) => unpacked::reserve(product, b, destination),
+        Rhs::Unpacked(b) => unpacked::reserve(product, b, rows, destination),
     }
 }

@@ -47,16 +47,17 @@ fn source<'a>(product: &Product<'a>, b: Operand<'a>) -> Result<PackSource<'a>, E
     Ok(PackSource { b, activations: product.a.element_type(), dispatch })
 }
 
-/// Reserves the memory that this thread needs to compute a product alone. The product is not empty.
+/// Reserves the memory that this thread needs to compute some rows of a product alone, which are not none.
 ///
 /// # Errors
 /// Those of [`run`].
 pub(crate) fn reserve(
     product: &Product<'_>,
     b: Operand<'_>,
+    rows: Range<usize>,
     destination: &Destination<'_, '_>,
 ) -> Result<(), Error> {
-    let all = UnpackedProduct::new(product, b, 0..product.m, destination)?;
+    let all = UnpackedProduct::new(product, b, rows, destination)?;
     all.reserve(product.n.min(all.step))
 }
 

@@ -254,3 +254,29 @@ fn nothing_is_written_where_a_task_cannot_run() {
     run_batch(&mut tasks).unwrap();
     assert_eq!((c, d), ([11], [11]));
 }
+
+#[test]
+fn a_value_that_is_not_finite_leaves_its_output_as_it_was() {
+    let (good, bad, b) = ([1.0f32; 6], [1.0, f32::NAN, 2.0, 1.0, 0.5, 2.0], [1i8, 2, 3, 4, 5, 6]);
+    let b = MatRef::row_major(&b, 3, 2).unwrap();
+    let (mut c, mut wrong, mut last) = ([5.0; 4], [5.0; 4], [5u8; 4]);
+    let dynamic = |a| DynamicGemm::new(MatRef::row_major(a, 2, 3).unwrap(), b);
+    let (floats, bytes) = (Dequantize::dynamic(1.0).unwrap(), Requantize::dynamic(1.0, 0).unwrap());
+    let mut tasks = [
+        Task::dynamic_f32(dynamic(&good), MatMut::row_major(&mut c, 2, 2).unwrap(), floats).unwrap(),
+        Task::dynamic_f32(dynamic(&bad), MatMut::row_major(&mut wrong, 2, 2).unwrap(), floats).unwrap(),
+        Task::dynamic_requantized(dynamic(&good), MatMut::row_major(&mut last, 2, 2).unwrap(), bytes)
+            .unwrap(),
+    ];
+    let error = run_batch(&mut tasks).unwrap_err();
+    assert!(matches!(error, Error::NotFinite { argument: "a", row: 0, column: 1, .. }), "{error}");
+    let [_, bad_task, good_task] = tasks;
+    // A part without the value is right.
+    let (mut top, mut bottom) = bad_task.split_rows(1).unwrap();
+    assert_eq!(top.run().unwrap_err().to_string(), error.to_string());
+    bottom.run().unwrap();
+    let mut good_task = good_task;
+    good_task.run().unwrap();
+    assert_eq!((wrong[0], wrong[1], last), (5.0, 5.0, [9, 12, 9, 12]));
+    assert!((wrong[2] - 12.5).abs() < 0.2 && (wrong[3] - 16.0).abs() < 0.2, "{wrong:?}");
+}

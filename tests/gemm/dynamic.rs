@@ -169,6 +169,10 @@ fn check(case: &Case) {
     if let Some((scale, _)) = params.iter().find(|(scale, _)| n > 0 && scale.is_infinite()) {
         assert!(matches!(result, Err(Error::QuantizationRange { .. })), "{scale} {result:?}");
         ours.assert_same(&c, "written although refused");
+        let mut found = vec![NOT_FOUND; if case.per_tensor { 1 } else { m }];
+        assert_eq!(ours.with_mut(|c| gemm.run_f32_with_params(c, &output, &mut found)), result);
+        ours.assert_same(&c, "written although refused");
+        assert!(found.iter().all(|params| *params == NOT_FOUND), "handed back although refused");
         return;
     }
     let s = |i: usize, j: usize| match case.scales {
@@ -196,6 +200,36 @@ fn check(case: &Case) {
     }
     theirs.assert_same(&want, "the reference");
     ours.assert_same(&want, kernel.name);
+    let mut parts = Matrix::<f32>::random(m, n, case.layouts.1, 1);
+    parts.with_mut(|c| run_parts(Task::dynamic_f32(gemm, c, &output).unwrap()));
+    parts.assert_same(&want, "parts");
+
+    let output = Requantize::dynamic(scale, 3).unwrap();
+    let before = Matrix::<i8>::random(m, n, case.layouts.1, 4);
+    let mut want = before.clone();
+    for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
+        want.set(i, j, spec::requantize(sums[i][j], s(i, j), 3, (-128, 127)) as i8);
+    }
+    let mut found = vec![NOT_FOUND; if case.per_tensor { 1 } else { m }];
+    let (mut ours, mut theirs, mut parts) = (before.clone(), before.clone(), before);
+    ours.with_mut(|c| gemm.run_requantized_with_params(c, output, &mut found)).unwrap();
+    ours.assert_same(&want, kernel.name);
+    theirs.with_mut(|c| reference::run_dynamic_requantized(&gemm, c, output)).unwrap();
+    theirs.assert_same(&want, "the reference");
+    parts.with_mut(|c| run_parts(Task::dynamic_requantized(gemm, c, output).unwrap()));
+    parts.assert_same(&want, "parts");
+    for (found, (scale, zero_point)) in found.iter().zip(&params) {
+        let empty = m == 0 || n == 0;
+        let params = QuantParams { scale: *scale, zero_point: *zero_point };
+        assert_eq!(*found, if empty { NOT_FOUND } else { params });
+    }
+}
+
+const NOT_FOUND: QuantParams = QuantParams { scale: -1.0, zero_point: -1 };
+
+fn run_parts(task: Task<'_, '_>) {
+    let mut tasks = task.into_parts(3).unwrap();
+    run_batch_on(&mut tasks, Threads::at_most(2).eager()).unwrap();
 }
 
 #[cfg(feature = "rayon")]
