@@ -69,9 +69,9 @@ impl Layer {
         run(Task::accumulate_i32(gemm, MatMut::row_major(&mut outputs.sums, m, n).unwrap()).unwrap());
         let bytes = MatMut::row_major(&mut outputs.bytes, m, n).unwrap();
         let stage = Requantize::new(&self.scales, 100).unwrap();
-        run(Task::requantized(gemm, bytes, &stage).unwrap());
+        run(Task::requantized(gemm, bytes, stage).unwrap());
         let floats = MatMut::row_major(&mut reals, m, n).unwrap();
-        run(Task::f32(gemm, floats, &Dequantize::new(&self.scales).unwrap()).unwrap());
+        run(Task::f32(gemm, floats, Dequantize::new(&self.scales).unwrap()).unwrap());
         outputs.reals = reals.iter().map(|real| real.to_bits()).collect();
         outputs
     }
@@ -240,7 +240,7 @@ fn batches_and_dynamic_products_run_on_any_threads() {
             dynamic
                 .asymmetric()
                 .threads(threads)
-                .run_f32(c_floats, &Dequantize::dynamic(0.1).unwrap())
+                .run_f32(c_floats, Dequantize::dynamic(0.1).unwrap())
                 .unwrap();
             sink.lock().unwrap().push((c, floats.iter().map(|real| real.to_bits()).collect::<Vec<u32>>()));
         }

@@ -154,13 +154,13 @@ fn check_all(dispatch: &Dispatch, threads: Threads<'_>, on: &On) {
                 gemm.accumulate_i32(MatMut::row_major(sums, m, n)?)
             });
             check(&name(&format!("{what}, bytes")), m * n, on, &|_, bytes, _| {
-                gemm.run_requantized(MatMut::row_major(bytes, m, n)?, &stage)
+                gemm.run_requantized(MatMut::row_major(bytes, m, n)?, stage)
             });
             check(&name(&format!("{what}, f32")), m * n, on, &|_, _, reals| {
-                gemm.run_f32(MatMut::row_major(reals, m, n)?, &floats)
+                gemm.run_f32(MatMut::row_major(reals, m, n)?, floats)
             });
             check(&name(&format!("{what}, columns")), m * n, on, &|_, bytes, _| {
-                gemm.run_requantized(MatMut::new(bytes, m, n, 1, m)?, &stage)
+                gemm.run_requantized(MatMut::new(bytes, m, n, 1, m)?, stage)
             });
         }
         check(&name("dynamic"), m * n, on, &|_, _, c| {
@@ -168,15 +168,15 @@ fn check_all(dispatch: &Dispatch, threads: Threads<'_>, on: &On) {
             DynamicGemm::new(a, &packed)
                 .asymmetric()
                 .threads(threads)
-                .run_f32(MatMut::row_major(c, m, n)?, &dynamic_floats)
+                .run_f32(MatMut::row_major(c, m, n)?, dynamic_floats)
         });
         check(&name("batch"), m * n, on, &|sums, bytes, c| {
             let unpacked = Gemm::new(a, b).dispatch(dispatch);
             // Arrays: a vector of tasks would be the caller's memory.
             let mut tasks = [
                 Task::accumulate_i32(unpacked, MatMut::row_major(sums, m, n)?)?,
-                Task::requantized(Gemm::new(signed, &packed), MatMut::row_major(bytes, m, n)?, &stage)?,
-                Task::f32(Gemm::new(signed, b).dispatch(dispatch), MatMut::row_major(c, m, n)?, &floats)?,
+                Task::requantized(Gemm::new(signed, &packed), MatMut::row_major(bytes, m, n)?, stage)?,
+                Task::f32(Gemm::new(signed, b).dispatch(dispatch), MatMut::row_major(c, m, n)?, floats)?,
             ];
             run_batch_on(&mut tasks, threads)
         });

@@ -75,8 +75,8 @@ impl Case {
                 let (mut c, mut want) = (vec![0u8; m * n], vec![0u8; m * n]);
                 let scales: Vec<f32> = (0..n).map(|j| 1e-3 + j as f32 * 1e-5).collect();
                 let (product, stage) = (product.a_zero(110), Requantize::new(&scales, 128)?);
-                reference::run_requantized(&product, MatMut::row_major(&mut want, m, n)?, &stage)?;
-                let mut run = || product.run_requantized(MatMut::row_major(&mut c, m, n)?, &stage);
+                reference::run_requantized(&product, MatMut::row_major(&mut want, m, n)?, stage)?;
+                let mut run = || product.run_requantized(MatMut::row_major(&mut c, m, n)?, stage);
                 run()?;
                 counted(&mut || run().expect("the first run succeeded"));
                 assert!(c == want, "{self}: a wrong result");

@@ -94,10 +94,10 @@ fn bytes(c: &mut Criterion, operands: &Operands) {
     let mut c = vec![0u8; shape[0] * shape[2]];
     for (case, add_terms, stage) in cases {
         let product = add_terms(Gemm::new(operands.a(), &packed));
-        product.run_requantized(data::output(&mut c, shape), &stage).unwrap();
-        data::check(&name, shape, &operands.a, &c, |_, c| reference::run_requantized(&product, c, &stage));
+        product.run_requantized(data::output(&mut c, shape), stage).unwrap();
+        data::check(&name, shape, &operands.a, &c, |_, c| reference::run_requantized(&product, c, stage));
         group.bench_function(BenchmarkId::new(case, &name), |bench| {
-            bench.iter(|| product.run_requantized(data::output(black_box(&mut c), shape), &stage).unwrap());
+            bench.iter(|| product.run_requantized(data::output(black_box(&mut c), shape), stage).unwrap());
         });
     }
 }
@@ -110,10 +110,10 @@ fn floats(c: &mut Criterion, operands: &Operands) {
     let stage = Dequantize::new(&operands.scales).unwrap().bias(&terms.f32_bias);
     let product = Gemm::new(operands.a(), &packed).a_zero(110);
     let mut c = vec![0f32; shape[0] * shape[2]];
-    product.run_f32(data::output(&mut c, shape), &stage).unwrap();
-    data::check(&name, shape, &operands.a, &c, |_, c| reference::run_f32(&product, c, &stage));
+    product.run_f32(data::output(&mut c, shape), stage).unwrap();
+    data::check(&name, shape, &operands.a, &c, |_, c| reference::run_f32(&product, c, stage));
     group.bench_function(BenchmarkId::new("zero_scales_bias", &name), |bench| {
-        bench.iter(|| product.run_f32(data::output(black_box(&mut c), shape), &stage).unwrap());
+        bench.iter(|| product.run_f32(data::output(black_box(&mut c), shape), stage).unwrap());
     });
 }
 
@@ -134,10 +134,10 @@ fn dynamic(c: &mut Criterion, operands: &Operands) {
     ];
     let mut c = vec![0f32; shape[0] * shape[2]];
     for (case, product) in cases {
-        product.run_f32(data::output(&mut c, shape), &stage).unwrap();
-        data::check(&name, shape, &x, &c, |_, c| reference::run_dynamic_f32(&product, c, &stage));
+        product.run_f32(data::output(&mut c, shape), stage).unwrap();
+        data::check(&name, shape, &x, &c, |_, c| reference::run_dynamic_f32(&product, c, stage));
         group.bench_function(BenchmarkId::new(case, &name), |bench| {
-            bench.iter(|| product.run_f32(data::output(black_box(&mut c), shape), &stage).unwrap());
+            bench.iter(|| product.run_f32(data::output(black_box(&mut c), shape), stage).unwrap());
         });
     }
 }

@@ -39,13 +39,13 @@ pub fn benches(c: &mut Criterion) {
         let product = product.a_zero(110);
         let output = Requantize::new(&operands.scales, 7).unwrap();
         let mut bytes = vec![0u8; sums.len()];
-        product.run_requantized(data::output(&mut bytes, shape), &output).unwrap();
+        product.run_requantized(data::output(&mut bytes, shape), output).unwrap();
         data::check(&name, shape, &operands.a, &bytes, |a, c| {
-            reference::run_requantized(&Gemm::new(a, operands.b()).a_zero(110), c, &output)
+            reference::run_requantized(&Gemm::new(a, operands.b()).a_zero(110), c, output)
         });
         group.bench_function(BenchmarkId::new("u8s8u8_zp", &name), |bench| {
             bench.iter(|| {
-                product.run_requantized(data::output(black_box(&mut bytes), shape), &output).unwrap();
+                product.run_requantized(data::output(black_box(&mut bytes), shape), output).unwrap();
             });
         });
 

@@ -174,13 +174,13 @@ impl Layer {
     /// Runs a layer with ReLU: outputs are clamped to the zero point and above.
     fn hidden(&self, x: &[u8], m: usize, y: &mut [u8]) -> Result<(), Error> {
         let output = Requantize::new(&self.scales, self.output_zero)?.clamp_to(self.output_zero, 255);
-        self.product(x, m)?.run_requantized(MatMut::row_major(y, m, self.weights.n())?, &output)
+        self.product(x, m)?.run_requantized(MatMut::row_major(y, m, self.weights.n())?, output)
     }
 
     /// Runs a layer without ReLU.
     fn last(&self, x: &[u8], m: usize, y: &mut [i8]) -> Result<(), Error> {
         let output = Requantize::new(&self.scales, self.output_zero)?;
-        self.product(x, m)?.run_requantized(MatMut::row_major(y, m, self.weights.n())?, &output)
+        self.product(x, m)?.run_requantized(MatMut::row_major(y, m, self.weights.n())?, output)
     }
 }
 

@@ -38,7 +38,7 @@ fn release_thread_memory_frees_all_that_a_thread_keeps() {
         let a = MatRef::row_major(&floats, m, k).unwrap();
         measure(&mut || {
             let c = MatMut::row_major(&mut reals, m, n)?;
-            DynamicGemm::new(a, &packed).run_f32(c, &Dequantize::dynamic(1.0)?)
+            DynamicGemm::new(a, &packed).run_f32(c, Dequantize::dynamic(1.0)?)
         });
         held
     };

@@ -119,10 +119,10 @@ impl Product {
             Output::Accumulate => gemm.accumulate_i32(view(&mut stores.sums, m, n, columns)),
             Output::Bytes => {
                 let stage = Requantize::new(1e-4, 3).unwrap();
-                gemm.run_requantized(view(&mut stores.bytes, m, n, columns), &stage)
+                gemm.run_requantized(view(&mut stores.bytes, m, n, columns), stage)
             }
             Output::F32 => {
-                gemm.run_f32(view(&mut stores.reals, m, n, columns), &Dequantize::new(0.1).unwrap())
+                gemm.run_f32(view(&mut stores.reals, m, n, columns), Dequantize::new(0.1).unwrap())
             }
         }
         .unwrap();

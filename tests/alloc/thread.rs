@@ -101,7 +101,7 @@ fn after_the_first_call_a_dynamic_product_allocates_nothing() {
                 let output = Dequantize::dynamic(&columns).unwrap();
                 for gemm in [gemm, gemm.asymmetric(), gemm.per_tensor(), gemm.asymmetric().per_tensor()] {
                     let c = MatMut::row_major(&mut stores.reals, 33, 70).unwrap();
-                    gemm.run_f32(c, &output).unwrap();
+                    gemm.run_f32(c, output).unwrap();
                 }
             };
             std::thread::scope(|scope| {

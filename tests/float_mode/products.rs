@@ -328,8 +328,8 @@ fn tasks(outputs: &mut [Outputs]) -> Result<Vec<Task<'static, '_>>, Error> {
         let Output::Bytes(requantize) = inputs.output(Stage::PerColumn)? else { unreachable!() };
         let Output::Floats(dequantize) = inputs.output(Stage::F32RowsByColumns)? else { unreachable!() };
         tasks.push(Task::i32(gemm, MatMut::row_major(sums, m, n)?)?);
-        tasks.push(Task::requantized(gemm, MatMut::row_major(bytes, m, n)?, &requantize)?);
-        tasks.push(Task::f32(gemm, MatMut::row_major(floats, m, n)?, &dequantize)?);
+        tasks.push(Task::requantized(gemm, MatMut::row_major(bytes, m, n)?, requantize)?);
+        tasks.push(Task::f32(gemm, MatMut::row_major(floats, m, n)?, dequantize)?);
     }
     Ok(tasks)
 }

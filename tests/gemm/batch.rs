@@ -70,8 +70,8 @@ impl Operands {
         match self.output {
             0 => c.sums.with_mut(|c| reference::run_i32(&gemm, c)),
             1 => c.sums.with_mut(|c| reference::accumulate_i32(&gemm, c)),
-            2 => c.bytes.with_mut(|c| reference::run_requantized(&gemm, c, &bytes())),
-            _ => c.reals.with_mut(|c| reference::run_f32(&gemm, c, &Dequantize::new(0.1).unwrap())),
+            2 => c.bytes.with_mut(|c| reference::run_requantized(&gemm, c, bytes())),
+            _ => c.reals.with_mut(|c| reference::run_f32(&gemm, c, Dequantize::new(0.1).unwrap())),
         }
         .unwrap();
         c
@@ -83,8 +83,8 @@ impl Operands {
         match self.output {
             0 => c.sums.with_mut(|c| f(Task::i32(gemm, c).unwrap())),
             1 => c.sums.with_mut(|c| f(Task::accumulate_i32(gemm, c).unwrap())),
-            2 => c.bytes.with_mut(|c| f(Task::requantized(gemm, c, &bytes()).unwrap())),
-            _ => c.reals.with_mut(|c| f(Task::f32(gemm, c, &Dequantize::new(0.1).unwrap()).unwrap())),
+            2 => c.bytes.with_mut(|c| f(Task::requantized(gemm, c, bytes()).unwrap())),
+            _ => c.reals.with_mut(|c| f(Task::f32(gemm, c, Dequantize::new(0.1).unwrap()).unwrap())),
         }
     }
 }
@@ -224,10 +224,10 @@ fn what_is_wrong_is_refused_when_a_task_is_made() {
     let length = Error::Length { argument: "bias", got: 2, need: 1 };
     assert_eq!(Task::i32(wrong, view(&mut [0])).unwrap_err(), length);
     assert_eq!(Task::accumulate_i32(wrong, view(&mut [0])).unwrap_err(), length);
-    assert_eq!(Task::requantized(wrong, view(&mut [0i8]), &bytes).unwrap_err(), length);
-    assert_eq!(Task::f32(wrong, view(&mut [0.0]), &reals).unwrap_err(), length);
+    assert_eq!(Task::requantized(wrong, view(&mut [0i8]), bytes).unwrap_err(), length);
+    assert_eq!(Task::f32(wrong, view(&mut [0.0]), reals).unwrap_err(), length);
     let outside = bytes.clamp_to(256, 300);
-    assert!(matches!(Task::requantized(gemm, view(&mut [0u8]), &outside), Err(Error::Clamp { .. })));
+    assert!(matches!(Task::requantized(gemm, view(&mut [0u8]), outside), Err(Error::Clamp { .. })));
 }
 
 /// A B that no memory holds, after products that could run: none does.

@@ -92,22 +92,22 @@ fn hash_case(seed: u32, with: With<'_>, hash: &mut Sha256) {
         (With::Kernels(_), 0) => product.run_i32(c),
         (With::Kernels(_), 1) => product.accumulate_i32(c),
         (With::Kernels(_), 2) => {
-            product.run_requantized(MatMut::row_major(&mut bytes, m, n).unwrap(), &requantize)
+            product.run_requantized(MatMut::row_major(&mut bytes, m, n).unwrap(), requantize)
         }
         (With::Kernels(_), 3) => {
-            product.run_requantized(MatMut::row_major(&mut signed, m, n).unwrap(), &requantize)
+            product.run_requantized(MatMut::row_major(&mut signed, m, n).unwrap(), requantize)
         }
-        (With::Kernels(_), _) => product.run_f32(MatMut::row_major(&mut reals, m, n).unwrap(), &dequantize),
+        (With::Kernels(_), _) => product.run_f32(MatMut::row_major(&mut reals, m, n).unwrap(), dequantize),
         (With::Reference, 0) => reference::run_i32(&product, c),
         (With::Reference, 1) => reference::accumulate_i32(&product, c),
         (With::Reference, 2) => {
-            reference::run_requantized(&product, MatMut::row_major(&mut bytes, m, n).unwrap(), &requantize)
+            reference::run_requantized(&product, MatMut::row_major(&mut bytes, m, n).unwrap(), requantize)
         }
         (With::Reference, 3) => {
-            reference::run_requantized(&product, MatMut::row_major(&mut signed, m, n).unwrap(), &requantize)
+            reference::run_requantized(&product, MatMut::row_major(&mut signed, m, n).unwrap(), requantize)
         }
         (With::Reference, _) => {
-            reference::run_f32(&product, MatMut::row_major(&mut reals, m, n).unwrap(), &dequantize)
+            reference::run_f32(&product, MatMut::row_major(&mut reals, m, n).unwrap(), dequantize)
         }
     };
     done.unwrap();

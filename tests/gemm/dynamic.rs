@@ -163,14 +163,14 @@ fn check(case: &Case) {
         .collect();
     let c = Matrix::<f32>::random(m, n, case.layouts.1, 1);
     let (mut ours, mut theirs) = (c.clone(), c.clone());
-    let result = ours.with_mut(|c| gemm.run_f32(c, &output));
-    assert_eq!(result, theirs.with_mut(|c| reference::run_dynamic_f32(&gemm, c, &output)));
+    let result = ours.with_mut(|c| gemm.run_f32(c, output));
+    assert_eq!(result, theirs.with_mut(|c| reference::run_dynamic_f32(&gemm, c, output)));
     // Without an output, values of A do not count.
     if let Some((scale, _)) = params.iter().find(|(scale, _)| n > 0 && scale.is_infinite()) {
         assert!(matches!(result, Err(Error::QuantizationRange { .. })), "{scale} {result:?}");
         ours.assert_same(&c, "written although refused");
         let mut found = vec![NOT_FOUND; if case.per_tensor { 1 } else { m }];
-        assert_eq!(ours.with_mut(|c| gemm.run_f32_with_params(c, &output, &mut found)), result);
+        assert_eq!(ours.with_mut(|c| gemm.run_f32_with_params(c, output, &mut found)), result);
         ours.assert_same(&c, "written although refused");
         assert!(found.iter().all(|params| *params == NOT_FOUND), "handed back although refused");
         return;
@@ -201,7 +201,7 @@ fn check(case: &Case) {
     theirs.assert_same(&want, "the reference");
     ours.assert_same(&want, kernel.name);
     let mut parts = Matrix::<f32>::random(m, n, case.layouts.1, 1);
-    parts.with_mut(|c| run_parts(Task::dynamic_f32(gemm, c, &output).unwrap()));
+    parts.with_mut(|c| run_parts(Task::dynamic_f32(gemm, c, output).unwrap()));
     parts.assert_same(&want, "parts");
 
     let output = Requantize::dynamic(scale, 3).unwrap();
@@ -269,10 +269,10 @@ fn large_products_are_the_reference_s_on_every_kernel_and_number_of_threads() {
             let output = Dequantize::dynamic(0.01).unwrap();
             for gemm in ways(DynamicGemm::new(a.view(), &packed).threads(qgemm::Threads::ALL.eager())) {
                 let mut want = Matrix::<f32>::random(m, n, Layout::ROWS, 3);
-                want.with_mut(|c| reference::run_dynamic_f32(&gemm, c, &output)).unwrap();
+                want.with_mut(|c| reference::run_dynamic_f32(&gemm, c, output)).unwrap();
                 on_threads(&|threads| {
                     let mut c = Matrix::<f32>::random(m, n, Layout::ROWS, 3);
-                    c.with_mut(|c| gemm.run_f32(c, &output)).unwrap();
+                    c.with_mut(|c| gemm.run_f32(c, output)).unwrap();
                     c.assert_same(&want, &format!("{} {m}x{k}x{n}, {threads} threads", kernel.name));
                 });
             }
@@ -302,7 +302,7 @@ fn a_number_that_is_not_finite_is_refused_with_its_place() {
                     on_threads(&|_| {
                         let mut c = vec![7f32; m];
                         let error =
-                            gemm.run_f32(MatMut::row_major(&mut c, m, 1).unwrap(), &output).unwrap_err();
+                            gemm.run_f32(MatMut::row_major(&mut c, m, 1).unwrap(), output).unwrap_err();
                         let Error::NotFinite { argument: "a", row, column, got } = error else {
                             panic!("{error}")
                         };
@@ -311,7 +311,7 @@ fn a_number_that_is_not_finite_is_refused_with_its_place() {
                     });
                     let mut c = vec![7f32; m];
                     let theirs =
-                        reference::run_dynamic_f32(&gemm, MatMut::row_major(&mut c, m, 1).unwrap(), &output);
+                        reference::run_dynamic_f32(&gemm, MatMut::row_major(&mut c, m, 1).unwrap(), output);
                     assert!(
                         matches!(theirs, Err(Error::NotFinite { row, column, .. }) if (row, column) == places[0])
                     );
@@ -332,8 +332,8 @@ fn what_does_not_fit_is_refused() {
     let refused = |gemm: DynamicGemm<'_>, scale: Scale<'_>, bias: &[f32]| {
         let mut c = [5f32; 2];
         let output = Dequantize::dynamic(scale).unwrap().bias(bias);
-        let error = gemm.run_f32(MatMut::row_major(&mut c, 2, 1).unwrap(), &output).unwrap_err();
-        let theirs = reference::run_dynamic_f32(&gemm, MatMut::row_major(&mut c, 2, 1).unwrap(), &output);
+        let error = gemm.run_f32(MatMut::row_major(&mut c, 2, 1).unwrap(), output).unwrap_err();
+        let theirs = reference::run_dynamic_f32(&gemm, MatMut::row_major(&mut c, 2, 1).unwrap(), output);
         assert_eq!(theirs, Err(error.clone()));
         assert_eq!(c, [5.0; 2], "written although refused");
         error
@@ -363,7 +363,7 @@ fn what_does_not_fit_is_refused() {
     }
     let mut c = [5f32; 3];
     let output = Dequantize::dynamic(1.0).unwrap();
-    let error = DynamicGemm::new(a, b).run_f32(MatMut::row_major(&mut c, 3, 1).unwrap(), &output);
+    let error = DynamicGemm::new(a, b).run_f32(MatMut::row_major(&mut c, 3, 1).unwrap(), output);
     assert_eq!(error, Err(Error::OutputShape { got: (3, 1), need: (2, 1) }));
 }
 
@@ -374,13 +374,13 @@ fn empty_products_are_bias() {
     let a = MatRef::row_major(&none, 2, 0).unwrap();
     let b = MatRef::row_major(&[] as &[i8], 0, 3).unwrap();
     for gemm in ways(DynamicGemm::new(a, b)) {
-        gemm.run_f32(MatMut::row_major(&mut c, 2, 3).unwrap(), &output).unwrap();
+        gemm.run_f32(MatMut::row_major(&mut c, 2, 3).unwrap(), output).unwrap();
         assert_eq!(c, [1.0, 0.0, 3.0, 1.0, 0.0, 3.0]);
         c = [5.0; 6];
     }
     let a = MatRef::row_major(&none, 0, 2).unwrap();
     let b = MatRef::row_major(&[1i8; 6], 2, 3).unwrap();
     for gemm in ways(DynamicGemm::new(a, b)) {
-        gemm.run_f32(MatMut::row_major(&mut [], 0, 3).unwrap(), &output).unwrap();
+        gemm.run_f32(MatMut::row_major(&mut [], 0, 3).unwrap(), output).unwrap();
     }
 }

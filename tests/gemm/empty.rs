@@ -49,14 +49,14 @@ fn run(gemm: Gemm<'_>, (m, n): (usize, usize)) {
     assert_eq!(reference::accumulate_i32(&gemm, no_output(m, n)), Ok(()));
     // These may be refused, since K is so large that sums could reach 2^63.
     let (bytes, reals) = (Requantize::new(1.0, 0).unwrap(), Dequantize::new(1.0).unwrap());
-    let result = gemm.run_requantized(no_output::<i8>(m, n), &bytes);
-    assert_eq!(reference::run_requantized(&gemm, no_output::<i8>(m, n), &bytes), result);
-    assert_eq!(gemm.run_f32(no_output(m, n), &reals), result);
-    assert_eq!(reference::run_f32(&gemm, no_output(m, n), &reals), result);
+    let result = gemm.run_requantized(no_output::<i8>(m, n), bytes);
+    assert_eq!(reference::run_requantized(&gemm, no_output::<i8>(m, n), bytes), result);
+    assert_eq!(gemm.run_f32(no_output(m, n), reals), result);
+    assert_eq!(reference::run_f32(&gemm, no_output(m, n), reals), result);
     let mut tasks =
         vec![Task::i32(gemm, no_output(m, n)).unwrap(), Task::accumulate_i32(gemm, no_output(m, n)).unwrap()];
-    tasks.extend(Task::requantized(gemm, no_output::<u8>(m, n), &bytes));
-    tasks.extend(Task::f32(gemm, no_output(m, n), &reals));
+    tasks.extend(Task::requantized(gemm, no_output::<u8>(m, n), bytes));
+    tasks.extend(Task::f32(gemm, no_output(m, n), reals));
     assert_eq!(tasks.len(), if result.is_ok() { 4 } else { 2 });
     assert_eq!(run_batch(&mut tasks), Ok(()));
     assert_eq!(tasks[0].run(), Ok(()));
@@ -98,8 +98,8 @@ fn huge_empty_dynamic_products_return_at_once() {
                 let gemm = DynamicGemm::new(repeated(&a, m, k), repeated(&b, k, n));
                 let output = Dequantize::dynamic(1.0).unwrap();
                 for gemm in [gemm, gemm.per_tensor(), gemm.asymmetric(), gemm.asymmetric().per_tensor()] {
-                    let result = gemm.run_f32(no_output(m, n), &output);
-                    assert_eq!(reference::run_dynamic_f32(&gemm, no_output(m, n), &output), result);
+                    let result = gemm.run_f32(no_output(m, n), output);
+                    assert_eq!(reference::run_dynamic_f32(&gemm, no_output(m, n), output), result);
                     let refused = matches!(result, Err(Error::Range { argument: "columns of a", .. }));
                     assert!(result.is_ok() || refused && k > 1, "{result:?}");
                 }
@@ -126,9 +126,9 @@ fn the_reference_refuses_sums_that_have_no_end() {
         let gemm = DynamicGemm::new(repeated(&a, 1, k), repeated(&b, k, 1));
         let output = Dequantize::dynamic(1.0).unwrap();
         for gemm in [gemm, gemm.per_tensor(), gemm.asymmetric(), gemm.asymmetric().per_tensor()] {
-            let error = gemm.run_f32(one(&mut c), &output).unwrap_err();
+            let error = gemm.run_f32(one(&mut c), output).unwrap_err();
             assert!(matches!(error, Error::Memory { purpose: "quantized a", .. }), "{error}");
-            let error = reference::run_dynamic_f32(&gemm, one(&mut c), &output).unwrap_err();
+            let error = reference::run_dynamic_f32(&gemm, one(&mut c), output).unwrap_err();
             assert!(matches!(error, Error::Memory { purpose: "quantized a", .. }), "{error}");
         }
         assert_eq!(c, [7.0]);

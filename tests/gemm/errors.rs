@@ -20,9 +20,9 @@ fn refused(gemm: Gemm<'_>, n: usize) -> Error {
     let error = gemm.run_i32(view(&mut sums, n)).unwrap_err();
     assert_eq!(gemm.accumulate_i32(view(&mut sums, n)), Err(error.clone()));
     let output = Requantize::new(1.0, 0).unwrap();
-    assert_eq!(gemm.run_requantized(view(&mut bytes, n), &output), Err(error.clone()));
+    assert_eq!(gemm.run_requantized(view(&mut bytes, n), output), Err(error.clone()));
     let output = Dequantize::new(1.0).unwrap();
-    assert_eq!(gemm.run_f32(view(&mut reals, n), &output), Err(error.clone()));
+    assert_eq!(gemm.run_f32(view(&mut reals, n), output), Err(error.clone()));
     assert_eq!((sums, bytes, reals), ([i32::MIN; 9], [99; 9], [1.25; 9]), "written although refused");
     error
 }
@@ -222,7 +222,7 @@ fn dynamic_refused(a: &[f32]) -> Error {
     let b = MatRef::row_major(&b, a.len(), 1).unwrap();
     let gemm = DynamicGemm::new(MatRef::row_major(a, 1, a.len()).unwrap(), b);
     let output = Dequantize::dynamic(1.0).unwrap();
-    let error = gemm.run_f32(MatMut::row_major(&mut c, 1, 1).unwrap(), &output).unwrap_err();
+    let error = gemm.run_f32(MatMut::row_major(&mut c, 1, 1).unwrap(), output).unwrap_err();
     assert_eq!(c, [5.0], "written although refused");
     error
 }
@@ -242,7 +242,7 @@ fn sums_that_are_too_large_blame_what_makes_them_so() {
     let refused = |gemm: Gemm<'_>| {
         let mut c = [5f32];
         let output = Dequantize::new(1.0).unwrap();
-        gemm.run_f32(MatMut::row_major(&mut c, 1, 1).unwrap(), &output).unwrap_err()
+        gemm.run_f32(MatMut::row_major(&mut c, 1, 1).unwrap(), output).unwrap_err()
     };
     // 2^31·128 in magnitude: a zero point decides for any K beyond 2^25.
     let k = 1 << 26;
@@ -254,7 +254,7 @@ fn sums_that_are_too_large_blame_what_makes_them_so() {
     // Of the zero points of rows, -2^31 + 100 is farther from 255 than 2^31 - 1 from 0.
     let rows = Gemm::new(MatRef::new(&a, 2, k, 0, 0).unwrap(), column(k)).a_zero(&[i32::MAX, i32::MIN + 100]);
     let mut c = [5f32; 2];
-    let error = rows.run_f32(MatMut::row_major(&mut c, 2, 1).unwrap(), &Dequantize::new(1.0).unwrap());
+    let error = rows.run_f32(MatMut::row_major(&mut c, 2, 1).unwrap(), Dequantize::new(1.0).unwrap());
     assert_eq!(error, Err(too_large("a_zero", i32::MIN + 100, k)));
     assert_eq!(refused(gemm.a_zero(i32::MIN)), too_large("a_zero", i32::MIN, k));
     if usize::BITS < 64 {
@@ -359,9 +359,9 @@ proptest! {
         prop_assert_eq!(result.is_ok(), fits, "{:?}", result);
         let again = both(shape, 77, |c| gemm.accumulate_i32(c), |c| reference::accumulate_i32(&gemm, c));
         prop_assert_eq!(&again, &result);
-        let i8s = both(shape, 77i8, |c| gemm.run_requantized(c, &bytes), |c| reference::run_requantized(&gemm, c, &bytes));
-        let u8s = both(shape, 77u8, |c| gemm.run_requantized(c, &bytes), |c| reference::run_requantized(&gemm, c, &bytes));
-        let f32s = both(shape, 77f32, |c| gemm.run_f32(c, &reals), |c| reference::run_f32(&gemm, c, &reals));
+        let i8s = both(shape, 77i8, |c| gemm.run_requantized(c, bytes), |c| reference::run_requantized(&gemm, c, bytes));
+        let u8s = both(shape, 77u8, |c| gemm.run_requantized(c, bytes), |c| reference::run_requantized(&gemm, c, bytes));
+        let f32s = both(shape, 77f32, |c| gemm.run_f32(c, reals), |c| reference::run_f32(&gemm, c, reals));
         for other in [i8s, u8s, f32s] {
             if result.is_err() {
                 prop_assert_eq!(&other, &result);

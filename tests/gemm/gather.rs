@@ -91,15 +91,15 @@ fn compare(gemm: &Gemm<'_>, stored: &Gemm<'_>, (m, n): (usize, usize), what: &st
     to::<u8>(
         (m, n),
         what,
-        [&|c| reference::run_requantized(stored, c, &bytes), &|c| gemm.run_requantized(c, &bytes), &|c| {
-            reference::run_requantized(gemm, c, &bytes)
+        [&|c| reference::run_requantized(stored, c, bytes), &|c| gemm.run_requantized(c, bytes), &|c| {
+            reference::run_requantized(gemm, c, bytes)
         }],
     );
     to::<f32>(
         (m, n),
         what,
-        [&|c| reference::run_f32(stored, c, &reals), &|c| gemm.run_f32(c, &reals), &|c| {
-            reference::run_f32(gemm, c, &reals)
+        [&|c| reference::run_f32(stored, c, reals), &|c| gemm.run_f32(c, reals), &|c| {
+            reference::run_f32(gemm, c, reals)
         }],
     );
 }

@@ -49,7 +49,7 @@ fn the_worked_example_has_its_parameters_bytes_and_error() {
         let product = Gemm::new(MatRef::row_major(&XQ, 2, 4).unwrap(), &packed);
         let product = product.a_zero(x.zero_point).b_zero(w.zero_point).bias(&bias);
         let mut yq = [0i8; 8];
-        product.run_requantized(MatMut::row_major(&mut yq, 2, 4).unwrap(), &output).unwrap();
+        product.run_requantized(MatMut::row_major(&mut yq, 2, 4).unwrap(), output).unwrap();
         assert_eq!(yq, YQ, "{}", kernel.name);
 
         let mut back = [0f32; 8];
@@ -58,7 +58,7 @@ fn the_worked_example_has_its_parameters_bytes_and_error() {
         assert_eq!(format!("{:.2}", largest_error(&back) / f64::from(y.scale)), "0.60", "{}", kernel.name);
 
         // Without the output's own rounding the error is that of the operands.
-        product.run_f32(MatMut::row_major(&mut back, 2, 4).unwrap(), &real).unwrap();
+        product.run_f32(MatMut::row_major(&mut back, 2, 4).unwrap(), real).unwrap();
         assert!(largest_error(&back) < 0.2, "{}: {back:?}", kernel.name);
     }
 }

@@ -49,14 +49,14 @@ where
 
         let mut want = Matrix::<u8>::random(m, n, layouts.1, 4);
         let mut got = want.clone();
-        want.with_mut(|c| reference::run_requantized(&gemm, c, &requantize)).unwrap();
-        got.with_mut(|c| gemm.run_requantized(c, &requantize)).unwrap();
+        want.with_mut(|c| reference::run_requantized(&gemm, c, requantize)).unwrap();
+        got.with_mut(|c| gemm.run_requantized(c, requantize)).unwrap();
         got.assert_same(&want, &what);
 
         let mut want = Matrix::<f32>::random(m, n, layouts.1, 5);
         let mut got = want.clone();
-        want.with_mut(|c| reference::run_f32(&gemm, c, &dequantize)).unwrap();
-        got.with_mut(|c| gemm.run_f32(c, &dequantize)).unwrap();
+        want.with_mut(|c| reference::run_f32(&gemm, c, dequantize)).unwrap();
+        got.with_mut(|c| gemm.run_f32(c, dequantize)).unwrap();
         got.assert_same(&want, &what);
     }
 }
@@ -108,7 +108,7 @@ fn floats_by_columns_are_quantized_as_rows_are() {
         let run = |a: MatRef<'_, f32>, f: fn(DynamicGemm<'_>) -> DynamicGemm<'_>| {
             let mut c = vec![0.0f32; m * n];
             f(DynamicGemm::new(a, &packed))
-                .run_f32(MatMut::col_major(&mut c, m, n).unwrap(), &output)
+                .run_f32(MatMut::col_major(&mut c, m, n).unwrap(), output)
                 .unwrap();
             c.iter().map(|c| c.to_bits()).collect::<Vec<_>>()
         };
@@ -123,7 +123,7 @@ fn floats_by_columns_are_quantized_as_rows_are() {
         wrong[(k - 1) * m + m / 2] = f32::NAN;
         let mut c = vec![0.0f32; m * n];
         let error = DynamicGemm::new(MatRef::col_major(&wrong, m, k).unwrap(), &packed)
-            .run_f32(MatMut::row_major(&mut c, m, n).unwrap(), &output)
+            .run_f32(MatMut::row_major(&mut c, m, n).unwrap(), output)
             .unwrap_err();
         assert!(error.to_string().contains(&format!("{}", m / 2)), "{error}");
         assert!(c.iter().all(|c| *c == 0.0));

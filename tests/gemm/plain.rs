@@ -92,16 +92,16 @@ impl Case {
             Requantize::fixed_point(&self.multipliers, Rounding::Gemmlowp, 1).unwrap(),
         ] {
             let [mut got, mut want] = filled(0i8, m);
-            gemm.run_requantized(view(&mut got, m), &output).unwrap();
-            reference::run_requantized(&gemm, view(&mut want, m), &output).unwrap();
+            gemm.run_requantized(view(&mut got, m), output).unwrap();
+            reference::run_requantized(&gemm, view(&mut want, m), output).unwrap();
             assert!(got == want, "{output:?}");
             assert!(want.iter().any(|c| c.unsigned_abs() < 100), "all are saturated");
         }
 
         let output = Dequantize::new(&self.scales).unwrap().bias(&self.reals);
         let [mut got, mut want] = filled(0f32, m);
-        gemm.run_f32(view(&mut got, m), &output).unwrap();
-        reference::run_f32(&gemm, view(&mut want, m), &output).unwrap();
+        gemm.run_f32(view(&mut got, m), output).unwrap();
+        reference::run_f32(&gemm, view(&mut want, m), output).unwrap();
         assert!(got == want, "f32");
     }
 }
@@ -155,8 +155,8 @@ fn few_rows_times_thousands_of_columns_are_right() {
                 reference::run_i32(&gemm, MatMut::row_major(&mut want, m, n).unwrap()).unwrap();
                 assert!(got == want, "{m} rows, signs {signs}: sums");
                 let (mut got, mut want) = (vec![1u8; m * n], vec![2u8; m * n]);
-                gemm.run_requantized(MatMut::row_major(&mut got, m, n).unwrap(), &output).unwrap();
-                reference::run_requantized(&gemm, MatMut::row_major(&mut want, m, n).unwrap(), &output)
+                gemm.run_requantized(MatMut::row_major(&mut got, m, n).unwrap(), output).unwrap();
+                reference::run_requantized(&gemm, MatMut::row_major(&mut want, m, n).unwrap(), output)
                     .unwrap();
                 assert!(got == want, "{m} rows, signs {signs}: bytes");
             }

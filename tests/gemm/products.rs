@@ -280,16 +280,16 @@ where
             door.and(Ok(&|i: usize, j: usize, _| {
                 spec::requantize(sums[i][j], scale_at(j), case.zero_point, range(-128, 127)) as i8
             })),
-            |c| gemm.run_requantized(c, &requantize()),
-            |c| reference::run_requantized(&gemm, c, &requantize()),
+            |c| gemm.run_requantized(c, requantize()),
+            |c| reference::run_requantized(&gemm, c, requantize()),
         ),
         Output::U8 if !clamped_out(range(0, 255)) => compare(
             Matrix::random(m, n, c, seed),
             door.and(Ok(&|i: usize, j: usize, _| {
                 spec::requantize(sums[i][j], scale_at(j), case.zero_point, range(0, 255)) as u8
             })),
-            |c| gemm.run_requantized(c, &requantize()),
-            |c| reference::run_requantized(&gemm, c, &requantize()),
+            |c| gemm.run_requantized(c, requantize()),
+            |c| reference::run_requantized(&gemm, c, requantize()),
         ),
         Output::I8 | Output::U8 => (),
         Output::F32 { bias } => {
@@ -302,8 +302,8 @@ where
                 door.and(Ok(&|i: usize, j: usize, _| {
                     spec::dequantize(sums[i][j], scale_at(j), bias.then(|| added[j]))
                 })),
-                |c| gemm.run_f32(c, &output),
-                |c| reference::run_f32(&gemm, c, &output),
+                |c| gemm.run_f32(c, output),
+                |c| reference::run_f32(&gemm, c, output),
             );
         }
     }

@@ -54,8 +54,8 @@ fn check(k: usize, m: usize, b: &[i8], a_signed: bool, packed: &PackedB, random:
         assert!(got == want, "{m}x{k}x{n} to i32, {packed:?}");
         let output = Requantize::new(1e-3, 4).unwrap();
         let (mut got, mut want) = (vec![0i8; m * n], vec![1i8; m * n]);
-        product.run_requantized(MatMut::row_major(&mut got, m, n).unwrap(), &output).unwrap();
-        reference::run_requantized(&oracle, MatMut::row_major(&mut want, m, n).unwrap(), &output).unwrap();
+        product.run_requantized(MatMut::row_major(&mut got, m, n).unwrap(), output).unwrap();
+        reference::run_requantized(&oracle, MatMut::row_major(&mut want, m, n).unwrap(), output).unwrap();
         assert!(got == want, "{m}x{k}x{n} to i8, {packed:?}");
     }
 }

@@ -175,7 +175,7 @@ fn check_floats(case: &Case) {
 
     let gemm = operands.gemm(case, &packed);
     let mut by_definition = c.clone();
-    by_definition.with_mut(|c| reference::run_f32(&gemm, c, &output)).unwrap();
+    by_definition.with_mut(|c| reference::run_f32(&gemm, c, output)).unwrap();
     by_definition.assert_same(&want, "reference");
     let mut parts = c.clone();
     parts.with_mut(|c| {
@@ -183,7 +183,7 @@ fn check_floats(case: &Case) {
         run_batch(&mut tasks).unwrap();
     });
     parts.assert_same(&want, "parts");
-    c.with_mut(|c| gemm.run_f32(c, &output)).unwrap();
+    c.with_mut(|c| gemm.run_f32(c, output)).unwrap();
     c.assert_same(&want, "kernel");
 }
 
@@ -228,7 +228,7 @@ fn check_bytes<T: Byte>(case: &Case) {
 
     let gemm = operands.gemm(case, &packed);
     let mut by_definition = c.clone();
-    by_definition.with_mut(|c| reference::run_requantized(&gemm, c, &output)).unwrap();
+    by_definition.with_mut(|c| reference::run_requantized(&gemm, c, output)).unwrap();
     by_definition.assert_same(&want, "reference");
     let mut parts = c.clone();
     parts.with_mut(|c| {
@@ -236,7 +236,7 @@ fn check_bytes<T: Byte>(case: &Case) {
         run_batch(&mut tasks).unwrap();
     });
     parts.assert_same(&want, "parts");
-    c.with_mut(|c| gemm.run_requantized(c, &output)).unwrap();
+    c.with_mut(|c| gemm.run_requantized(c, output)).unwrap();
     c.assert_same(&want, "kernel");
 }
 

@@ -66,8 +66,8 @@ fn every_kind_of_scale_is_exact_on_every_kernel_and_thread() {
                 for threads in [1, 3] {
                     let (mut y, mut z) = (vec![0i8; m * n], vec![0f32; m * n]);
                     in_pool(threads, || {
-                        gemm.run_requantized(MatMut::row_major(&mut y, m, n).unwrap(), &bytes).unwrap();
-                        gemm.run_f32(MatMut::row_major(&mut z, m, n).unwrap(), &reals).unwrap();
+                        gemm.run_requantized(MatMut::row_major(&mut y, m, n).unwrap(), bytes).unwrap();
+                        gemm.run_f32(MatMut::row_major(&mut z, m, n).unwrap(), reals).unwrap();
                     });
                     for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
                         let what =
@@ -95,13 +95,13 @@ fn the_reference_scales_by_rows_and_columns_too() {
     let check = |scale: Scale<'_>, want: [f32; 4]| {
         let output = Dequantize::new(scale).unwrap();
         let (mut y, mut z) = ([0f32; 4], [0f32; 4]);
-        gemm.run_f32(MatMut::row_major(&mut y, 2, 2).unwrap(), &output).unwrap();
-        reference::run_f32(&gemm, MatMut::row_major(&mut z, 2, 2).unwrap(), &output).unwrap();
+        gemm.run_f32(MatMut::row_major(&mut y, 2, 2).unwrap(), output).unwrap();
+        reference::run_f32(&gemm, MatMut::row_major(&mut z, 2, 2).unwrap(), output).unwrap();
         assert_eq!((y, z), (want, want), "{scale:?}");
         let output = Requantize::new(scale, 1).unwrap();
         let (mut y, mut z) = ([0u8; 4], [0u8; 4]);
-        gemm.run_requantized(MatMut::row_major(&mut y, 2, 2).unwrap(), &output).unwrap();
-        reference::run_requantized(&gemm, MatMut::row_major(&mut z, 2, 2).unwrap(), &output).unwrap();
+        gemm.run_requantized(MatMut::row_major(&mut y, 2, 2).unwrap(), output).unwrap();
+        reference::run_requantized(&gemm, MatMut::row_major(&mut z, 2, 2).unwrap(), output).unwrap();
         assert_eq!((y, z), (want.map(|x| x as u8 + 1), want.map(|x| x as u8 + 1)), "{scale:?}");
     };
     check(Scale::PerTensor(0.5), [35.0, 50.0, 75.0, 110.0]);
@@ -124,8 +124,8 @@ fn clamped_reals_keep_nan_and_the_sign_of_zero() {
         let run = |lo, hi| {
             let output = Dequantize::new(1.0).unwrap().bias(&bias).clamp_to(lo, hi);
             let (mut y, mut z) = ([7f32; 9], [7f32; 9]);
-            gemm.run_f32(MatMut::row_major(&mut y, 1, n).unwrap(), &output).unwrap();
-            reference::run_f32(&gemm, MatMut::row_major(&mut z, 1, n).unwrap(), &output).unwrap();
+            gemm.run_f32(MatMut::row_major(&mut y, 1, n).unwrap(), output).unwrap();
+            reference::run_f32(&gemm, MatMut::row_major(&mut z, 1, n).unwrap(), output).unwrap();
             assert!(y[0].is_nan() && z[0].is_nan(), "{y:?}");
             assert_eq!(
                 y[1..].iter().map(|x| x.to_bits()).collect::<Vec<_>>(),

@@ -68,7 +68,7 @@ fn edge<A: Byte, B: Byte>(
     let before = Matrix::<i8>::random(m, n, Layout::INNER, seed);
     let (mut want, mut got) = (before.clone(), before);
     each(m, n, |i, j| want.set(i, j, spec::requantize(sums[i][j], 0.000_3, 3, (-128, 127)) as i8));
-    got.with_mut(|c| gemm.run_requantized(c, &output)).unwrap();
+    got.with_mut(|c| gemm.run_requantized(c, output)).unwrap();
     got.assert_same(&want, what);
 }
 
@@ -123,7 +123,7 @@ fn large(dispatch: &Dispatch, (m, n, k): (usize, usize, usize), c: Layout, what:
     let before = Matrix::<u8>::random(m, n, c, 2);
     let (mut want, mut got) = (before.clone(), before);
     each(m, n, |i, j| want.set(i, j, spec::requantize(sum(i, j), scale, 128, (0, 255)) as u8));
-    got.with_mut(|c| gemm.run_requantized(c, &Requantize::new(scale, 128).unwrap())).unwrap();
+    got.with_mut(|c| gemm.run_requantized(c, Requantize::new(scale, 128).unwrap())).unwrap();
     got.assert_same(&want, what);
 
     // With a bias this large 32 bits hold no sum: the same in 64.
@@ -133,7 +133,7 @@ fn large(dispatch: &Dispatch, (m, n, k): (usize, usize, usize), c: Layout, what:
     let before = Matrix::<f32>::random(m, n, c, 3);
     let (mut want, mut got) = (before.clone(), before);
     each(m, n, |i, j| want.set(i, j, spec::dequantize(lowered(i, j), scale, None)));
-    got.with_mut(|c| gemm.run_f32(c, &Dequantize::new(scale).unwrap())).unwrap();
+    got.with_mut(|c| gemm.run_f32(c, Dequantize::new(scale).unwrap())).unwrap();
     got.assert_same(&want, what);
 }
 
@@ -279,7 +279,7 @@ fn a_dimension_of_zero_is_no_special_case() {
             for gemm in [Gemm::new(a.view(), &packed), Gemm::new(a.view(), b.view()).dispatch(&dispatch)] {
                 let before = Matrix::<u8>::random(m, n, Layout::INNER, 3);
                 let mut c = before.clone();
-                c.with_mut(|c| gemm.run_requantized(c, &Requantize::new(1.0, 0).unwrap())).unwrap();
+                c.with_mut(|c| gemm.run_requantized(c, Requantize::new(1.0, 0).unwrap())).unwrap();
                 c.assert_same(&before, "m or n = 0");
             }
         }

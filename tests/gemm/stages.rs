@@ -24,9 +24,9 @@ pub fn outputs<T: Int8Element + Default>(
         let mut c = vec![T::default(); bias.len()];
         let (view, output) = (MatMut::row_major(&mut c, 1, bias.len()).unwrap(), output(bias.len()));
         if oracle {
-            reference::run_requantized(&gemm, view, &output).unwrap();
+            reference::run_requantized(&gemm, view, output).unwrap();
         } else {
-            gemm.run_requantized(view, &output).unwrap();
+            gemm.run_requantized(view, output).unwrap();
         }
         c[..sums.len()].iter().map(|c| c.to_i32()).collect()
     };
@@ -105,8 +105,8 @@ fn sums_beyond_i32_saturate_before_a_multiplier() {
             let multiplier = Multiplier::from_real(2f64.powi(-26)).unwrap();
             let output = Requantize::fixed_point(multiplier, rounding, 0).unwrap();
             let (mut got, mut want) = ([0i8; 2], [0i8; 2]);
-            gemm.run_requantized(MatMut::row_major(&mut got, 2, 1).unwrap(), &output).unwrap();
-            reference::run_requantized(&gemm, MatMut::row_major(&mut want, 2, 1).unwrap(), &output).unwrap();
+            gemm.run_requantized(MatMut::row_major(&mut got, 2, 1).unwrap(), output).unwrap();
+            reference::run_requantized(&gemm, MatMut::row_major(&mut want, 2, 1).unwrap(), output).unwrap();
             // 255·5·10^7 · 2^-26 would be 190 and saturate anyway; 2^31 · 2^-26 is 32.
             assert_eq!((got, want), ([if b_zero < 0 { 32 } else { -32 }, 0], got), "{rounding:?}");
         }
@@ -244,8 +244,8 @@ fn a_residual_at_the_extremes() {
         let output = Requantize::new(scale, 0).unwrap();
         let output = output.residual(MatRef::row_major(&residual, 1, 5).unwrap(), residual_scale, zero);
         let (mut got, mut oracle) = ([0i8; 5], [0i8; 5]);
-        gemm.run_requantized(MatMut::row_major(&mut got, 1, 5).unwrap(), &output).unwrap();
-        reference::run_requantized(&gemm, MatMut::row_major(&mut oracle, 1, 5).unwrap(), &output).unwrap();
+        gemm.run_requantized(MatMut::row_major(&mut got, 1, 5).unwrap(), output).unwrap();
+        reference::run_requantized(&gemm, MatMut::row_major(&mut oracle, 1, 5).unwrap(), output).unwrap();
         assert_eq!((got, oracle), (want, want), "{sums:?} · {scale:e}, · {residual_scale:e}");
     };
     check([1, 1, 1, 1, 1], 0.25, 0.25, 0, [32, -32, 0, 0, 0]);

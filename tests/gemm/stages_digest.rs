@@ -68,8 +68,8 @@ fn hash_bytes<T: Int8Element + Default>(
     let mut c = vec![T::default(); m * n];
     let view = MatMut::row_major(&mut c, m, n).unwrap();
     match with {
-        With::Kernels(_) => product.run_requantized(view, &output).unwrap(),
-        With::Reference => reference::run_requantized(product, view, &output).unwrap(),
+        With::Kernels(_) => product.run_requantized(view, output).unwrap(),
+        With::Reference => reference::run_requantized(product, view, output).unwrap(),
     }
     hash.update(c.iter().map(|c| c.to_bits()).collect::<Vec<_>>());
 }
@@ -104,8 +104,8 @@ fn hash_case(seed: u32, with: With<'_>, hash: &mut Sha256) {
             let mut c = vec![0f32; m * n];
             let view = MatMut::row_major(&mut c, m, n).unwrap();
             match with {
-                With::Kernels(_) => product.run_f32(view, &output).unwrap(),
-                With::Reference => reference::run_f32(&product, view, &output).unwrap(),
+                With::Kernels(_) => product.run_f32(view, output).unwrap(),
+                With::Reference => reference::run_f32(&product, view, output).unwrap(),
             }
             c.iter().for_each(|real| hash.update(real.to_bits().to_le_bytes()));
         }

@@ -57,10 +57,10 @@ fn outputs(gemm: &Gemm<'_>, (m, n): (usize, usize)) -> Outputs {
         sums.push(c);
         let mut c = Matrix::random(m, n, layout, 2);
         let output = Requantize::new(1e-4, 1).unwrap();
-        c.with_mut(|c| gemm.run_requantized(c, &output)).unwrap();
+        c.with_mut(|c| gemm.run_requantized(c, output)).unwrap();
         bytes.push(c);
         let mut c = Matrix::random(m, n, layout, 3);
-        c.with_mut(|c| gemm.run_f32(c, &Dequantize::new(0.1).unwrap())).unwrap();
+        c.with_mut(|c| gemm.run_f32(c, Dequantize::new(0.1).unwrap())).unwrap();
         reals.push(c);
     }
     (sums, bytes, reals)

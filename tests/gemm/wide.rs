@@ -52,9 +52,9 @@ where
         let scales: [f32; 3] = std::array::from_fn(|j| 100.0 / self.sum(0, j).unsigned_abs().max(1) as f32);
         let (mut bytes, mut reals) = ([0i8; 6], [0f32; 6]);
         let output = Requantize::new(&scales, 0).unwrap();
-        gemm.run_requantized(MatMut::row_major(&mut bytes, 2, 3).unwrap(), &output).unwrap();
+        gemm.run_requantized(MatMut::row_major(&mut bytes, 2, 3).unwrap(), output).unwrap();
         let output = Dequantize::new(1.0).unwrap();
-        gemm.run_f32(MatMut::row_major(&mut reals, 2, 3).unwrap(), &output).unwrap();
+        gemm.run_f32(MatMut::row_major(&mut reals, 2, 3).unwrap(), output).unwrap();
         for (at, (i, j)) in (0..2).flat_map(|i| (0..3).map(move |j| (i, j))).enumerate() {
             let sum = self.sum(i, j);
             let what = format!("{what}, k = {}, row {i}, column {j}: the sum is {sum}", self.k);
@@ -158,7 +158,7 @@ fn partial_sums_may_pass_i32_on_the_way() {
         let (mut c, mut reals) = ([0i32; 18], [0f32; 18]);
         gemm.run_i32(MatMut::row_major(&mut c, 2, 9).unwrap()).unwrap();
         let output = Dequantize::new(1.0).unwrap();
-        gemm.run_f32(MatMut::row_major(&mut reals, 2, 9).unwrap(), &output).unwrap();
+        gemm.run_f32(MatMut::row_major(&mut reals, 2, 9).unwrap(), output).unwrap();
         for (at, sum) in sums.iter().flatten().enumerate() {
             assert_eq!(c[at], *sum as i32, "{}", kernel.name);
             assert_eq!(reals[at], *sum as f32, "{}", kernel.name);
@@ -182,7 +182,7 @@ fn random_wide_sums_round_once_to_f32() {
         let packed = PackedB::pack_with(&dispatch, b.view(), ElementType::U8).unwrap();
         let gemm = Gemm::new(a.view(), &packed).a_zero(&a_zero).b_zero(&b_zero);
         let mut c = vec![0f32; m * n];
-        gemm.run_f32(MatMut::row_major(&mut c, m, n).unwrap(), &Dequantize::new(1.0).unwrap()).unwrap();
+        gemm.run_f32(MatMut::row_major(&mut c, m, n).unwrap(), Dequantize::new(1.0).unwrap()).unwrap();
         for (got, sum) in c.iter().zip(sums.iter().flatten()) {
             assert_eq!(got.to_bits(), spec::dequantize(*sum, 1.0, None).to_bits(), "{}: {sum}", kernel.name);
         }
@@ -206,7 +206,7 @@ fn a_wide_sum_next_to_a_tie_is_rounded_once() {
             let bias = [bias as i32];
             let gemm = Gemm::new(a, &packed).a_zero(a_zero).b_zero(b_zero).bias(&bias);
             let mut c = [0f32];
-            gemm.run_f32(MatMut::row_major(&mut c, 1, 1).unwrap(), &Dequantize::new(1.0).unwrap()).unwrap();
+            gemm.run_f32(MatMut::row_major(&mut c, 1, 1).unwrap(), Dequantize::new(1.0).unwrap()).unwrap();
             assert_eq!(c[0], spec::dequantize(exact, 1.0, None), "{}: {exact}", kernel.name);
             let tie = 2f32.powi(24 + shift);
             let want = if bias[0] > 0 { tie.next_up() } else { tie };
@@ -226,10 +226,10 @@ fn sums_below_2_to_63_are_exact_and_what_could_reach_it_is_refused() {
         let packed = PackedB::pack(b, ElementType::U8).unwrap();
         let gemm = Gemm::new(a, &packed).a_zero(zeros.0).b_zero(zeros.1).bias(&bias);
         let mut c = [f32::NAN];
-        let result = gemm.run_f32(MatMut::row_major(&mut c, 1, 1).unwrap(), &Dequantize::new(1.0).unwrap());
+        let result = gemm.run_f32(MatMut::row_major(&mut c, 1, 1).unwrap(), Dequantize::new(1.0).unwrap());
         let mut bytes = [77u8];
         let output = Requantize::new(2f32.powi(-56), 0).unwrap();
-        let again = gemm.run_requantized(MatMut::row_major(&mut bytes, 1, 1).unwrap(), &output);
+        let again = gemm.run_requantized(MatMut::row_major(&mut bytes, 1, 1).unwrap(), output);
         assert_eq!(result, again);
         if result.is_err() {
             assert!(c[0].is_nan() && bytes == [77], "written although refused");

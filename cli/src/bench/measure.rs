@@ -172,7 +172,7 @@ impl Job<'_> {
         let a = LaidOut::new(self.variant.layout, a, (m, k));
         let product = Gemm::new(a.lhs()?, packed).a_zero(self.variant.a_zero());
         let product = product.threads(self.threads);
-        let times = times(quick, || product.run_requantized(self.c(&mut c)?, &output))?;
+        let times = times(quick, || product.run_requantized(self.c(&mut c)?, output))?;
         let c = self.c_by_rows(c);
         let (lo, hi) = T::TYPE.range();
         let error = self.expected.error(&c, n, |_, j, sum| {
@@ -208,7 +208,7 @@ impl Job<'_> {
         let product = DynamicGemm::new(a.matrix()?, packed).threads(self.threads);
         let product = if variant.a == U8 { product.asymmetric() } else { product };
         let output = Dequantize::dynamic(&operands.scales)?;
-        let times = times(quick, || product.run_f32(MatMut::row_major(&mut c, m, n)?, &output))?;
+        let times = times(quick, || product.run_f32(MatMut::row_major(&mut c, m, n)?, output))?;
         let row_scale = |i: usize| row_params(variant, &operands.a_f32[i * k..][..k]).0;
         let row_scales: Vec<f32> = (0..m).map(row_scale).collect();
         let error =

@@ -106,7 +106,7 @@ impl Layer {
         let (a, b) = (MatRef::row_major(&x.q, m, k)?, MatRef::row_major(&w.q, k, n)?);
         let product = Gemm::new(a, b).a_zero(x.params.zero_point).b_zero(w.params.zero_point).bias(&i32_bias);
         let start = Instant::now();
-        product.run_requantized(MatMut::row_major(&mut q, m, n)?, &output).map_err(rename)?;
+        product.run_requantized(MatMut::row_major(&mut q, m, n)?, output).map_err(rename)?;
         let int8_product = start.elapsed().as_secs_f64();
 
         dequantize(&q, y_params, &mut y)?;

@@ -76,15 +76,15 @@ pub fn run(args: &Args) -> Result<()> {
         Output::I32 => job.run(|y| product.run_i32(y)),
         Output::F32(stage) => {
             let stage = stage.borrow().map_err(with_matmul_names)?;
-            job.run(|y| product.run_f32(y, &stage))
+            job.run(|y| product.run_f32(y, stage))
         }
         Output::I8(stage) => {
             let stage = stage.borrow().map_err(with_matmul_names)?;
-            job.run::<i8>(|y| product.run_requantized(y, &stage))
+            job.run::<i8>(|y| product.run_requantized(y, stage))
         }
         Output::U8(stage) => {
             let stage = stage.borrow().map_err(with_matmul_names)?;
-            job.run::<u8>(|y| product.run_requantized(y, &stage))
+            job.run::<u8>(|y| product.run_requantized(y, stage))
         }
     }
 }

@@ -160,9 +160,9 @@ impl Product<Static> {
         match (&self.quantization.output, buffer) {
             (Output::I32 { accumulate: true }, Buffer::I32(c)) => Task::accumulate_i32(gemm, self.c.view(c)?),
             (Output::I32 { accumulate: false }, Buffer::I32(c)) => Task::i32(gemm, self.c.view(c)?),
-            (Output::I8(stage), Buffer::I8(c)) => Task::requantized(gemm, self.c.view(c)?, &stage.borrow()?),
-            (Output::U8(stage), Buffer::U8(c)) => Task::requantized(gemm, self.c.view(c)?, &stage.borrow()?),
-            (Output::F32(stage), Buffer::F32(c)) => Task::f32(gemm, self.c.view(c)?, &stage.borrow()?),
+            (Output::I8(stage), Buffer::I8(c)) => Task::requantized(gemm, self.c.view(c)?, stage.borrow()?),
+            (Output::U8(stage), Buffer::U8(c)) => Task::requantized(gemm, self.c.view(c)?, stage.borrow()?),
+            (Output::F32(stage), Buffer::F32(c)) => Task::f32(gemm, self.c.view(c)?, stage.borrow()?),
             _ => unreachable!("the buffer has the type of the output"),
         }
     }
@@ -182,7 +182,7 @@ impl Product<Dynamic> {
         let mut c = self.c.initial(f32::from_bits);
         let gemm = self.gemm(self.b.operand()?.into())?;
         let output = self.quantization.output.borrow_dynamic()?;
-        reference::run_dynamic_f32(&gemm, self.c.view(&mut c)?, &output)?;
+        reference::run_dynamic_f32(&gemm, self.c.view(&mut c)?, output)?;
         Ok(Buffer::F32(c))
     }
 
@@ -190,7 +190,7 @@ impl Product<Dynamic> {
         let mut c = self.c.initial(f32::from_bits);
         let packed = self.pack(dispatch)?;
         let gemm = self.gemm(self.rhs(packed.as_ref())?)?.dispatch(dispatch);
-        gemm.run_f32(self.c.view(&mut c)?, &self.quantization.output.borrow_dynamic()?)?;
+        gemm.run_f32(self.c.view(&mut c)?, self.quantization.output.borrow_dynamic()?)?;
         Ok(Buffer::F32(c))
     }
 

@@ -50,7 +50,7 @@ fn dynamic_gemm(case: &Case<'_>) -> Result<Outputs> {
     }
     let (scale, bias) = (case.vector::<f32>("scale")?, case.vector::<f32>("bias_f32")?);
     let stage = Dequantize::dynamic(column_scale(&scale))?.bias(&bias);
-    let y = computed((m, b.cols()), |y| gemm.run_f32(y, &stage))?;
+    let y = computed((m, b.cols()), |y| gemm.run_f32(y, stage))?;
     Ok(vec![("y".to_owned(), y)])
 }
 
@@ -91,7 +91,7 @@ fn run_gemm(case: &Case<'_>, gemm: &Gemm<'_>, shape: (usize, usize)) -> Result<T
             if let Some(bias) = &bias {
                 stage = stage.bias(bias);
             }
-            computed(shape, |y| gemm.run_f32(y, &stage))
+            computed(shape, |y| gemm.run_f32(y, stage))
         }
         Op::Requantize { output } => {
             let scale = requantize_scale(case)?;
@@ -122,8 +122,8 @@ fn requantized(
         stage = stage.clamp_to(lo, hi);
     }
     match output.element {
-        Element8::I8 => computed::<i8>(shape, |y| gemm.run_requantized(y, &stage)),
-        Element8::U8 => computed::<u8>(shape, |y| gemm.run_requantized(y, &stage)),
+        Element8::I8 => computed::<i8>(shape, |y| gemm.run_requantized(y, stage)),
+        Element8::U8 => computed::<u8>(shape, |y| gemm.run_requantized(y, stage)),
     }
 }
 
