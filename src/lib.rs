@@ -111,8 +111,9 @@ pub use output::owned::{OwnedDequantize, OwnedRequantize};
 pub use output::requantize::Requantize;
 pub use output::scale::Scale;
 pub use output::table::Table;
-pub use product::ZeroPoint;
+
 pub use product::operands::{Lhs, Rhs};
+pub use product::zero_point::ZeroPoint;
 pub use qgemm_kernels::{Caches, Isa};
 pub use quantize::functions::{dequantize, dynamic_quantize_linear, fold_bias, quantize, requantize_scale};
 pub use quantize::params::QuantParams;

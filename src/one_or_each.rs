@@ -4,8 +4,8 @@ use crate::error::Error;
 
 /// One value for a whole matrix, or one for each index of an axis.
 ///
-/// The axis follows from the argument: zero points of A are per row, those of B per column; multipliers and f64 factors
-/// are per column of the output. Made by `into()` from a `T` or an `&[T]`.
+/// The axis follows from the argument: multipliers and f64 factors are per column of the output. Made by `into()` from a
+/// `T` or an `&[T]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OneOrEach<'a, T> {
     /// One value for all.
@@ -66,18 +66,6 @@ impl<'a, T: Copy> OneOrEach<'a, T> {
                 Err(Error::Length { argument, got: values.len(), need })
             }
             _ => Ok(()),
-        }
-    }
-}
-
-impl OneOrEach<'_, i32> {
-    /// The least and the greatest value; (0, 0) if there is none.
-    pub(crate) fn min_max(&self) -> (i32, i32) {
-        let ends = |(lo, hi): (i32, i32), &value: &i32| (lo.min(value), hi.max(value));
-        match self {
-            OneOrEach::PerTensor(value) => (*value, *value),
-            OneOrEach::PerAxis([]) => (0, 0),
-            OneOrEach::PerAxis(values) => values.iter().fold((i32::MAX, i32::MIN), ends),
         }
     }
 }

@@ -13,7 +13,8 @@ use crate::output::requantize::Requantize;
 use crate::output::scale::ScaleOfA;
 use crate::product::accumulator;
 use crate::product::operands::{Lhs, Rhs};
-use crate::product::{Arguments, Product, ZeroPoint};
+use crate::product::zero_point::ZeroPoint;
+use crate::product::{Arguments, Product};
 
 /// A quantized product, `acc = (A - a_zero) · (B - b_zero) + bias`, and the ways to store it.
 ///

@@ -13,7 +13,8 @@ use crate::matrix::operand::Operand;
 use crate::matrix::view::MatRef;
 use crate::output::destination::Destination;
 use crate::output::region::Region;
-use crate::product::{Product, ZeroPoint};
+use crate::product::Product;
+use crate::product::zero_point::ZeroPoint;
 use qgemm_kernels::{
     BlockMut, MAX_NR, MAX_SWEEP_ROWS, Ready, SIGN_SHIFT, SWEEP_WIDTH, StridedRows, SweepOperands, SweepSums,
     add_row_sums,

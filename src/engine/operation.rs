@@ -2,8 +2,9 @@
 
 use crate::element::ElementType;
 use crate::engine::plan::{Blocks, ElementSizes, Needs, Plan};
+use crate::product::Product;
 use crate::product::accumulator::{self, Accumulator};
-use crate::product::{Product, ZeroPoint};
+use crate::product::zero_point::ZeroPoint;
 use crate::weights::packed_columns::{PackedColumns, Panel};
 use qgemm_kernels::{Caches, Convert, Kernel, Stored, Variant};
 

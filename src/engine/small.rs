@@ -10,9 +10,10 @@ use crate::error::Error;
 use crate::matrix::view::MatRef;
 use crate::output::destination::Destination;
 use crate::output::region::Region;
+use crate::product::Product;
 use crate::product::accumulator;
 use crate::product::operands::Lhs;
-use crate::product::{Product, ZeroPoint};
+use crate::product::zero_point::ZeroPoint;
 use crate::weights::packed_columns::PackedColumns;
 use qgemm_kernels::{Convert, MAX_NR, Output, PanelProduct, in_default_float_mode};
 

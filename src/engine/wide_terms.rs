@@ -4,7 +4,7 @@
 use crate::engine::operation::{Operation, StoredPair};
 use crate::engine::plan::PerColumn;
 use crate::engine::zero_points::RowTerms;
-use crate::product::ZeroPoint;
+use crate::product::zero_point::ZeroPoint;
 use multiversion::multiversion;
 use qgemm_kernels::{F64Terms, MAX_NR};
 use std::ops::Range;
@@ -28,7 +28,7 @@ impl I64ColumnTerms {
         let product = operation.product;
         let (a_zero_per_row, one_a_zero) = match product.a_zero {
             ZeroPoint::PerTensor(zero) => (false, i64::from(zero) + pair.shift.0),
-            ZeroPoint::PerAxis(_) => (true, 0),
+            _ => (true, 0),
         };
         let none = [0; MAX_NR];
         let mut terms = Self { added: none, zero: none, sum: none, a_zero_per_row, any_b_zero: false };

@@ -20,8 +20,9 @@ use crate::engine::a_rows::{PIECE, pieces};
 use crate::engine::operation::{Operation, StoredPair};
 use crate::engine::plan::{MAX_FUSED_VALUES, MAX_MC};
 use crate::error::Error;
+use crate::product::Product;
 use crate::product::accumulator::Accumulator;
-use crate::product::{Product, ZeroPoint};
+use crate::product::zero_point::ZeroPoint;
 use crate::weights::column_stats::fold_a_zero;
 use crate::weights::packed_columns::PackedColumns;
 use multiversion::multiversion;
@@ -87,14 +88,14 @@ impl RowTerms {
             }
             return;
         }
-        if let ZeroPoint::PerAxis(_) = product.a_zero {
+        if !matches!(product.a_zero, ZeroPoint::PerTensor(_)) {
             zero_i32.clear();
             zero_i32.extend(zeros.map(|zero| zero as i32));
         }
         added.clear();
         let (factor, products) = match product.b_zero {
             ZeroPoint::PerTensor(zero) => (zero.wrapping_add(pair.shift.1 as i32).wrapping_neg(), added),
-            ZeroPoint::PerAxis(_) => (1, sum_i32),
+            _ => (1, sum_i32),
         };
         products.resize(sum.len(), 0);
         multiply(sum, factor, products);
@@ -199,14 +200,14 @@ impl ColumnTerms {
             ZeroPoint::PerTensor(zero) => {
                 subtract_k_zero(&mut self.sum, stored_sums, zero.wrapping_add(shift).wrapping_mul(k));
             }
-            ZeroPoint::PerAxis(zeros) => {
-                let zeros = &zeros[columns.clone()];
-                subtract_k_zeros(&mut self.sum, &mut self.zero, stored_sums, zeros, shift, k);
+            zeros => {
+                zeros.copy_to(columns.clone(), &mut self.zero);
+                subtract_k_zeros(&mut self.sum, &mut self.zero, stored_sums, shift, k);
             }
         }
         let one_a_zero = match product.a_zero {
             ZeroPoint::PerTensor(zero) => zero.wrapping_add(pair.shift.0 as i32),
-            ZeroPoint::PerAxis(_) => 0,
+            _ => 0,
         };
         let bias = product.bias.map(|bias| &bias[columns]);
         if one_a_zero != 0 || bias.is_some() {
@@ -219,7 +220,7 @@ impl ColumnTerms {
             }
             terms.col = Some(&self.added);
         }
-        let per_axis = |zero: ZeroPoint<'_>| matches!(zero, ZeroPoint::PerAxis(_));
+        let per_axis = |zero: ZeroPoint<'_>| !matches!(zero, ZeroPoint::PerTensor(_));
         let outer_rows = OuterProduct { row: &rows.zero_i32, col: &self.sum };
         let outer_cols = OuterProduct { row: &rows.sum_i32, col: &self.zero };
         terms.outer =
@@ -273,11 +274,11 @@ fn subtract_k_zero(sum: &mut [i32], stored: &[i32], k_zero: i32) {
     }
 }
 
-/// `zero = zeros + shift` and `sum = stored - zero·k`, modulo 2^32.
+/// `zero += shift` and `sum = stored - zero·k`, modulo 2^32.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
-fn subtract_k_zeros(sum: &mut [i32], zero: &mut [i32], stored: &[i32], zeros: &[i32], shift: i32, k: i32) {
-    for ((sum, zero), (stored, from)) in sum.iter_mut().zip(zero).zip(stored.iter().zip(zeros)) {
-        *zero = from.wrapping_add(shift);
+fn subtract_k_zeros(sum: &mut [i32], zero: &mut [i32], stored: &[i32], shift: i32, k: i32) {
+    for ((sum, zero), stored) in sum.iter_mut().zip(zero).zip(stored) {
+        *zero = zero.wrapping_add(shift);
         *sum = stored.wrapping_sub(zero.wrapping_mul(k));
     }
 }

@@ -22,8 +22,8 @@
 
 use crate::element::ElementType;
 use crate::error::Error;
-use crate::one_or_each::OneOrEach;
-use crate::product::{Product, ZeroPoint};
+use crate::product::Product;
+use crate::product::zero_point::ZeroPoint;
 use crate::weights::packed_columns::PackedColumns;
 
 /// The accumulator that an 8-bit or f32 output is made from.
@@ -131,7 +131,7 @@ pub(crate) fn fits_i32(product: &Product<'_>, b: &PackedColumns) -> bool {
     let a = distance(product.a.element_type().range(), &product.a_zero);
     let room = i128::from(i32::MAX) - max_bias(product);
     let fits = |abs: u64, lo: i16, hi: i16, (z_lo, z_hi): (i32, i32)| {
-        let far = distance((lo.into(), hi.into()), &OneOrEach::PerAxis(&[z_lo, z_hi]));
+        let far = distance((lo.into(), hi.into()), &ZeroPoint::PerAxis(&[z_lo, z_hi]));
         let z_abs = i128::from(z_lo.unsigned_abs().max(z_hi.unsigned_abs()));
         a * (i128::from(abs) + k * z_abs).min(k * far) <= room
     };

@@ -2,14 +2,12 @@
 
 pub(crate) mod accumulator;
 pub(crate) mod operands;
+pub(crate) mod zero_point;
 
 use crate::dispatch::select::Dispatch;
 use crate::error::Error;
-use crate::one_or_each::OneOrEach;
 use crate::product::operands::{Lhs, Rhs};
-
-/// Zero points: one for a matrix, or one per row of A or per column of B. Any i32.
-pub type ZeroPoint<'a> = OneOrEach<'a, i32>;
+use crate::product::zero_point::ZeroPoint;
 
 /// The arguments of a product, as a builder collects them: nothing is checked yet.
 #[derive(Clone, Copy, Debug)]

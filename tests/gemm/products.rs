@@ -218,7 +218,7 @@ where
     let (a_zero, b_zero) = (case.a_zero.argument(&a_zeros), case.b_zero.argument(&b_zeros));
     let at = |zero: ZeroPoint<'_>, values: &[i32], i: usize| match zero {
         ZeroPoint::PerTensor(zero) => zero,
-        ZeroPoint::PerAxis(_) => values[i],
+        _ => values[i],
     };
 
     let kernels = each_kernel();
@@ -322,6 +322,7 @@ fn door<A: Byte, B: Byte>(
             ZeroPoint::PerTensor(zero) => far(&zero),
             ZeroPoint::PerAxis([]) => far(&0),
             ZeroPoint::PerAxis(zeros) => zeros.iter().map(far).max().unwrap(),
+            _ => unreachable!("a case has zero points of 32 bits"),
         }
     };
     let a = farthest(A::MIN.into(), A::MAX.into(), a_zero);
@@ -366,4 +367,44 @@ fn compare<T: Element>(
     }
     theirs.assert_same(&expected, "the reference");
     ours.assert_same(&expected, "qgemm");
+}
+
+#[test]
+fn zero_points_of_8_bits_are_those_of_32() {
+    let (m, n, k) = (9, 37, 50);
+    let a = Matrix::<u8>::filled(m, k, Layout::ROWS, Fill::Random, 1);
+    let b = Matrix::<i8>::filled(k, n, Layout::ROWS, Fill::Random, 2);
+    let u8s = |len: usize| (0..len).map(|i| (i * 83) as u8).collect::<Vec<u8>>();
+    let i8s = |len: usize| u8s(len).iter().map(|zero| *zero as i8).collect::<Vec<i8>>();
+    let of_i8 = |zeros: &[i8]| zeros.iter().map(|zero| i32::from(*zero)).collect::<Vec<i32>>();
+    let of_u8 = |zeros: &[u8]| zeros.iter().map(|zero| i32::from(*zero)).collect::<Vec<i32>>();
+    for (_, dispatch) in each_kernel() {
+        let packed = PackedB::pack_with(&dispatch, b.view(), ElementType::U8).unwrap();
+        let run = |a_zero: ZeroPoint<'_>, b_zero: ZeroPoint<'_>| {
+            let gemm = Gemm::new(a.view(), &packed).a_zero(a_zero).b_zero(b_zero);
+            let (mut sums, mut bytes, mut reals) = (vec![0; m * n], vec![0u8; m * n], vec![0f32; m * n]);
+            gemm.run_i32(MatMut::row_major(&mut sums, m, n).unwrap()).unwrap();
+            let output = Requantize::new(1e-3, 100).unwrap();
+            gemm.run_requantized(MatMut::row_major(&mut bytes, m, n).unwrap(), output).unwrap();
+            let output = Dequantize::new(1e-3).unwrap();
+            gemm.run_f32(MatMut::row_major(&mut reals, m, n).unwrap(), output).unwrap();
+            (sums, bytes, reals)
+        };
+        assert_eq!(
+            run((&u8s(m)).into(), (&i8s(n)).into()),
+            run((&of_u8(&u8s(m))).into(), (&of_i8(&i8s(n))).into())
+        );
+        assert_eq!(
+            run((&i8s(m)).into(), (&u8s(n)).into()),
+            run((&of_i8(&i8s(m))).into(), (&of_u8(&u8s(n))).into())
+        );
+        assert_eq!(run(200u8.into(), (-7i8).into()), run(200.into(), (-7).into()));
+    }
+    let gemm = Gemm::new(a.view(), b.view());
+    for zero in [ZeroPoint::PerAxisI8(&[1; 3]), ZeroPoint::PerAxisU8(&[1; 3])] {
+        let refused = |gemm: Gemm<'_>| gemm.run_i32(MatMut::row_major(&mut vec![0; m * n], m, n).unwrap());
+        let length = |argument, need| Err(Error::Length { argument, got: 3, need });
+        assert_eq!(refused(gemm.a_zero(zero)), length("a_zero", m));
+        assert_eq!(refused(gemm.b_zero(zero)), length("b_zero", n));
+    }
 }
