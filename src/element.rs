@@ -43,6 +43,11 @@ mod sealed {
 }
 
 /// `i8` or `u8`: the element type of operands and requantized outputs. No other type implements it.
+#[diagnostic::on_unimplemented(
+    message = "matrices of `{Self}` are no 8-bit matrices",
+    label = "must be `i8` or `u8`",
+    note = "`DynamicGemm` multiplies `f32` activations by 8-bit weights; `quantize` and `quantize_columns` make 8 bits of `f32`"
+)]
 pub trait Int8Element: bytemuck::Pod + Send + Sync + sealed::Sealed {
     /// This type as a value.
     const TYPE: ElementType;

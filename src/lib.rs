@@ -16,7 +16,7 @@
 //!
 //! // Weights: K = 3, N = 2, row-major. Activations will be u8.
 //! let weights = [1i8, -2, 3, 4, 5, -6];
-//! let b = PackedB::pack(MatRef::row_major(&weights, 3, 2)?, ElementType::U8)?;
+//! let b = PackedB::pack_for(MatRef::row_major(&weights, 3, 2)?, ElementType::U8)?;
 //!
 //! // Two rows of activations, zero point 10, a bias in the scale of the sums.
 //! let a = [10u8, 20, 30, 0, 10, 255];
@@ -93,6 +93,7 @@ mod weights;
 pub use call::batch::{run_batch, run_batch_on};
 pub use call::dynamic::DynamicGemm;
 pub use call::gemm::Gemm;
+pub use call::matmul::matmul_i32;
 pub use call::memory::release_thread_memory;
 pub use call::task::Task;
 pub use dispatch::select::{Dispatch, KernelInfo};

@@ -43,7 +43,7 @@ impl Layer {
     }
 
     fn packed(&self) -> PackedB {
-        PackedB::pack(self.b(), ElementType::I8).unwrap()
+        PackedB::pack_for(self.b(), ElementType::I8).unwrap()
     }
 
     fn b(&self) -> MatRef<'_, i8> {

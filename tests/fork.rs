@@ -20,7 +20,7 @@ impl Product {
     fn new() -> Self {
         let a: Vec<u8> = (0..M * K).map(|i| (i * 7 % 251) as u8).collect();
         let b: Vec<i8> = (0..K * N).map(|i| (i * 11 % 255) as i8).collect();
-        let b = PackedB::pack(MatRef::row_major(&b, K, N).unwrap(), ElementType::U8).unwrap();
+        let b = PackedB::pack_for(MatRef::row_major(&b, K, N).unwrap(), ElementType::U8).unwrap();
         let mut product = Self { a, b, sums: Vec::new() };
         product.sums = product.run(Threads::at_most(1));
         product

@@ -56,7 +56,7 @@ impl Operands {
     }
 
     pub fn packed(&self, activations: ElementType) -> PackedB {
-        PackedB::pack(self.b(), activations).expect("memory for B")
+        PackedB::pack_for(self.b(), activations).expect("memory for B")
     }
 }
 

@@ -22,9 +22,9 @@ pub fn benches(c: &mut Criterion) {
         let cases: [(&str, MatRef<'_, i8>, ElementType); 3] =
             [("KxN", row_major, U8), ("KxN_for_i8", row_major, I8), ("NxK", transposed, U8)];
         for (case, view, activations) in cases {
-            check(&PackedB::pack(view, activations).unwrap(), view);
+            check(&PackedB::pack_for(view, activations).unwrap(), view);
             group.bench_function(BenchmarkId::new(case, &name), |bench| {
-                bench.iter(|| PackedB::pack(black_box(view), activations).unwrap());
+                bench.iter(|| PackedB::pack_for(black_box(view), activations).unwrap());
             });
         }
     }

@@ -45,7 +45,7 @@ use qgemm_kernels::in_default_float_mode;
 /// use qgemm::{Dequantize, DynamicGemm, ElementType, MatMut, MatRef, PackedB};
 ///
 /// let weights = [64i8, -127, 127, 1]; // 2 x 2
-/// let b = PackedB::pack(MatRef::row_major(&weights, 2, 2)?, ElementType::I8)?;
+/// let b = PackedB::pack_for(MatRef::row_major(&weights, 2, 2)?, ElementType::I8)?;
 /// let output = Dequantize::dynamic(&[0.5, 0.25])?.bias(&[1.0, 0.0]); // steps of the columns of B
 ///
 /// let a = [127.0f32, -64.0, 254.0, 2.0]; // 2 x 2, quantized to (127, -64) by 1 and (127, 1) by 2

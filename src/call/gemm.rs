@@ -27,7 +27,7 @@ use crate::product::{Arguments, Product};
 /// use qgemm::{ElementType, Gemm, MatMut, MatRef, PackedB, Requantize};
 ///
 /// let weights = [1i8, -2, 3, 4, 5, -6]; // 3 x 2
-/// let b = PackedB::pack(MatRef::row_major(&weights, 3, 2)?, ElementType::U8)?;
+/// let b = PackedB::pack_for(MatRef::row_major(&weights, 3, 2)?, ElementType::U8)?;
 /// let a = [10u8, 20, 30]; // 1 x 3, zero point 10
 /// let product = Gemm::new(MatRef::row_major(&a, 1, 3)?, &b).a_zero(10).bias(&[1, 2]);
 ///

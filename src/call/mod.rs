@@ -3,5 +3,6 @@
 pub(crate) mod batch;
 pub(crate) mod dynamic;
 pub(crate) mod gemm;
+pub(crate) mod matmul;
 pub(crate) mod memory;
 pub(crate) mod task;

@@ -163,7 +163,7 @@ mod tests {
     /// The accumulator of K products of `a_type` activations with a column of `b`.
     fn accumulator(k: usize, a_type: ElementType, b: i8, a_zero: i32, b_zero: i32, bias: i32) -> Accumulator {
         let (a, b, bias) = (vec![0u8; k], vec![b; k], [bias]);
-        let packed = PackedB::pack(MatRef::row_major(&b, k, 1).unwrap(), a_type).unwrap();
+        let packed = PackedB::pack_for(MatRef::row_major(&b, k, 1).unwrap(), a_type).unwrap();
         let bits = MatRef::row_major(&a, 1, k).unwrap();
         let a = Operand { bits, element: a_type };
         let arguments = Arguments {

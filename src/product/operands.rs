@@ -1,12 +1,13 @@
 //! The two factors of a product, in every form in which callers may give them.
 
-use crate::element::ElementType;
+use crate::element::{ElementType, Int8Element};
 use crate::error::Error;
 use crate::matrix::gather::Gather;
 use crate::matrix::operand::Operand;
 use crate::matrix::view::MatRef;
 use crate::weights::packed::PackedB;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// The left-hand matrix A (M×K): a matrix view, or rows gathered from one.
 ///
@@ -20,12 +21,15 @@ pub enum Lhs<'a> {
     Gathered(Gather<'a>),
 }
 
-impl<'a, T> From<T> for Lhs<'a>
-where
-    Operand<'a>: From<T>,
-{
-    fn from(a: T) -> Self {
+impl<'a, T: Int8Element> From<MatRef<'a, T>> for Lhs<'a> {
+    fn from(a: MatRef<'a, T>) -> Self {
         Lhs::Matrix(a.into())
+    }
+}
+
+impl<'a> From<Operand<'a>> for Lhs<'a> {
+    fn from(a: Operand<'a>) -> Self {
+        Lhs::Matrix(a)
     }
 }
 
@@ -106,7 +110,7 @@ impl<'a> Lhs<'a> {
 
 /// The right-hand matrix B (K×N): packed ahead, or not.
 ///
-/// Made by `into()` from a [`&PackedB`](PackedB), or from a [`MatRef`] of `i8` or `u8`.
+/// Made by `into()` from a [`&PackedB`](PackedB), also in an [`Arc`], or from a [`MatRef`] of `i8` or `u8`.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Rhs<'a> {
@@ -122,12 +126,21 @@ impl<'a> From<&'a PackedB> for Rhs<'a> {
     }
 }
 
-impl<'a, T> From<T> for Rhs<'a>
-where
-    Operand<'a>: From<T>,
-{
-    fn from(b: T) -> Self {
+impl<'a> From<&'a Arc<PackedB>> for Rhs<'a> {
+    fn from(b: &'a Arc<PackedB>) -> Self {
+        Rhs::Packed(b)
+    }
+}
+
+impl<'a, T: Int8Element> From<MatRef<'a, T>> for Rhs<'a> {
+    fn from(b: MatRef<'a, T>) -> Self {
         Rhs::Unpacked(b.into())
+    }
+}
+
+impl<'a> From<Operand<'a>> for Rhs<'a> {
+    fn from(b: Operand<'a>) -> Self {
+        Rhs::Unpacked(b)
     }
 }
 

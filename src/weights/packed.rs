@@ -32,20 +32,28 @@ impl fmt::Debug for PackedB {
 }
 
 impl PackedB {
-    /// Packs `b` (K×N) for activations of the given type, for the kernel that suits it and this CPU. Products with
-    /// activations of the other type give the same results, a little slower.
+    /// Packs `b` (K×N) for the kernel that suits it and this CPU, and for activations of `u8`. Products with activations of
+    /// `i8` give the same results, a little slower on some CPUs: see [`pack_for`](Self::pack_for).
     ///
     /// A weight that is stored as [N, K], such as that of a PyTorch `Linear`, is packed as its transpose:
-    /// `PackedB::pack(view.transpose(), ..)`.
+    /// `PackedB::pack(view.transpose())`.
     ///
     /// # Errors
     /// [`Error::Memory`] if there is not enough, [`Error::Kernel`] if `QGEMM_ISA` is wrong, [`Error::Variable`] if
     /// `QGEMM_CACHES` is.
-    pub fn pack<'a>(b: impl Into<Operand<'a>>, activations: ElementType) -> Result<Self, Error> {
+    pub fn pack<'a>(b: impl Into<Operand<'a>>) -> Result<Self, Error> {
+        Self::pack_for(b, ElementType::U8)
+    }
+
+    /// [`pack`](Self::pack), for activations of the given type.
+    ///
+    /// # Errors
+    /// Those of [`pack`](Self::pack).
+    pub fn pack_for<'a>(b: impl Into<Operand<'a>>, activations: ElementType) -> Result<Self, Error> {
         Self::pack_with(Dispatch::auto()?, b, activations)
     }
 
-    /// [`pack`](Self::pack), for one of the given kernels.
+    /// [`pack_for`](Self::pack_for), for one of the given kernels.
     ///
     /// # Errors
     /// [`Error::Memory`] if there is not enough.

@@ -16,7 +16,7 @@ fn release_thread_memory_frees_all_that_a_thread_keeps() {
     let b = vec![-3i8; k * n];
     let a = MatRef::row_major(&bytes, m, k).unwrap();
     let b = MatRef::row_major(&b, k, n).unwrap();
-    let packed = PackedB::pack(b, ElementType::I8).unwrap();
+    let packed = PackedB::pack_for(b, ElementType::I8).unwrap();
     let work = || {
         let (mut sums, mut reals) = (vec![0; m * n], vec![0.0; m * n]);
         let mut held = Vec::new();

@@ -80,6 +80,7 @@ fn each_error_names_the_argument_its_value_and_what_it_must_be() {
         ("TooLarge", matrix(huge, 2, 0, 0), &huge_shape),
         ("TooLarge", matrix(2, 2, huge, 1), &huge_stride),
         ("TooLarge", output(3, 3, 1, half), &half_stride),
+        ("TooLarge", matmul_i32(&[1i8; 2], &w, (huge, 2, 3)).unwrap_err(), &["a", "view", "does not fit"]),
         ("Overlap", output(2, 2, 1, 1), &["output", "2x2", "strides 1 and 1", "must be distinct"]),
         ("Overlap", output(3, 2, 1, 2), &["output", "3x2", "strides 1 and 2", "must be distinct"]),
         ("OutOfBounds", view.submatrix(1..3, 0..1).unwrap_err(), &["sub-matrix", "rows 1..3", "columns 0..1", "must", "2x3"]),
@@ -105,6 +106,8 @@ fn each_error_names_the_argument_its_value_and_what_it_must_be() {
         ("Length", fold_bias(&[1u8; 3], params(1.0), 1.0, 1.0, &mut [0; 2]).unwrap_err(), &["out", "2 values", "must have 3"]),
         ("Length", dynamic_quantize_linear(&[1.0; 3], &mut [0; 2]).unwrap_err(), &["out", "2 values", "must have 3"]),
         ("Length", dynamic.run_f32_with_params(MatMut::row_major(&mut [0.0; 3], 1, 3).unwrap(), Dequantize::dynamic(1.0).unwrap(), &mut []).unwrap_err(), &["params", "0 values", "must have 1"]),
+        ("Length", matmul_i32(&[1i8; 3], &w, (1, 2, 3)).unwrap_err(), &["a", "3 values", "must have 2"]),
+        ("Length", matmul_i32(&[1i8; 2], &w, (1, 2, 2)).unwrap_err(), &["b", "6 values", "must have 4"]),
         ("Multiple", Gather::new(view, &[1, 0, 1], 2).unwrap_err(), &["indices", "3 values", "must have a multiple of 2"]),
         ("Shape", bytes_refused::<i8>(good, &requantize.residual(view, 1.0, 0)), &["residual", "is 2x3", "must be 1x3"]),
         ("Shape", reals_refused(good, &Dequantize::new(1.0).unwrap().residual(float)), &["residual", "is 2x3", "must be 1x3"]),
@@ -166,7 +169,7 @@ fn each_error_names_the_argument_its_value_and_what_it_must_be() {
         ("SumTooLarge", reals_refused(far, &Dequantize::new(1.0).unwrap()), &["a_zero", "was -2147483648", "must be smaller", "k = 1048576"]),
         ("Kernel", Dispatch::named("avx9000").unwrap_err(), &["kernel", "was 'avx9000'", "does not exist", "must be one of: scalar portable"]),
         ("Kernel", Dispatch::named("").unwrap_err(), &["kernel", "was ''", "does not exist", "must be one of: scalar portable"]),
-        ("Memory", PackedB::pack(endless, ElementType::U8).unwrap_err(), &["packed b", "needs", "more than there is"]),
+        ("Memory", PackedB::pack_for(endless, ElementType::U8).unwrap_err(), &["packed b", "needs", "more than there is"]),
         ("Memory", refused_i32(Gemm::new(endless_a, endless)), &["packed b", "needs", "more than there is"]),
     ];
     for (variant, error, parts) in &cases {
@@ -320,7 +323,7 @@ proptest! {
         let (a, w) = ([7u8; 16], [-3i8; 16]);
         let a = MatRef::row_major(&a, m, k).unwrap();
         let b = MatRef::row_major(&w, k2, n).unwrap();
-        let packed_b = PackedB::pack(b, ElementType::U8).unwrap();
+        let packed_b = PackedB::pack_for(b, ElementType::U8).unwrap();
         let rhs = if packed { Rhs::from(&packed_b) } else { Rhs::from(b) };
         let vector = |len: usize, off| vec![zero; len.saturating_add_signed(off)];
         let (a_zero, b_zero) = (vector(m, lengths[0]), vector(n, lengths[1]));
@@ -393,5 +396,5 @@ fn memory_that_cannot_be_had_is_an_error_and_the_next_call_works() {
         assert_eq!(c, [6]);
     }
     let n = MatRef::new(&one, 1, usize::MAX, 0, 0).unwrap();
-    assert!(matches!(PackedB::pack(n, ElementType::U8), Err(Error::Memory { .. })));
+    assert!(matches!(PackedB::pack_for(n, ElementType::U8), Err(Error::Memory { .. })));
 }

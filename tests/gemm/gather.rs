@@ -244,7 +244,7 @@ fn results_do_not_depend_on_threads() {
     let source = Matrix::<u8>::filled(400, 48, Layout::ROWS, Fill::Random, 1);
     let gathered = Gathered::new(source, 500, 9, &mut random);
     let b = Matrix::<i8>::filled(432, 33, Layout::ROWS, Fill::Random, 2);
-    let packed = PackedB::pack(b.view(), ElementType::U8).unwrap();
+    let packed = PackedB::pack_for(b.view(), ElementType::U8).unwrap();
     let stored = gathered.stored(|_| 9);
     let gemm =
         Gemm::new(gathered.gather(), &packed).a_zero(9).b_zero(-1).threads(qgemm::Threads::ALL.eager());

@@ -127,7 +127,7 @@ fn what_is_automatic_is_what_the_environment_names() {
     let b = Matrix::<i8>::filled(3, 4, Layout::ROWS, Fill::Random, 2);
     let mut c = [0x5555i32; 8];
     let result = Gemm::new(a.view(), b.view()).run_i32(MatMut::row_major(&mut c, 2, 4).unwrap());
-    match (auto, PackedB::pack(b.view(), ElementType::U8)) {
+    match (auto, PackedB::pack_for(b.view(), ElementType::U8)) {
         (Ok(dispatch), Ok(packed)) => {
             assert_eq!(result, Ok(()));
             assert_ne!(c, [0x5555; 8]);

@@ -103,7 +103,7 @@ fn floats_by_columns_are_quantized_as_rows_are() {
         let by_rows: Vec<f32> = (0..m * k).map(value).collect();
         let by_columns: Vec<f32> = (0..k * m).map(|at| by_rows[at % m * k + at / m]).collect();
         let b = Matrix::<i8>::random(k, n, Layout::ROWS, 8);
-        let packed = PackedB::pack(b.view(), ElementType::I8).unwrap();
+        let packed = PackedB::pack_for(b.view(), ElementType::I8).unwrap();
         let output = Dequantize::dynamic(0.01).unwrap();
         let run = |a: MatRef<'_, f32>, f: fn(DynamicGemm<'_>) -> DynamicGemm<'_>| {
             let mut c = vec![0.0f32; m * n];

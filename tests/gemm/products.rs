@@ -408,3 +408,14 @@ fn zero_points_of_8_bits_are_those_of_32() {
         assert_eq!(refused(gemm.b_zero(zero)), length("b_zero", n));
     }
 }
+
+#[test]
+fn a_product_in_one_line_is_the_sums() {
+    for (m, k, n) in [(3, 5, 7), (1, 1, 1), (0, 4, 2), (4, 0, 2), (4, 2, 0), (40, 70, 33)] {
+        let a = Matrix::<u8>::filled(m, k, Layout::ROWS, Fill::Random, 1);
+        let b = Matrix::<i8>::filled(k, n, Layout::ROWS, Fill::Random, 2);
+        let want: Vec<i32> =
+            spec::sums(&a, &b, |_| 0, |_| 0, |_| 0).concat().iter().map(|sum| *sum as i32).collect();
+        assert_eq!(qgemm::matmul_i32(&a.data, &b.data, (m, k, n)), Ok(want));
+    }
+}

@@ -128,7 +128,7 @@ fn many_threads_share_one_packed_matrix() {
     // same B for all.
     let (n, k) = (140, 150);
     let products = [1, 3, 40, 150].map(|m| Operands::new((m, n, k), 1));
-    let packed = PackedB::pack(products[0].b.view(), ElementType::I8).unwrap();
+    let packed = PackedB::pack_for(products[0].b.view(), ElementType::I8).unwrap();
     let wants: Vec<_> = products.iter().map(right).collect();
     std::thread::scope(|scope| {
         for thread in 0..8 {
@@ -148,7 +148,7 @@ fn many_threads_share_one_packed_matrix() {
 fn products_inside_tasks_of_a_pool_are_right() {
     let shape = (120, 110, 100);
     let operands = Operands::new(shape, 5);
-    let packed = PackedB::pack(operands.b.view(), ElementType::I8).unwrap();
+    let packed = PackedB::pack_for(operands.b.view(), ElementType::I8).unwrap();
     let want = right(&operands);
     let both = || {
         assert_eq!(run(&operands.gemm(&packed), (shape.0, shape.1)), want);

@@ -249,6 +249,6 @@ fn debug_shows_shapes_and_no_elements() {
 fn a_matrix_without_columns_is_packed_at_once_however_many_rows_it_has() {
     let many = usize::MAX / 4;
     let b = MatRef::<i8>::row_major(&[], many, 0).unwrap();
-    let packed = PackedB::pack(b, ElementType::U8).unwrap();
+    let packed = PackedB::pack_for(b, ElementType::U8).unwrap();
     assert_eq!((packed.k(), packed.n()), (many, 0));
 }

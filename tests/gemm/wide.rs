@@ -223,7 +223,7 @@ fn sums_below_2_to_63_are_exact_and_what_could_reach_it_is_refused() {
     let run = |k: usize, zeros: (i32, i32), bias: i32| {
         let (a, b, bias) = ([255u8], [255u8], [bias]);
         let (a, b) = (MatRef::new(&a, 1, k, 0, 0).unwrap(), MatRef::new(&b, k, 1, 0, 0).unwrap());
-        let packed = PackedB::pack(b, ElementType::U8).unwrap();
+        let packed = PackedB::pack_for(b, ElementType::U8).unwrap();
         let gemm = Gemm::new(a, &packed).a_zero(zeros.0).b_zero(zeros.1).bias(&bias);
         let mut c = [f32::NAN];
         let result = gemm.run_f32(MatMut::row_major(&mut c, 1, 1).unwrap(), Dequantize::new(1.0).unwrap());

@@ -40,7 +40,7 @@ fn dynamic_gemm(case: &Case<'_>) -> Result<Outputs> {
     let gemm = if case.call.b_unpacked {
         DynamicGemm::new(a, b)
     } else {
-        packed = PackedB::pack(b, ElementType::U8)?;
+        packed = PackedB::pack_for(b, ElementType::U8)?;
         DynamicGemm::new(a, &packed)
     };
     let mut gemm = gemm.asymmetric().per_tensor();
@@ -61,7 +61,7 @@ fn product(case: &Case<'_>) -> Result<Outputs> {
     let mut gemm = if case.call.b_unpacked {
         Gemm::new(a, b)
     } else {
-        packed = PackedB::pack(b, a.element_type())?;
+        packed = PackedB::pack_for(b, a.element_type())?;
         Gemm::new(a, &packed)
     };
     let a_zero = case.optional_vector::<i32>("a_zero")?;
