@@ -5,6 +5,7 @@
 //! scales the number of cases.
 
 mod batch;
+mod bias;
 mod digest;
 mod dynamic;
 mod empty;
@@ -14,6 +15,7 @@ mod gather;
 mod golden;
 mod isa;
 mod layouts;
+mod per_channel;
 mod plain;
 mod products;
 mod proven;
