@@ -1,4 +1,4 @@
-//! Quantizing and dequantizing slices.
+//! Quantizing and dequantizing slices, and single values.
 
 use crate::element::Int8Element;
 use crate::error::Error;
@@ -40,6 +40,28 @@ pub fn dequantize<T: Int8Element>(q: &[T], params: QuantParams, out: &mut [f32])
         }
         Ok(())
     })
+}
+
+impl QuantParams {
+    /// Quantizes a value to i8 or u8, bit for bit as [`quantize`](crate::quantize) does:
+    /// `saturate(round_half_even(x / scale) + zero_point)`, with a division in f32.
+    ///
+    /// It returns a value for all arguments: ±infinity saturates, NaN becomes the zero point (saturated). A scale that
+    /// is not finite and positive, which `quantize` refuses, is divided by all the same: by 0, for instance, numbers
+    /// saturate.
+    pub fn quantize<T: Int8Element>(&self, x: f32) -> T {
+        let mut bits = [0];
+        in_default_float_mode(|| round::quantize(&[x], *self, T::TYPE.range(), &mut bits));
+        T::from_bits(bits[0])
+    }
+
+    /// The real value of an i8 or u8, bit for bit as [`dequantize`](crate::dequantize) finds it:
+    /// `f32(q - zero_point) * scale`.
+    ///
+    /// A scale that is not finite and positive, which `dequantize` refuses, is multiplied by all the same.
+    pub fn dequantize<T: Int8Element>(&self, q: T) -> f32 {
+        in_default_float_mode(|| round::dequantize(q.to_i32(), *self))
+    }
 }
 
 /// Quantizes `x` to u8 over its own range, widened to hold 0, and returns the parameters: ONNX DynamicQuantizeLinear.

@@ -6,6 +6,7 @@
 
 mod batch;
 mod bias;
+mod calibration;
 mod digest;
 mod dynamic;
 mod empty;
@@ -15,6 +16,7 @@ mod gather;
 mod golden;
 mod isa;
 mod layouts;
+mod observer;
 mod per_channel;
 mod plain;
 mod products;
