@@ -87,13 +87,13 @@ pub enum Error {
         /// Rows of `a` and columns of `b`.
         need: (usize, usize),
     },
-    /// The shape of a matrix that is added to the output is not that of the output.
+    /// A matrix has another shape than the output that it is added to, or than the matrix that it is made from.
     Shape {
         /// The argument's name.
         argument: &'static str,
         /// Its rows and columns.
         got: (usize, usize),
-        /// Rows and columns of the output.
+        /// The rows and columns that it has to have.
         need: (usize, usize),
     },
     /// An argument is made for another type than that of the output.
@@ -181,13 +181,13 @@ pub enum Error {
         /// Lower and upper end.
         got: (f32, f32),
     },
-    /// A value of a matrix to be quantized is infinite or NaN.
+    /// A value that is to be quantized or observed is infinite or NaN.
     NotFinite {
         /// The argument's name.
         argument: &'static str,
-        /// Its row.
+        /// Its row; 0 in a slice.
         row: usize,
-        /// Its column.
+        /// Its column, or its index in a slice.
         column: usize,
         /// The number.
         got: f32,

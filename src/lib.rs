@@ -116,8 +116,12 @@ pub use output::table::Table;
 pub use product::operands::{Lhs, Rhs};
 pub use product::zero_point::ZeroPoint;
 pub use qgemm_kernels::{Caches, Isa};
-pub use quantize::functions::{dequantize, dynamic_quantize_linear, fold_bias, quantize, requantize_scale};
+pub use quantize::bias::{fold_bias, quantize_bias};
+pub use quantize::functions::{dequantize, dynamic_quantize_linear, quantize};
+pub use quantize::observer::Observer;
 pub use quantize::params::QuantParams;
+pub use quantize::per_channel::{quantize_columns, quantize_rows};
+pub use quantize::scales::{product_scales, requantize_scale, requantize_scales};
 pub use weights::packed::PackedB;
 
 /// The README's example is tested like all others.

@@ -195,6 +195,20 @@ fn check_all(dispatch: &Dispatch, threads: Threads<'_>, on: &On) {
     }
 }
 
+/// Matrices of 100 rows of 300 values that are quantized by row, each layout with its own need of memory.
+fn check_quantization(on: &On) {
+    let (m, k) = (100, 300);
+    let x: Vec<f32> = (0..m * k).map(|i| (i * 37 % 501) as f32 - 250.0).collect();
+    for (x_strides, out_strides) in [((k, 1), (k, 1)), ((1, m), (1, m)), ((k, 1), (1, m)), ((1, m), (k, 1))] {
+        check(&format!("rows of strides {x_strides:?} to {out_strides:?}"), m * k, on, &|_, bytes, reals| {
+            let x = MatRef::new(&x, m, k, x_strides.0, x_strides.1)?;
+            let out = MatMut::new(bytemuck::cast_slice_mut(bytes), m, k, out_strides.0, out_strides.1)?;
+            quantize_rows(x, out, &mut reals[..m])
+        });
+    }
+    check("percentile", 1, on, &|_, _, _| Observer::percentile(99.0).map(|_| ()));
+}
+
 /// Has helper threads started, and waits until they sleep: what the standard library asks for when a thread starts, it
 /// must get.
 fn start_helpers() {
@@ -232,6 +246,7 @@ fn a_call_without_memory_is_an_error_that_changes_nothing_or_right() {
     #[cfg(feature = "rayon")]
     pool.forget();
     start_helpers();
+    check_quantization(&On::Plain);
     for dispatch in &dispatches {
         check_all(dispatch, Threads::at_most(1), &On::Plain);
         check_all(dispatch, Threads::ALL.eager(), &On::Plain);

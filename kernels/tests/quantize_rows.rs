@@ -2,7 +2,7 @@
 
 mod random;
 
-use qgemm_kernels::{F32Rows, Features, Isa, QuantizedRows, RowExtremes, RowParams};
+use qgemm_kernels::{BlockMut, F32Rows, Features, Isa, QuantizedRows, RowExtremes, RowParams};
 use random::Random;
 
 /// The rows, or `None` if the CPU lacks the instructions, as detection must say.
@@ -10,6 +10,12 @@ fn f32_rows(data: &[f32], stride: usize, k: usize) -> Option<F32Rows<'_>> {
     let rows = F32Rows::new(data, stride, k);
     assert_eq!(rows.is_some(), Features::detect().has(Isa::Avx512Bw));
     rows
+}
+
+/// Rows of results one after the other.
+fn row_major(bits: &mut [u8], rows: usize) -> BlockMut<'_, u8> {
+    let k = bits.len() / rows;
+    BlockMut::new(bits, rows, k, k, 1).unwrap()
 }
 
 /// The least and the greatest result.
@@ -108,8 +114,9 @@ fn rows_are_quantized_by_the_definition() {
             );
             Some(params[i])
         };
-        let out = QuantizedRows { bits: &mut bits, stride: out_stride, unsigned };
-        assert_eq!(f32_rows.quantize(rows, want_extremes, params_of_row, out), Ok(()));
+        let block = BlockMut::new(&mut bits, rows, k, out_stride, 1).unwrap();
+        let out = QuantizedRows { bits: block, unsigned };
+        assert_eq!(f32_rows.quantize(want_extremes, params_of_row, out), Ok(()));
         assert_eq!(asked, rows);
         for (at, &got) in bits.iter().enumerate() {
             let (i, k_at) = if rows == 1 { (0, at) } else { (at / out_stride, at % out_stride) };
@@ -141,8 +148,8 @@ fn halves_are_rounded_by_the_definition() {
             }
             let Some(f32_rows) = f32_rows(&x, x.len(), x.len()) else { return };
             let mut bits = vec![0; x.len()];
-            let out = QuantizedRows { bits: &mut bits, stride: x.len(), unsigned };
-            assert_eq!(f32_rows.quantize(1, false, |_, _| Some(params), out), Ok(()));
+            let out = QuantizedRows { bits: row_major(&mut bits, 1), unsigned };
+            assert_eq!(f32_rows.quantize(false, |_, _| Some(params), out), Ok(()));
             for (x, got) in x.iter().zip(bits) {
                 assert_eq!(got, definition(*x, params, unsigned), "{x:?} / {scale:?} + {zero}");
             }
@@ -162,23 +169,26 @@ fn a_row_without_params_is_the_error() {
                 let finite = highest < infinity as i32 && lowest < infinity | 1 << 31;
                 finite.then_some(RowParams { scale: 1.0, zero: 0 })
             };
-            let out = QuantizedRows { bits: &mut vec![0; rows * 3], stride: 3, unsigned: false };
-            assert_eq!(f32_rows.quantize(rows, true, params_of_row, out), Err(wrong));
+            let mut bits = vec![0; rows * 3];
+            let out = QuantizedRows { bits: row_major(&mut bits, rows), unsigned: false };
+            assert_eq!(f32_rows.quantize(true, params_of_row, out), Err(wrong));
         }
     }
 }
 
 #[test]
-fn short_slices_are_refused() {
-    let refused = |x: usize, bits: usize| {
+fn shapes_that_differ_are_refused() {
+    let refused = |x: usize, k: usize, (row_stride, col_stride): (usize, usize)| {
         std::panic::catch_unwind(|| {
-            let x = vec![0.0; x];
+            let (x, mut bits) = (vec![0.0; x], vec![0; 30]);
             let Some(f32_rows) = f32_rows(&x, 5, 3) else { panic!("as it should") };
-            let out = QuantizedRows { bits: &mut vec![0; bits], stride: 4, unsigned: false };
-            f32_rows.quantize(3, true, |_, _| Some(RowParams { scale: 1.0, zero: 0 }), out)
+            let bits = BlockMut::new(&mut bits, 3, k, row_stride, col_stride).unwrap();
+            let out = QuantizedRows { bits, unsigned: false };
+            f32_rows.quantize(true, |_, _| Some(RowParams { scale: 1.0, zero: 0 }), out)
         })
         .is_err()
     };
-    assert!(refused(12, 11) && refused(13, 10));
-    assert_eq!(refused(13, 11), !Features::detect().has(Isa::Avx512Bw));
+    assert!(refused(12, 3, (4, 1)) && refused(13, 2, (4, 1)) && refused(13, 4, (4, 1)));
+    assert!(refused(13, 3, (1, 3)) && refused(13, 3, (6, 2)));
+    assert_eq!(refused(13, 3, (4, 1)), !Features::detect().has(Isa::Avx512Bw));
 }

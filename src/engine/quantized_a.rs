@@ -8,10 +8,12 @@ use crate::engine::scratch::{self, Kept};
 use crate::engine::threads::{Share, Threads, is_worth_sharing, share};
 use crate::error::Error;
 use crate::matrix::operand::Operand;
-use crate::matrix::view::MatRef;
+use crate::matrix::view::{MatMut, MatRef};
 use crate::output::scale::{Scale, greatest_of};
 use crate::quantize::params::QuantParams;
-use crate::quantize::rows::{RowsMut, quantize_columns, quantize_rows, rows_transposed, span_of_rows};
+use crate::quantize::rows::{
+    RowsMut, quantize_by_scheme, quantize_transposed, rows_transposed, span_of_rows,
+};
 use crate::quantize::scheme::Scheme;
 use crate::quantize::span::Span;
 use qgemm_kernels::in_default_float_mode;
@@ -142,8 +144,9 @@ impl QuantizedA {
             given = Some(in_default_float_mode(|| a.params_of_all(span))?);
         }
         let share = a.share_of_rows(rows.len(), n, threads);
-        let ld = row_stride(a.a.cols());
-        let out = RowsMut { bits: &mut self.bits, ld, scales: &mut self.scales, zeros: &mut self.zeros };
+        let k = a.a.cols();
+        let bits = MatMut::new(&mut self.bits, rows.len(), k, row_stride(k), 1)?.block;
+        let out = RowsMut { bits, scales: &mut self.scales, zeros: &mut self.zeros };
         let rows = QuantizeRows { a, first: rows.start, given, out };
         divide(rows, &share, Result::and)?.map_err(|row| in_default_float_mode(|| a.refusal(row)))
     }
@@ -260,7 +263,7 @@ impl Work for QuantizeRows<'_> {
         let (FloatA { a, scheme, .. }, given) = (self.a, self.given);
         let Some(needs) = transposed_needs(a) else {
             let Self { first, out, .. } = self;
-            return Ok(in_default_float_mode(|| quantize_rows(a, first, *scheme, given, out)));
+            return Ok(in_default_float_mode(|| quantize_by_scheme(a, first, *scheme, given, out)));
         };
         let mut rest = Some(self);
         let quantized = buffers::with(&needs, |scratch| {
@@ -268,7 +271,7 @@ impl Work for QuantizeRows<'_> {
             let sums = &mut scratch.buffers.sums;
             sums.resize(sums.len().max(needs.sums), 0);
             let memory = &mut bytemuck::cast_slice_mut(sums)[..needs.sums];
-            in_default_float_mode(|| quantize_columns(a, first, *scheme, given, out, memory))
+            in_default_float_mode(|| quantize_transposed(a, first, *scheme, given, out, memory))
         });
         quantized.map_err(|error| Undone { rest: rest.expect("it was not called"), error })
     }

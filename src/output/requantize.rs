@@ -8,11 +8,8 @@ use crate::output::fixed_point::{Multipliers, Rounding};
 use crate::output::requant::{Requant, Residual, ResidualMatrix, Scaling};
 use crate::output::scale::{Scale, ScaleOfA};
 use crate::output::table::Table;
-use crate::quantize::params::QuantParams;
+use crate::quantize::params::{MAX_ZERO_POINT, QuantParams};
 use qgemm_kernels::in_default_float_mode;
-
-/// The greatest magnitude of an output zero point. Up to it every step is exact in f32.
-const MAX_ZERO_POINT: i32 = 1 << 21;
 
 /// An 8-bit output, made from the exact sums.
 ///

@@ -1,7 +1,8 @@
-//! Quantizing, dequantizing and the scales and biases around a product, on slices.
+//! Quantizing and dequantizing slices, and single values.
 
 use crate::element::Int8Element;
 use crate::error::Error;
+use crate::quantize::checks::same_length;
 use crate::quantize::params::QuantParams;
 use crate::quantize::round;
 use crate::quantize::scheme::Scheme;
@@ -32,8 +33,8 @@ pub fn dequantize<T: Int8Element>(q: &[T], params: QuantParams, out: &mut [f32])
         params.check()?;
         same_length(q.len(), out.len())?;
         // A table of the 256 results, since the difference may take 64 bits.
-        let real = |q: i32| (i64::from(q) - i64::from(params.zero_point)) as f32 * params.scale;
-        let table: [f32; 256] = std::array::from_fn(|byte| real(T::from_bits(byte as u8).to_i32()));
+        let table: [f32; 256] =
+            std::array::from_fn(|byte| round::dequantize(T::from_bits(byte as u8).to_i32(), params));
         for (&q, out) in q.iter().zip(out) {
             *out = table[usize::from(q.to_bits())];
         }
@@ -41,55 +42,26 @@ pub fn dequantize<T: Int8Element>(q: &[T], params: QuantParams, out: &mut [f32])
     })
 }
 
-/// Rescales a quantized bias to the scale of the sums, for [`Gemm::bias`](crate::Gemm::bias):
-/// `out = round_half_even(bias.scale · (q - bias.zero_point) / (a_scale · b_scale))`, in f64.
-///
-/// # Errors
-/// [`Error::Length`] if the lengths differ, [`Error::Scale`] if a scale is not finite and positive,
-/// [`Error::Bias`] if a result does not fit i32; `out` is then left as it was.
-pub fn fold_bias<T: Int8Element>(
-    q: &[T],
-    bias: QuantParams,
-    a_scale: f32,
-    b_scale: f32,
-    out: &mut [i32],
-) -> Result<(), Error> {
-    in_default_float_mode(|| {
-        bias.check()?;
-        QuantParams { scale: a_scale, zero_point: 0 }.check()?;
-        QuantParams { scale: b_scale, zero_point: 0 }.check()?;
-        same_length(q.len(), out.len())?;
-        let unit = f64::from(a_scale) * f64::from(b_scale);
-        let folded = |q: T| {
-            let steps = i64::from(q.to_i32()) - i64::from(bias.zero_point);
-            (f64::from(bias.scale) * steps as f64 / unit).round_ties_even()
-        };
-        let limits = f64::from(i32::MIN)..=f64::from(i32::MAX);
-        for (index, &q) in q.iter().enumerate() {
-            let got = folded(q);
-            if !limits.contains(&got) {
-                return Err(Error::Bias { index, got });
-            }
-        }
-        for (&q, out) in q.iter().zip(out) {
-            *out = folded(q) as i32;
-        }
-        Ok(())
-    })
-}
+impl QuantParams {
+    /// Quantizes a value to i8 or u8, bit for bit as [`quantize`](crate::quantize) does:
+    /// `saturate(round_half_even(x / scale) + zero_point)`, with a division in f32.
+    ///
+    /// It returns a value for all arguments: ±infinity saturates, NaN becomes the zero point (saturated). A scale that
+    /// is not finite and positive, which `quantize` refuses, is divided by all the same: by 0, for instance, numbers
+    /// saturate.
+    pub fn quantize<T: Int8Element>(&self, x: f32) -> T {
+        let mut bits = [0];
+        in_default_float_mode(|| round::quantize(&[x], *self, T::TYPE.range(), &mut bits));
+        T::from_bits(bits[0])
+    }
 
-/// The scale for [`Requantize`](crate::Requantize) from the scales of A, B and the output:
-/// `f32(f32(a_scale · b_scale) / y_scale)`, with the roundings of ONNX Runtime and XNNPACK.
-///
-/// Another order of the three operands, or f64, gives another f32 for some scales, and so other outputs.
-///
-/// ```
-/// let (a, b, y) = (0.1, 0.7, 0.3);
-/// assert_eq!(qgemm::requantize_scale(a, b, y), 0.233_333_32);
-/// assert_eq!(a * (b / y), 0.233_333_33);
-/// ```
-pub fn requantize_scale(a_scale: f32, b_scale: f32, y_scale: f32) -> f32 {
-    in_default_float_mode(|| a_scale * b_scale / y_scale)
+    /// The real value of an i8 or u8, bit for bit as [`dequantize`](crate::dequantize) finds it:
+    /// `f32(q - zero_point) * scale`.
+    ///
+    /// A scale that is not finite and positive, which `dequantize` refuses, is multiplied by all the same.
+    pub fn dequantize<T: Int8Element>(&self, q: T) -> f32 {
+        in_default_float_mode(|| round::dequantize(q.to_i32(), *self))
+    }
 }
 
 /// Quantizes `x` to u8 over its own range, widened to hold 0, and returns the parameters: ONNX DynamicQuantizeLinear.
@@ -110,13 +82,6 @@ pub fn dynamic_quantize_linear(x: &[f32], out: &mut [u8]) -> Result<QuantParams,
         quantize(x, params, out)?;
         Ok(params)
     })
-}
-
-fn same_length(input: usize, output: usize) -> Result<(), Error> {
-    if input == output {
-        return Ok(());
-    }
-    Err(Error::Length { argument: "out", got: output, need: input })
 }
 
 #[cfg(test)]
@@ -160,17 +125,6 @@ mod tests {
         let mut out = [0.0; 2];
         dequantize(&[255u8, 0], p, &mut out).unwrap();
         assert_eq!(out, [2_147_483_903_i64 as f32, 2_147_483_648.0]);
-    }
-
-    #[test]
-    fn fold_bias_refuses_what_does_not_fit() {
-        let bias = QuantParams { scale: 1.0, zero_point: -254 };
-        let mut out = [7; 2];
-        assert_eq!(fold_bias(&[0i8, 1], bias, 0.5, 0.5, &mut out), Ok(()));
-        assert_eq!(out, [1016, 1020]);
-        let e = fold_bias(&[0i8, 1], bias, 1e-5, 1e-5, &mut out);
-        assert!(matches!(e, Err(Error::Bias { index: 0, .. })), "{e:?}");
-        assert_eq!(out, [1016, 1020]);
     }
 
     #[test]

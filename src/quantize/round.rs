@@ -1,4 +1,4 @@
-//! Rounding real numbers to 8-bit integers with given parameters.
+//! Rounding real numbers to 8-bit integers with given parameters, and back.
 //!
 //! ```text
 //! saturate(round_half_even(x / scale) + zero) on [qmin, qmax]
@@ -52,4 +52,10 @@ pub(crate) fn quantize_limited(x: &[f32], params: QuantParams, out: &mut [u8], l
     for (&x, out) in x.iter().zip(out) {
         *out = ((limit(x / scale) + ROUND_F32).to_bits() as u8).wrapping_add(zero_point as u8);
     }
+}
+
+/// `f32(q - zero_point) * scale`. The difference is exact.
+#[inline(always)]
+pub(crate) fn dequantize(q: i32, QuantParams { scale, zero_point }: QuantParams) -> f32 {
+    (i64::from(q) - i64::from(zero_point)) as f32 * scale
 }

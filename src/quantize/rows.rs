@@ -10,25 +10,34 @@ use std::ops::Range;
 
 /// The destination of quantized rows, and of their parameters.
 pub(crate) struct RowsMut<'a> {
-    /// Rows of 8-bit values, `ld` bytes from one to the next.
-    pub(crate) bits: &'a mut [u8],
-    /// Not 0.
-    pub(crate) ld: usize,
+    /// The bit patterns. Rows are slices.
+    pub(crate) bits: BlockMut<'a, u8>,
     /// One scale per row.
     pub(crate) scales: &'a mut [f32],
-    /// One zero point per row.
+    /// One zero point per row, or none if nobody asks for them.
     pub(crate) zeros: &'a mut [i32],
 }
 
 impl<'a> RowsMut<'a> {
     /// The rows before `at`, and those from it on.
     pub(crate) fn split(self, at: usize) -> (Self, Self) {
-        let RowsMut { bits, ld, scales, zeros } = self;
-        let (bits, bits_below) = bits.split_at_mut(at * ld);
+        let RowsMut { bits, scales, zeros } = self;
+        let (bits, bits_below) = bits.split_rows(at);
         let (scales, scales_below) = scales.split_at_mut(at);
-        let (zeros, zeros_below) = zeros.split_at_mut(at);
-        let below = RowsMut { bits: bits_below, ld, scales: scales_below, zeros: zeros_below };
-        (RowsMut { bits, ld, scales, zeros }, below)
+        let (zeros, zeros_below) = zeros.split_at_mut(at.min(zeros.len()));
+        (
+            RowsMut { bits, scales, zeros },
+            RowsMut { bits: bits_below, scales: scales_below, zeros: zeros_below },
+        )
+    }
+}
+
+/// Stores the scale of row `i`, and its zero point if there is a place for it.
+#[inline(always)]
+fn store(params: QuantParams, i: usize, scales: &mut [f32], zeros: &mut [i32]) {
+    scales[i] = params.scale;
+    if let Some(zero) = zeros.get_mut(i) {
+        *zero = params.zero_point;
     }
 }
 
@@ -73,7 +82,7 @@ pub(crate) fn span_of_rows(x: &MatRef<'_, f32>, rows: Range<usize>, scheme: Sche
 ///
 /// # Errors
 /// The first row that has a value, or a range, that is not finite. Rows of `out` then have any value.
-pub(crate) fn quantize_rows(
+pub(crate) fn quantize_by_scheme(
     x: &MatRef<'_, f32>,
     first: usize,
     scheme: Scheme,
@@ -84,10 +93,8 @@ pub(crate) fn quantize_rows(
     let (Some(rows), true) = (rows, x.rows_are_slices()) else {
         return quantize_by_division(x, first, scheme, given, out);
     };
-    let RowsMut { bits, ld, scales, zeros } = out;
-    let out = QuantizedRows { bits, stride: ld, unsigned: scheme == Scheme::Asymmetric };
+    let RowsMut { bits, scales, zeros } = out;
     let quantized = rows.quantize(
-        scales.len(),
         given.is_none(),
         #[inline(always)]
         |i, extremes: RowExtremes| {
@@ -95,22 +102,22 @@ pub(crate) fn quantize_rows(
                 Some(params) => params,
                 None => scheme.params_of_row(extremes)?,
             };
-            (scales[i], zeros[i]) = (params.scale, params.zero_point);
+            store(params, i, scales, zeros);
             Some(RowParams { scale: params.scale, zero: params.zero_point })
         },
-        out,
+        QuantizedRows { bits, unsigned: scheme == Scheme::Asymmetric },
     );
     quantized.map_err(|row| first + row)
 }
 
-/// The rows of `k` values that [`quantize_columns`] transposes at a time: 256 KiB where they are not long.
+/// The rows of `k` values that [`quantize_transposed`] transposes at a time: 256 KiB where they are not long.
 pub(crate) fn rows_transposed(k: usize) -> usize {
     ((1 << 16) / k.max(1)).clamp(16, 64)
 }
 
-/// [`quantize_rows`] of an `x` whose columns are contiguous: blocks of rows are transposed into `memory`, which holds
-/// [`rows_transposed`] of them, or all.
-pub(crate) fn quantize_columns(
+/// [`quantize_by_scheme`] for an `x` whose columns are contiguous: blocks of rows are transposed into `memory`, which
+/// holds [`rows_transposed`] of them, or all.
+pub(crate) fn quantize_transposed(
     x: &MatRef<'_, f32>,
     first: usize,
     scheme: Scheme,
@@ -128,7 +135,7 @@ pub(crate) fn quantize_columns(
         let mut block = BlockMut::new(memory, rows, k, k, 1).expect("it holds as many rows");
         transpose(from, columns.row_stride(), &mut block);
         let block = MatRef::row_major(memory, rows, k).expect("it holds as many rows");
-        quantize_rows(&block, 0, scheme, given, out).map_err(|row| first + row)?;
+        quantize_by_scheme(&block, 0, scheme, given, out).map_err(|row| first + row)?;
         (first, rest) = (first + rows, below);
     }
     Ok(())
@@ -140,7 +147,7 @@ const ROWS_TOGETHER: usize = 64;
 /// The values of such rows are at most this many, so that they stay in the first-level cache (16 KiB).
 const VALUES_TOGETHER: usize = 4096;
 
-/// [`quantize_rows`] for CPUs and layouts without code in the kernels.
+/// [`quantize_by_scheme`] for CPUs and layouts without code in the kernels.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
 fn quantize_by_division(
     x: &MatRef<'_, f32>,
@@ -149,36 +156,33 @@ fn quantize_by_division(
     given: Option<QuantParams>,
     out: RowsMut<'_>,
 ) -> Result<(), usize> {
-    let RowsMut { bits, ld, scales, zeros } = out;
+    let RowsMut { mut bits, scales, zeros } = out;
     let together = (VALUES_TOGETHER / x.cols().max(1)).clamp(1, ROWS_TOGETHER);
     let mut spans = [Span::ZERO; ROWS_TOGETHER];
-    let parameters = scales.chunks_mut(together).zip(zeros.chunks_mut(together));
-    for (block, (bits, (scales, zeros))) in bits.chunks_mut(ld * together).zip(parameters).enumerate() {
-        let at = first + block * together;
-        let rows = at..at + scales.len();
-        if let Some(params) = given {
-            scales.fill(params.scale);
-            zeros.fill(params.zero_point);
-        } else {
-            for (i, span) in rows.clone().zip(&mut spans) {
+    let mut params = [given.unwrap_or(QuantParams { scale: 1.0, zero_point: 0 }); ROWS_TOGETHER];
+    let rows = bits.rows();
+    for start in (0..rows).step_by(together) {
+        let block = start..rows.min(start + together);
+        if given.is_none() {
+            for (i, span) in block.clone().zip(&mut spans) {
                 *span = Span::ZERO;
-                for_each_piece(x, i, |_, piece| *span = scheme.extend(*span, piece));
+                for_each_piece(x, first + i, |_, piece| *span = scheme.extend(*span, piece));
             }
             let mut finite = true;
-            for ((span, scale), zero) in spans.iter().zip(scales.iter_mut()).zip(zeros.iter_mut()) {
-                let params = scheme.params(*span);
-                (*scale, *zero) = (params.scale, params.zero_point);
+            let found = &spans[..block.len()];
+            for (span, params) in found.iter().zip(&mut params) {
+                *params = scheme.params(*span);
                 finite &= span.is_finite() && params.scale.is_finite();
             }
             if !finite {
-                let wrong = |i: &usize| !(spans[*i].is_finite() && scales[*i].is_finite());
-                return Err(at + (0..scales.len()).find(wrong).unwrap_or(0));
+                let wrong = |i: &usize| !(spans[*i].is_finite() && params[*i].scale.is_finite());
+                return Err(first + start + (0..block.len()).find(wrong).unwrap_or(0));
             }
         }
-        let params =
-            scales.iter().zip(&*zeros).map(|(&scale, &zero_point)| QuantParams { scale, zero_point });
-        for ((i, params), bits) in rows.zip(params).zip(bits.chunks_mut(ld)) {
-            for_each_piece(x, i, |start, piece| {
+        for (i, params) in block.zip(params) {
+            store(params, i, scales, zeros);
+            let bits = bits.row_mut(i).expect("rows are slices");
+            for_each_piece(x, first + i, |start, piece| {
                 scheme.quantize(piece, params, &mut bits[start..start + piece.len()]);
             });
         }

@@ -17,7 +17,7 @@ pub(crate) struct Span {
 /// An integer that orders f32 values by their bits: the bits themselves for positive values; for negative ones, whose
 /// bits ascend as the values descend, all bits but the sign are inverted. It is its own inverse.
 #[inline(always)]
-fn key(bits: i32) -> i32 {
+pub(crate) fn key(bits: i32) -> i32 {
     bits ^ (bits >> 31 & i32::MAX)
 }
 
@@ -80,8 +80,9 @@ impl Span {
     }
 }
 
+/// The span of some values.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
-fn span(x: &[f32]) -> Span {
+pub(crate) fn span(x: &[f32]) -> Span {
     Span::EMPTY.with(x)
 }
 

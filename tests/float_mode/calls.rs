@@ -52,6 +52,62 @@ fn folded(bias: QuantParams, a_scale: f32, b_scale: f32) -> Outcome {
     Ok(out.iter().flat_map(|x| x.to_ne_bytes()).collect())
 }
 
+fn biases(bias: &[f32], a_scale: f32, b_scale: f32) -> Outcome {
+    let mut out = vec![0; bias.len()];
+    quantize_bias(bias, a_scale, b_scale, &mut out)?;
+    Ok(out.iter().flat_map(|x| x.to_ne_bytes()).collect())
+}
+
+fn scales(a_scale: f32, b_scales: &[f32], y_scale: f32) -> Outcome {
+    let (mut quotients, mut products) = (vec![0.0; b_scales.len()], vec![0.0; b_scales.len()]);
+    requantize_scales(a_scale, b_scales, y_scale, &mut quotients)?;
+    product_scales(a_scale, b_scales, &mut products)?;
+    Ok([bits(&quotients), bits(&products)].concat())
+}
+
+/// Rows of 9 values, and the columns of the transposed matrix, in every combination of layouts.
+fn channels(x: &[f32]) -> Outcome {
+    let (rows, mut outcome) = (x.len() / 9, Vec::new());
+    let views = [MatRef::row_major(x, rows, 9)?, MatRef::col_major(x, rows, 9)?];
+    let views =
+        views.into_iter().chain([MatRef::new(x, rows / 2, 9, 18, 2)?, MatRef::new(x, rows / 2, 9, 2, rows)?]);
+    for view in views {
+        let (m, len) = (view.rows(), view.rows() * 9);
+        for columns in [false, true] {
+            let (mut out, mut scales) = (vec![0i8; len], vec![0.0; m]);
+            let strides = if columns { (1, m) } else { (9, 1) };
+            quantize_rows(view, MatMut::new(&mut out, m, 9, strides.0, strides.1)?, &mut scales)?;
+            outcome.extend(out.iter().map(|x| *x as u8));
+            outcome.extend(bits(&scales));
+            quantize_columns(
+                view.transpose(),
+                MatMut::new(&mut out, 9, m, strides.1, strides.0)?,
+                &mut scales,
+            )?;
+            outcome.extend(out.iter().map(|x| *x as u8));
+            outcome.extend(bits(&scales));
+        }
+    }
+    Ok(outcome)
+}
+
+fn single<T: Int8Element>(x: &[f32], params: QuantParams) -> Outcome {
+    let quantized: Vec<T> = x.iter().map(|x| params.quantize(*x)).collect();
+    let back: Vec<f32> = quantized.iter().map(|q| params.dequantize(*q)).collect();
+    Ok(quantized.iter().map(|q| q.to_bits()).chain(bits(&back)).collect())
+}
+
+/// The range and the parameters after batches of 100 values.
+fn observed(observer: Result<Observer, Error>, x: &[f32]) -> Outcome {
+    let mut observer = observer?;
+    x.chunks(100).try_for_each(|batch| observer.observe(batch))?;
+    let (lo, hi) = observer.range().expect("it has values");
+    let ends = [lo, hi].map(f64::to_bits).map(u64::to_ne_bytes).concat();
+    let found = [observer.params(0, 255)?, observer.params_tight(-127, 127)?, observer.symmetric_params()?];
+    let found = found.into_iter().map(params).collect::<Result<Vec<_>, _>>()?;
+    Ok([ends, found.concat()].concat())
+}
+
 fn linear(x: &[f32]) -> Outcome {
     let mut out = vec![0; x.len()];
     let found = dynamic_quantize_linear(x, &mut out)?;
@@ -93,9 +149,34 @@ pub fn quantization() -> Vec<Call> {
         folded(with(SUBNORMAL, 3), 1e-20, 1e-20),
         folded(with(1.0, 3), SUBNORMAL, 1e-38),
         folded(with(1e-45, 0), 3e-45, 0.37),
+        biases(ordinary, 0.03, 0.7),
+        biases(tiny, 1e-20, 3e-21),
+        biases(&[1.0, SUBNORMAL], SUBNORMAL, 1e-3),
+        biases(&[3.7], 1e-45, 1e36),
         Ok(bits(&[requantize_scale(0.1, 0.7, 0.3)])),
         Ok(bits(&[requantize_scale(1e-20, 1e-20, 3.0)])),
         Ok(bits(&[requantize_scale(SUBNORMAL, 1e10, 0.3)])),
+        scales(0.1, &[0.7, 0.3, 1e-3], 0.3),
+        scales(1e-20, &[1e-20, 3e-19], 1e-3),
+        scales(SUBNORMAL, &[1e10, 0.7], 0.3),
+        scales(1e-20, &[1.0, 1e-28], 1.0),
+        channels(ordinary),
+        channels(tiny),
+        channels(&[LEAST; 36]),
+        channels(&[f32::NAN; 18]),
+        single::<i8>(ordinary, with(0.274, 3)),
+        single::<u8>(tiny, with(3e-41, 9)),
+        single::<u8>(tiny, with(SUBNORMAL, 1 << 25)),
+        single::<i8>(ordinary, with(-LEAST, 7)),
+        observed(Ok(Observer::min_max()), ordinary),
+        observed(Ok(Observer::min_max()), tiny),
+        observed(Observer::moving_average(0.3), ordinary),
+        observed(Observer::moving_average(0.3), tiny),
+        observed(Observer::moving_average(LEAST_F64), tiny),
+        observed(Observer::percentile(93.7), ordinary),
+        observed(Observer::percentile(93.7), tiny),
+        observed(Observer::percentile(50.0), &[0.0, LEAST, -LEAST, 0.0]),
+        observed(Observer::percentile(-LEAST_F64), tiny),
         linear(ordinary),
         linear(tiny),
         linear(&[LEAST, -LEAST]),
@@ -105,6 +186,16 @@ pub fn quantization() -> Vec<Call> {
         params(QuantParams::from_range(0.1, 0.3, -127, 127)?),
         params(QuantParams::from_range(0.0, 1e-42, 0, 255)?),
         params(QuantParams::from_range(0.0, LEAST_F64, 0, 255)?),
+        params(QuantParams::from_range(-SUBNORMAL, 3.0 * SUBNORMAL, 0, 255)?),
+        params(QuantParams::from_range_tight(0.1, 0.3, -127, 127)?),
+        params(QuantParams::from_range_tight(SUBNORMAL, 1e-38, -127, 127)?),
+        params(QuantParams::from_data_tight(ordinary, -128, 127)?),
+        params(QuantParams::from_data_tight(&[SUBNORMAL, 1e-38], 0, 255)?),
+        params(QuantParams::from_data_tight(&[5.0, 5.0000005], 0, 255)?),
+        params(QuantParams::symmetric(0.3)?),
+        params(QuantParams::symmetric(SUBNORMAL)?),
+        params(QuantParams::symmetric(LEAST)?),
+        params(QuantParams::symmetric(-LEAST)?),
         params(QuantParams::from_data(ordinary, -128, 127)?),
         params(QuantParams::from_data(tiny, 0, 255)?),
         params(QuantParams::from_data(constant, 0, 255)?),
@@ -152,5 +243,13 @@ pub fn checks() -> Vec<Call> {
         Multiplier::from_real(0.3).map(|x| x.m().to_ne_bytes().to_vec()),
         nothing(QuantParams::from_range(0.0, -LEAST_F64, 0, 255)),
         nothing(QuantParams::from_range(1.0, 1.0, 0, 255)),
+        nothing(QuantParams::from_range_tight(1.0, 1.0, 0, 255)),
+        nothing(QuantParams::from_range_tight(0.0, LEAST_F64, 0, 255)),
+        nothing(QuantParams::symmetric(-LEAST)),
+        nothing(Observer::moving_average(LEAST_F64)),
+        nothing(Observer::percentile(-LEAST_F64)),
+        nothing(quantize_bias(&[1.0], -LEAST, 1.0, &mut [0])),
+        nothing(requantize_scales(1.0, &[1.0], -LEAST, &mut [0.0])),
+        nothing(product_scales(LEAST, &[0.3], &mut [0.0])),
     ]
 }

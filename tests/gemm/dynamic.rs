@@ -7,7 +7,7 @@ use qgemm::*;
 
 /// The values in a row of A.
 #[derive(Clone, Copy, Debug)]
-enum Values {
+pub enum Values {
     /// Spread over a range that holds 0 somewhere.
     Spread,
     /// All of one sign.
@@ -23,7 +23,7 @@ enum Values {
 }
 
 impl Values {
-    const ALL: [Values; 7] = [
+    pub const ALL: [Values; 7] = [
         Values::Spread,
         Values::OneSided,
         Values::Ties,
@@ -33,7 +33,7 @@ impl Values {
         Values::Logarithmic,
     ];
 
-    fn value(self, k: usize, random: &mut Random) -> f32 {
+    pub fn value(self, k: usize, random: &mut Random) -> f32 {
         let unit = (random.next() >> 40) as f32 / (1u64 << 24) as f32;
         match self {
             Values::Spread => unit * 8.0 - 3.0,
@@ -113,7 +113,7 @@ proptest! {
 }
 
 /// Scale and zero point of some values.
-fn params(values: &[f32], asymmetric: bool) -> (f32, i32) {
+pub fn params(values: &[f32], asymmetric: bool) -> (f32, i32) {
     let (lo, hi) = values.iter().fold((0f32, 0f32), |(lo, hi), &x| (lo.min(x), hi.max(x)));
     let scale = if asymmetric { (hi - lo) / 255.0 } else { hi.max(-lo) / 127.0 };
     let scale = if scale == 0.0 { 1.0 } else { scale };

@@ -69,6 +69,10 @@ fn each_error_names_the_argument_its_value_and_what_it_must_be() {
     let far = MatRef::new(&far, 1, 1 << 20, 0, 0).unwrap();
     let column = MatRef::new(&w, 1 << 20, 3, 0, 1).unwrap();
     let far = Gemm::new(far, column).a_zero(i32::MIN).b_zero(&[0, -1 << 20, 5]);
+    let values = [1.0, 2.0, f32::INFINITY, f32::NAN, 5.0, 6.0];
+    let (reals, wrong) = ([0f32; 6], MatRef::row_major(&values, 2, 3).unwrap());
+    let reals = MatRef::row_major(&reals, 2, 3).unwrap();
+    let out = |rows, cols| MatMut::row_major(vec![0i8; rows * cols].leak(), rows, cols).unwrap();
     let endless = MatRef::new(&w, ENDLESS, 1, 0, 0).unwrap();
     let endless_a = MatRef::new(&w, 1, ENDLESS, 0, 0).unwrap();
     #[rustfmt::skip]
@@ -108,10 +112,21 @@ fn each_error_names_the_argument_its_value_and_what_it_must_be() {
         ("Length", dynamic.run_f32_with_params(MatMut::row_major(&mut [0.0; 3], 1, 3).unwrap(), Dequantize::dynamic(1.0).unwrap(), &mut []).unwrap_err(), &["params", "0 values", "must have 1"]),
         ("Length", matmul_i32(&[1i8; 3], &w, (1, 2, 3)).unwrap_err(), &["a", "3 values", "must have 2"]),
         ("Length", matmul_i32(&[1i8; 2], &w, (1, 2, 2)).unwrap_err(), &["b", "6 values", "must have 4"]),
+        ("Length", quantize_bias(&[1.0; 3], 1.0, 1.0, &mut [0; 2]).unwrap_err(), &["out", "2 values", "must have 3"]),
+        ("Length", quantize_bias(&[1.0; 3], 1.0, &[1.0; 2], &mut [0; 3]).unwrap_err(), &["b_scale", "2 values", "must have 3"]),
+        ("Length", requantize_scales(1.0, &[1.0; 3], 1.0, &mut [0.0; 2]).unwrap_err(), &["out", "2 values", "must have 3"]),
+        ("Length", product_scales(1.0, &[1.0; 3], &mut [0.0; 2]).unwrap_err(), &["out", "2 values", "must have 3"]),
+        ("Length", quantize_rows(reals, out(2, 3), &mut [0.0; 3]).unwrap_err(), &["scales", "3 values", "must have 2"]),
+        ("Length", quantize_columns(reals, out(2, 3), &mut [0.0; 2]).unwrap_err(), &["scales", "2 values", "must have 3"]),
         ("Multiple", Gather::new(view, &[1, 0, 1], 2).unwrap_err(), &["indices", "3 values", "must have a multiple of 2"]),
         ("Shape", bytes_refused::<i8>(good, &requantize.residual(view, 1.0, 0)), &["residual", "is 2x3", "must be 1x3"]),
         ("Shape", reals_refused(good, &Dequantize::new(1.0).unwrap().residual(float)), &["residual", "is 2x3", "must be 1x3"]),
+        ("Shape", quantize_rows(reals, out(3, 2), &mut [0.0; 2]).unwrap_err(), &["out", "is 3x2", "must be 2x3"]),
+        ("Shape", quantize_columns(reals, out(2, 2), &mut [0.0; 3]).unwrap_err(), &["out", "is 2x2", "must be 2x3"]),
         ("Element", bytes_refused::<i8>(good, &requantize.table(&Table::<u8>::from_fn(|x| x))), &["table", "is for u8", "must be for the output's i8"]),
+        ("Missing", Observer::min_max().params(0, 255).unwrap_err(), &["data", "was not given", "must be for Observer::params"]),
+        ("Missing", Observer::min_max().params_tight(0, 255).unwrap_err(), &["data", "was not given", "must be for Observer::params_tight"]),
+        ("Missing", Observer::min_max().symmetric_params().unwrap_err(), &["data", "was not given", "must be for Observer::symmetric_params"]),
         ("NotOwned", requantize.residual(view, 1.0, 0).into_owned().unwrap_err(), &["residual", "to a stage to be kept", "must be given to each call"]),
         ("NotOwned", Dequantize::new(1.0).unwrap().residual(float).into_owned().unwrap_err(), &["residual", "to a stage to be kept", "must be given to each call"]),
         ("FloatOnly", bytes_refused::<i8>(good, &Requantize::fixed_point(Multiplier::from_real(0.5).unwrap(), Rounding::Single, 0).unwrap().residual(view, 1.0, 0)), &["residual", "fixed-point", "must be with float"]),
@@ -131,7 +146,15 @@ fn each_error_names_the_argument_its_value_and_what_it_must_be() {
         ("Scale", quantize_with(f32::NAN), &["scale", "was NaN", "must be finite and positive"]),
         ("Scale", dequantize(&[1i8], params(f32::INFINITY), &mut [0.0]).unwrap_err(), &["scale", "was inf", "must be finite and positive"]),
         ("Scale", fold_bias(&[1i8], params(1.0), 0.0, 1.0, &mut [0]).unwrap_err(), &["scale", "was 0", "must be finite and positive"]),
-        ("Scale", QuantParams::from_range(0.0, 1e-60, 0, 255).unwrap_err(), &["scale", "was 0", "must be finite and positive"]),
+        ("Scale", QuantParams::from_range_tight(0.0, 1e-60, 0, 255).unwrap_err(), &["scale", "was 0", "must be finite and positive"]),
+        ("Scale", QuantParams::from_range(0.0, 1e60, 0, 255).unwrap_err(), &["scale", "was inf", "must be finite and positive"]),
+        ("Scale", quantize_bias(&[1.0], f32::NAN, 1.0, &mut [0]).unwrap_err(), &["a_scale", "value 0 was NaN", "must be finite and positive"]),
+        ("Scale", quantize_bias(&[1.0; 2], 1.0, &[1.0, 0.0], &mut [0; 2]).unwrap_err(), &["b_scale", "value 1 was 0", "must be finite and positive"]),
+        ("Scale", requantize_scales(0.0, &[1.0], 1.0, &mut [0.0]).unwrap_err(), &["a_scale", "value 0 was 0", "must be finite and positive"]),
+        ("Scale", requantize_scales(1.0, &[1.0, -1.0], 1.0, &mut [0.0; 2]).unwrap_err(), &["b_scales", "value 1 was -1", "must be finite and positive"]),
+        ("Scale", requantize_scales(1.0, &[1.0], f32::INFINITY, &mut [0.0]).unwrap_err(), &["y_scale", "value 0 was inf", "must be finite and positive"]),
+        ("Scale", requantize_scales(1e30, &[1.0, 1e20], 1.0, &mut [0.0; 2]).unwrap_err(), &["out", "value 1 was inf", "must be finite and positive"]),
+        ("Scale", product_scales(1e-30, &[1.0, 1e-30], &mut [0.0; 2]).unwrap_err(), &["out", "value 1 was 0", "must be finite and positive"]),
         ("ScaleProduct", Requantize::new(Scale::RowsByColumns { rows: &[1.0, 1e20, 1e19], columns: &[1e18, 1e19, 1e20] }, 0).unwrap_err(), &["scale", "row 1 times column 2", "1e20 times 1e20", "must be finite"]),
         ("ScaleProduct", Dequantize::new(Scale::RowsByColumns { rows: &[f32::MAX], columns: &[1.0, 1.000_000_2] }).unwrap_err(), &["scale", "row 0 times column 1", "must be finite"]),
         ("ScaleOfA", reals_refused(good, &Dequantize::dynamic(1.0).unwrap()), &["scale", "without that of a", "must be with it (`new`)"]),
@@ -141,7 +164,7 @@ fn each_error_names_the_argument_its_value_and_what_it_must_be() {
         ("Range", Requantize::new(1.0, (1 << 21) + 1).unwrap_err(), &["output zero point", "was 2097153", "must be in -2097152..=2097152"]),
         ("Range", Requantize::new(1.0, i32::MIN).unwrap_err(), &["output zero point", "was -2147483648", "must be in -2097152..=2097152"]),
         ("Range", QuantParams::from_range(0.0, 1.0, 5, 5).unwrap_err(), &["qmax", "was 5", "must be in 6..="]),
-        ("Range", QuantParams::from_range(1e9, 1e9 + 1.0, 0, 255).unwrap_err(), &["zero point", "was -2550", "must be in -2147483648..=2147483647"]),
+        ("Range", QuantParams::from_range_tight(1e9, 1e9 + 1.0, 0, 255).unwrap_err(), &["zero point", "was -2550", "must be in -2147483648..=2147483647"]),
         ("Range", Requantize::in_f64(0.5, -(1 << 21) - 1).unwrap_err(), &["output zero point", "was -2097153", "must be in -2097152..=2097152"]),
         ("Range", Requantize::fixed_point(Multiplier::from_real(0.5).unwrap(), Rounding::Ruy, -(1 << 21) - 1).unwrap_err(), &["output zero point", "was -2097153", "must be in -2097152..=2097152"]),
         ("Range", bytes_refused::<i8>(good, &requantize.residual(view, 1.0, 1 << 22)), &["residual zero point", "was 4194304", "must be in -2097152..=2097152"]),
@@ -152,6 +175,9 @@ fn each_error_names_the_argument_its_value_and_what_it_must_be() {
         ("FloatRange", Requantize::in_f64(-0.5, 0).unwrap_err(), &["factor", "was -5e-1", "must be in 0e0..="]),
         ("FloatRange", bytes_refused::<i8>(good, &requantize.residual(view, f32::NAN, 0)), &["residual scale", "was NaN", "must be in 0e0..="]),
         ("FloatRange", bytes_refused::<i8>(good, &requantize.residual(view, 1e20, 0)), &["residual scale", "was 1.0000000200408773e20", "must be in 0e0..="]),
+        ("FloatRange", QuantParams::symmetric(-0.5).unwrap_err(), &["max_abs", "was -5e-1", "must be in 0e0..=3.4"]),
+        ("FloatRange", Observer::moving_average(0.0).unwrap_err(), &["constant", "was 0e0", "must be in 2.2", "..=1e0"]),
+        ("FloatRange", Observer::percentile(100.5).unwrap_err(), &["percent", "was 1.005e2", "must be in 2.2", "..=1e2"]),
         ("Clamp", bytes_refused::<i8>(good, &requantize.clamp_to(1, 0)), &["clamp", "was 1,0", "must not be inverted"]),
         ("Clamp", bytes_refused::<i8>(good, &requantize.clamp_to(128, 300)), &["clamp", "was 128,300", "must leave some of", "-128..=127"]),
         ("Clamp", bytes_refused::<u8>(good, &requantize.clamp_to(-5, -1)), &["clamp", "was -5,-1", "must leave some of", "0..=255"]),
@@ -161,10 +187,14 @@ fn each_error_names_the_argument_its_value_and_what_it_must_be() {
         ("FloatClamp", reals_refused(good, &Dequantize::new(1.0).unwrap().clamp_to(0.0, f32::NAN)), &["clamp", "was 0,NaN", "must be numbers"]),
         ("FloatClamp", Dequantize::new(1.0).unwrap().clamp_to(1.0, 0.0).into_owned().unwrap_err(), &["clamp", "was 1,0", "must be numbers"]),
         ("NotFinite", dynamic_refused(&[1.0, f32::NAN]), &["a", "element (0, 1) was NaN", "must be finite"]),
+        ("NotFinite", quantize_rows(wrong, out(2, 3), &mut [0.0; 2]).unwrap_err(), &["x", "element (0, 2) was inf", "must be finite"]),
+        ("NotFinite", quantize_columns(wrong, out(2, 3), &mut [0.0; 3]).unwrap_err(), &["x", "element (1, 0) was NaN", "must be finite"]),
+        ("NotFinite", Observer::min_max().observe(&[1.0, f32::NAN]).unwrap_err(), &["data", "element (0, 1) was NaN", "must be finite"]),
         ("QuantizationRange", QuantParams::from_range(2.0, 1.0, 0, 255).unwrap_err(), &["range", "was 2e0,1e0", "must be ascending, not empty, finite and of finite width"]),
         ("QuantizationRange", QuantParams::from_data(&[f32::INFINITY, 0.0], 0, 255).unwrap_err(), &["range", "inf", "must be ascending, not empty, finite"]),
         ("QuantizationRange", dynamic_quantize_linear(&[f32::NAN], &mut [0]).unwrap_err(), &["range", "NaN", "must be ascending, not empty, finite"]),
         ("Bias", fold_bias(&[0i8, 1], params(1.0), 1e-5, 1e-5, &mut [0; 2]).unwrap_err(), &["bias", "value 1 is 1000000", "must fit i32"]),
+        ("Bias", quantize_bias(&[0.0, 1e6], 1e-5, 1.0, &mut [0; 2]).unwrap_err(), &["bias", "value 1 is 1000000", "must fit i32"]),
         ("SumTooLarge", bytes_refused::<u8>(far, &requantize), &["a_zero", "was -2147483648", "must be smaller", "k = 1048576"]),
         ("SumTooLarge", reals_refused(far, &Dequantize::new(1.0).unwrap()), &["a_zero", "was -2147483648", "must be smaller", "k = 1048576"]),
         ("Kernel", Dispatch::named("avx9000").unwrap_err(), &["kernel", "was 'avx9000'", "does not exist", "must be one of: scalar portable"]),
@@ -190,7 +220,7 @@ fn each_error_names_the_argument_its_value_and_what_it_must_be() {
 }
 
 /// As `Error` declares them.
-const VARIANTS: [&str; 26] = [
+const VARIANTS: [&str; 27] = [
     "TooShort",
     "TooLarge",
     "Overlap",
@@ -202,6 +232,7 @@ const VARIANTS: [&str; 26] = [
     "Multiple",
     "Shape",
     "Element",
+    "Missing",
     "NotOwned",
     "FloatOnly",
     "Scale",

@@ -26,7 +26,7 @@ fn quantized<const N: usize>(x: &[f32; N], params: QuantParams) -> [i8; N] {
 
 #[test]
 fn the_worked_example_has_its_parameters_bytes_and_error() {
-    let params = |lo, hi| QuantParams::from_range(lo, hi, -127, 127).unwrap();
+    let params = |lo, hi| QuantParams::from_range_tight(lo, hi, -127, 127).unwrap();
     let (x, w, b, y) = (params(10.0, 50.0), params(0.0, 1.0), params(10.0, 30.0), params(0.0, 110.0));
     assert_eq!(x, QuantParams { scale: 0.157_480_314_960_629_92_f64 as f32, zero_point: -190 });
     assert_eq!(w, QuantParams { scale: 0.003_937_007_874_015_748_f64 as f32, zero_point: -127 });

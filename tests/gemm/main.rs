@@ -5,6 +5,8 @@
 //! scales the number of cases.
 
 mod batch;
+mod bias;
+mod calibration;
 mod digest;
 mod dynamic;
 mod empty;
@@ -14,6 +16,8 @@ mod gather;
 mod golden;
 mod isa;
 mod layouts;
+mod observer;
+mod per_channel;
 mod plain;
 mod products;
 mod proven;

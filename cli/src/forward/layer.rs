@@ -160,11 +160,11 @@ fn quantized(data: &[f32], range: Range, names: Names) -> Result<QuantizedTensor
 
 fn params(data: &[f32], range: Range, names: Names) -> Result<QuantParams> {
     match range {
-        Some((lo, hi)) => QuantParams::from_range(lo, hi, Q.0, Q.1).map_err(|e| {
+        Some((lo, hi)) => QuantParams::from_range_tight(lo, hi, Q.0, Q.1).map_err(|e| {
             let must = "a range that int8 can be scaled to";
             invalid_because(names.range, format_args!("{lo},{hi}"), e, must)
         }),
-        None => QuantParams::from_data(data, Q.0, Q.1).map_err(|e| {
+        None => QuantParams::from_data_tight(data, Q.0, Q.1).map_err(|e| {
             let must = format!("of a range that int8 can be scaled to (it can be given as {})", names.range);
             invalid_because(names.data, "the data's own", e, must)
         }),

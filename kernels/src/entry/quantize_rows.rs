@@ -1,6 +1,6 @@
 //! Quantizes rows of f32 to 8 bits on CPUs with AVX-512. `contract::row_params` has the arithmetic.
 
-use crate::block::extent;
+use crate::block::{BlockMut, extent};
 use crate::contract::row_params::{RowExtremes, RowParams};
 use crate::detect::{Isa, detected};
 
@@ -14,10 +14,8 @@ pub struct F32Rows<'a> {
 
 /// The place for the results.
 pub struct QuantizedRows<'a> {
-    /// The bit patterns of the results, from the first row's first on.
-    pub bits: &'a mut [u8],
-    /// Bytes from one row to the next.
-    pub stride: usize,
+    /// The bit patterns of the results: rows that are slices.
+    pub bits: BlockMut<'a, u8>,
     /// Whether results are u8, of 0 to 255. Else they are i8, of -127 to 127.
     pub unsigned: bool,
 }
@@ -28,9 +26,9 @@ impl<'a> F32Rows<'a> {
         detected(Isa::Avx512Bw).then_some(Self { data, stride, k })
     }
 
-    /// Quantizes the first `rows` rows. `params_of_row(row, extremes)` returns a row's scale and zero point; it is
-    /// called once per row, in order. If it returns `None`, the result is `Err(row)`, and rows before that one may be
-    /// written or not.
+    /// Quantizes the first rows, as many as `out` has. `params_of_row(row, extremes)` returns a row's scale and zero
+    /// point; it is called once per row, in order. If it returns `None`, the result is `Err(row)`, and rows before that
+    /// one may be written or not.
     ///
     /// Extremes are looked for only if `want_extremes`, else they are given as 0. In them the bits of NaN lie beyond
     /// the bits of infinities.
@@ -39,19 +37,19 @@ impl<'a> F32Rows<'a> {
     /// point only. Numbers that exceed it by more, or are not finite, get any result.
     ///
     /// # Panics
-    /// If the numbers or `out` have fewer rows.
+    /// If there are fewer rows of numbers, or if rows of `out` are no slices or have another length.
     #[inline]
     pub fn quantize(
         &self,
-        rows: usize,
         want_extremes: bool,
         params_of_row: impl FnMut(usize, RowExtremes) -> Option<RowParams>,
         out: QuantizedRows<'_>,
     ) -> Result<(), usize> {
-        let fits =
-            |stride: usize, len: usize| extent(rows, self.k, stride, 1).is_some_and(|need| need <= len);
-        assert!(fits(self.stride, self.data.len()), "no such rows");
-        assert!(fits(out.stride, out.bits.len()), "no room for results");
+        let QuantizedRows { mut bits, unsigned } = out;
+        let rows = bits.rows();
+        let need = extent(rows, self.k, self.stride, 1);
+        assert!(need.is_some_and(|need| need <= self.data.len()), "no such rows");
+        assert!(bits.cols() == self.k && bits.rows_are_slices(), "no room for results");
         #[cfg(target_arch = "x86_64")]
         {
             use crate::x86::operands::quantize_rows::{QuantizeJob, quantize};
@@ -60,16 +58,17 @@ impl<'a> F32Rows<'a> {
                 k: self.k,
                 x: self.data.as_ptr(),
                 x_stride: self.stride,
-                out: out.bits.as_mut_ptr(),
-                out_stride: out.stride,
+                out_stride: bits.row_stride(),
+                out: bits.as_mut_ptr(),
                 want_extremes,
             };
             // SAFETY:
             // - AVX-512 F and BW: `new` makes a value of this type only where they are detected.
-            // - Both pointers are valid for `rows` rows of `k` values, as asserted, and come from slices that are
-            //   borrowed for the call, `out` exclusively.
+            // - `x` is valid for `rows` rows of `k` values, as asserted; its slice is borrowed for the call.
+            // - `out` is that of a block of `rows` rows of `k` values, which are slices, as asserted; the block has
+            //   borrowed them exclusively.
             unsafe {
-                if out.unsigned {
+                if unsigned {
                     quantize::<true>(&job, params_of_row)
                 } else {
                     quantize::<false>(&job, params_of_row)
@@ -78,7 +77,7 @@ impl<'a> F32Rows<'a> {
         }
         #[cfg(not(target_arch = "x86_64"))]
         {
-            _ = (want_extremes, params_of_row);
+            _ = (want_extremes, params_of_row, bits.as_mut_ptr(), unsigned);
             unreachable!("`new` returns `None` on this target")
         }
     }
