@@ -342,7 +342,10 @@ impl fmt::Display for Error {
                 write!(f, "{argument}: element ({row}, {column}) was {got}, must be finite")
             }
             Error::QuantizationRange { got: (lo, hi) } => {
-                write!(f, "range: was {lo:e},{hi:e}, must be ascending, not empty, finite and of finite width")
+                write!(
+                    f,
+                    "range: was {lo:e},{hi:e}, must be ascending, not empty, finite and of finite width"
+                )
             }
             Error::Bias { index, got } => {
                 write!(f, "bias: value {index} is {got} in the accumulator's scale, must fit i32")

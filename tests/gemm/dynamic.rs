@@ -269,7 +269,9 @@ fn a_number_that_is_not_finite_is_refused_with_its_place() {
                         let mut c = vec![7f32; m];
                         let error =
                             gemm.run_f32(MatMut::row_major(&mut c, m, 1).unwrap(), &output).unwrap_err();
-                        let Error::NotFinite { argument: "a", row, column, got } = error else { panic!("{error}") };
+                        let Error::NotFinite { argument: "a", row, column, got } = error else {
+                            panic!("{error}")
+                        };
                         assert_eq!(((row, column), got.to_bits()), (places[0], wrong.to_bits()));
                         assert!(c.iter().all(|c| *c == 7.0), "written although refused");
                     });
