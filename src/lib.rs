@@ -111,7 +111,7 @@ pub use output::requantize::Requantize;
 pub use output::scale::Scale;
 pub use product::ZeroPoint;
 pub use product::operands::{Lhs, Rhs};
-pub use qgemm_kernels::{Caches, Isa};
+pub use qgemm_kernels::{Caches, Isa, RawParts, RawPartsMut};
 pub use quantize::functions::{dequantize, dynamic_quantize_linear, fold_bias, quantize, requantize_scale};
 pub use quantize::params::QuantParams;
 pub use weights::packed::PackedB;

@@ -94,7 +94,12 @@ impl<'a> Gather<'a> {
         let cols = cols.ok_or(Error::TooLarge { argument: "gathered a", shape, strides: (taps, 1) })?;
         let outside = |&index: &u32| index != Self::PADDING && index as usize >= source.rows();
         if let Some(position) = indices.iter().position(outside) {
-            return Err(Error::Index { position, got: indices[position], rows: source.rows() });
+            return Err(Error::Index {
+                position,
+                got: indices[position],
+                rows: source.rows(),
+                padding: true,
+            });
         }
         let padded = indices.contains(&Self::PADDING);
         Ok(Self { source, indices, taps, rows, cols, padded, padding: None })
