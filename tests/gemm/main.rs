@@ -5,6 +5,7 @@
 //! scales the number of cases.
 
 mod batch;
+mod conv2d;
 mod digest;
 mod dynamic;
 mod empty;
@@ -14,11 +15,13 @@ mod gather;
 mod golden;
 mod isa;
 mod layouts;
+mod parts;
 mod plain;
 mod products;
 mod proven;
 mod real;
 mod scales;
+mod scatter;
 mod shapes;
 mod spec;
 mod stages;
