@@ -55,8 +55,8 @@ impl<'a, T> BlockMut<'a, T> {
         Ok(Self { data, rows, cols, row_stride, col_stride, life: PhantomData })
     }
 
-    /// `count` matrices over `data`, of one shape (rows and columns) and the same strides (from row to row and from column
-    /// to column), each of which begins `distance` elements after the one before it.
+    /// `count` matrices over `data`, of one shape (rows and columns) and the same strides (from row to row and from
+    /// column to column), each of which begins `distance` elements after the one before it.
     ///
     /// # Errors
     /// [`LayoutError::Overlap`] if their elements are not known to be distinct: unless the stride of one dimension
@@ -186,8 +186,8 @@ impl<'a, T> BlockMut<'a, T> {
         if self.cols == 0 {
             return Some(&mut []);
         }
-        // SAFETY: (i, 0) is an element of the matrix; its row is contiguous, so all of the slice are elements; the block
-        // borrows all its elements exclusively.
+        // SAFETY: (i, 0) is an element of the matrix; its row is contiguous, so all of the slice are elements; the
+        // block borrows all its elements exclusively.
         Some(unsafe { core::slice::from_raw_parts_mut(self.data.add(i * self.row_stride), self.cols) })
     }
 
@@ -337,8 +337,8 @@ mod tests {
         let mut data = [0u32; 12];
         let first = data.as_mut_ptr();
         let make = |first: *mut u32, rows, cols, rs, cs| {
-            // SAFETY: `data` lives longer than the block and is not used meanwhile. The layouts whose elements lie outside
-            // it are those that are refused, as are the addresses that are null or misaligned.
+            // SAFETY: `data` lives longer than the block and is not used meanwhile. The layouts whose elements lie
+            // outside it are those that are refused, as are the addresses that are null or misaligned.
             BlockMut::from_raw_parts(unsafe { RawPartsMut::new(first, rows, cols, rs, cs) })
         };
         let mut block = make(first, 3, 2, 4, 2).unwrap();

@@ -30,7 +30,8 @@ pub fn extent(rows: usize, cols: usize, row_stride: usize, col_stride: usize) ->
 }
 
 /// The least length of a slice that holds `count` matrices of one shape (rows and columns) and the same strides, each
-/// of which begins `distance` elements after the one before it; `None` where that, or the number of elements, overflows.
+/// of which begins `distance` elements after the one before it; `None` where that, or the number of elements,
+/// overflows.
 pub fn batch_extent(
     count: usize,
     distance: usize,
@@ -65,9 +66,10 @@ pub(crate) fn overlaps(rows: usize, cols: usize, row_stride: usize, col_stride: 
 
 /// Whether the elements of all matrices of a batch are known to be distinct; see [`batch_extent`] for the arguments.
 ///
-/// They are if two of the three dimensions (matrices, rows, columns) make up a matrix of distinct elements, and the stride
-/// of the third is at least that matrix's extent, so that one copy of it ends before the next begins. Every batch whose
-/// dimensions nest is of this kind. A few others are distinct as well, such as 2x2x2 elements with strides 6, 10 and 15.
+/// They are if two of the three dimensions (matrices, rows, columns) make up a matrix of distinct elements, and the
+/// stride of the third is at least that matrix's extent, so that one copy of it ends before the next begins. Every
+/// batch whose dimensions nest is of this kind. A few others are distinct as well, such as 2x2x2 elements with strides
+/// 6, 10 and 15.
 pub(crate) fn batch_is_distinct(
     count: usize,
     distance: usize,

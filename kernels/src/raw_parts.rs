@@ -27,9 +27,8 @@ impl<'a, T> RawParts<'a, T> {
     /// A `rows` x `cols` matrix whose first element is at `first`, with strides in elements. Strides may be 0; they are
     /// not negative.
     ///
-    /// A null or misaligned `first` is no breach of the promise below: the matrix is then refused. Neither is one whose
-    /// last element lies more than `isize::MAX` bytes after the first, nor any pointer and strides if `rows` or `cols`
-    /// is 0.
+    /// A null or misaligned `first` is no breach of the promise below: the matrix is then refused. Neither is one that
+    /// spans more than `isize::MAX` bytes, nor any pointer and strides if `rows` or `cols` is 0.
     ///
     /// # Safety
     /// Otherwise, from the first to the last element, with all that lies between them, whether or not it belongs to the
@@ -62,13 +61,13 @@ impl<'a, T> RawParts<'a, T> {
     /// All values from the first to the last element.
     ///
     /// # Errors
-    /// [`LayoutError::TooLarge`] if they reach further than `isize::MAX` bytes, [`LayoutError::Address`] if the pointer is
-    /// null or misaligned. A matrix without elements has neither error.
+    /// [`LayoutError::TooLarge`] if they reach further than `isize::MAX` bytes, [`LayoutError::Address`] if the pointer
+    /// is null or misaligned. A matrix without elements has neither error.
     pub fn as_slice(&self) -> Result<&'a [T], LayoutError> {
         let Some(len) = checked_len(self.first, self.shape, self.strides)? else { return Ok(&[]) };
-        // SAFETY: the pointer is aligned and not null, and the length does not exceed isize::MAX bytes, all of which was
-        // just checked. The caller of `new` promised the rest: these values are in one allocation, initialized, readable
-        // and written by nobody for 'a.
+        // SAFETY: the pointer is aligned and not null, and the length does not exceed isize::MAX bytes, all of which
+        // was just checked. The caller of `new` promised the rest: these values are in one allocation, initialized,
+        // readable and written by nobody for 'a.
         Ok(unsafe { core::slice::from_raw_parts(self.first, len) })
     }
 }
@@ -87,9 +86,9 @@ pub struct RawPartsMut<'a, T> {
 impl<T> RawPartsMut<'_, T> {
     /// A `rows` x `cols` matrix whose first element is at `first`, with strides in elements, which are not negative.
     ///
-    /// A null or misaligned `first` is no breach of the promise below: the matrix is then refused. Neither is a matrix in
-    /// which two elements coincide, one whose last element lies more than `isize::MAX` bytes after the first, nor any
-    /// pointer and strides if `rows` or `cols` is 0.
+    /// A null or misaligned `first` is no breach of the promise below: the matrix is then refused. Neither is a matrix
+    /// in which two elements coincide, one that spans more than `isize::MAX` bytes, nor any pointer and strides if
+    /// `rows` or `cols` is 0.
     ///
     /// # Safety
     /// Otherwise, for all of the lifetime `'a`:

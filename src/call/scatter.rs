@@ -8,9 +8,9 @@ use qgemm_kernels::in_default_float_mode;
 
 /// Adds each row of `rows` to a row of `c`: for i from 0 on, `C[indices[i]] += rows[i]`, modulo 2^32.
 ///
-/// `rows` is L×N, for the L values of `indices`, each a row of `c`, which is M×N. Indices may repeat, and rows of `c` that no
-/// index names stay as they are. Both matrices may have any strides; contiguous rows are fastest. The call runs on the
-/// calling thread and allocates nothing.
+/// `rows` is L×N, for the L values of `indices`, each a row of `c`, which is M×N. Indices may repeat, and rows of `c`
+/// that no index names stay as they are. Both matrices may have any strides; contiguous rows are fastest. The call runs
+/// on the calling thread and allocates nothing.
 ///
 /// ```
 /// use qgemm::{MatMut, MatRef, scatter_add_i32};
@@ -38,14 +38,14 @@ pub fn scatter_add_i32(rows: MatRef<'_, i32>, indices: &[u32], mut c: MatMut<'_,
 /// C[indices[i], j] = C[indices[i], j] + weights[i] · rows[i, j]
 /// ```
 ///
-/// where product and sum round to nearest even, each by itself, whatever the caller's floating-point mode. Without `weights`
-/// rows are added as they are.
+/// where product and sum round to nearest even, each by itself, whatever the caller's floating-point mode. Without
+/// `weights` rows are added as they are.
 ///
 /// `rows` is L×N, for the L values of `indices`, each a row of `c`, which is M×N. Indices may repeat: rows are added in
-/// their order. So experts of a mixture whose tokens go to several of them are added one call after the other, or in one
-/// call with their rows one expert after the other, and the results are the same. Weights may be any numbers, also infinite or
-/// NaN. Both matrices may have any strides; contiguous rows are fastest. The call runs on the calling thread and allocates
-/// nothing.
+/// their order. So experts of a mixture whose tokens go to several of them are added one call after the other, or in
+/// one call with their rows one expert after the other, and the results are the same. Weights may be any numbers, also
+/// infinite or NaN. Both matrices may have any strides; contiguous rows are fastest. The call runs on the calling
+/// thread and allocates nothing.
 ///
 /// ```
 /// use qgemm::{MatMut, MatRef, scatter_add_f32};
@@ -61,8 +61,8 @@ pub fn scatter_add_i32(rows: MatRef<'_, i32>, indices: &[u32], mut c: MatMut<'_,
 /// ```
 ///
 /// # Errors
-/// [`Error::Length`] if `indices` or `weights` are not L values, [`Error::Shape`] if `rows` has not as many columns as `c`,
-/// [`Error::Index`] if an index is no row of `c`. `c` is then left as it was.
+/// [`Error::Length`] if `indices` or `weights` are not L values, [`Error::Shape`] if `rows` has not as many columns as
+/// `c`, [`Error::Index`] if an index is no row of `c`. `c` is then left as it was.
 pub fn scatter_add_f32(
     rows: MatRef<'_, f32>,
     indices: &[u32],
@@ -100,8 +100,8 @@ fn check_length(argument: &'static str, got: usize, need: usize) -> Result<(), E
     if got == need { Ok(()) } else { Err(Error::Length { argument, got, need }) }
 }
 
-// Wider vectors gain while the rows of C stay in the first-level cache: 2x2048 weighted rows take 220 ns, not 345 (Zen 4,
-// 2026-11-29). From memory they gain nothing.
+// Wider vectors gain while the rows of C stay in the first-level cache: 2x2048 weighted rows take 220 ns, not 345 (Zen
+// 4, 2026-11-29). From memory they gain nothing.
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512vl+avx512dq", "x86_64+avx2"))]
 fn add_i32(rows: MatRef<'_, i32>, indices: &[u32], c: &mut MatMut<'_, i32>) {
@@ -121,8 +121,8 @@ fn add_weighted_f32(rows: MatRef<'_, f32>, indices: &[u32], weights: &[f32], c: 
     });
 }
 
-/// Adds rows to those that `indices` name, in their order: `sum(i)` is the function from a value of C and one of row i to
-/// their sum. All arguments are checked.
+/// Adds rows to those that `indices` name, in their order: `sum(i)` is the function from a value of C and one of row i
+/// to their sum. All arguments are checked.
 #[inline(always)]
 fn add_each<T: Copy, F: Fn(T, T) -> T>(
     rows: MatRef<'_, T>,

@@ -6,9 +6,9 @@ use qgemm_kernels::{BlockMut, LayoutError, batch_extent};
 use std::iter::FusedIterator;
 
 impl<'a, T> MatRef<'a, T> {
-    /// `count` matrices of one shape (rows and columns) and the same strides (from row to row and from column to column),
-    /// of which number b begins `b * distance` elements after the slice's first. All numbers are in elements. The matrices
-    /// may share elements: a distance of 0 repeats one of them.
+    /// `count` matrices of one shape (rows and columns) and the same strides (from row to row and from column to
+    /// column), of which number b begins `b * distance` elements after the slice's first. All numbers are in elements.
+    /// The matrices may share elements: a distance of 0 repeats one of them.
     ///
     /// ```
     /// use qgemm::MatRef;
@@ -25,8 +25,8 @@ impl<'a, T> MatRef<'a, T> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::TooShort`] if `data` ends before the last element of the last matrix, [`Error::TooLarge`] if that element's
-    /// offset, or the number of all elements, does not fit a `usize`.
+    /// [`Error::TooShort`] if `data` ends before the last element of the last matrix, [`Error::TooLarge`] if that
+    /// element's offset, or the number of all elements, does not fit a `usize`.
     pub fn batch(
         data: &'a [T],
         count: usize,
@@ -49,9 +49,9 @@ impl<'a, T> MatRef<'a, T> {
 }
 
 impl<'a, T> MatMut<'a, T> {
-    /// `count` matrices of one shape (rows and columns) and the same strides (from row to row and from column to column),
-    /// of which number b begins `b * distance` elements after the slice's first. All numbers are in elements. The matrices
-    /// share none, so that all of them may be outputs at once:
+    /// `count` matrices of one shape (rows and columns) and the same strides (from row to row and from column to
+    /// column), of which number b begins `b * distance` elements after the slice's first. All numbers are in elements.
+    /// The matrices share none, so that all of them may be outputs at once:
     ///
     /// ```
     /// use qgemm::{Gemm, MatMut, MatRef, Task, run_batch};
@@ -74,9 +74,9 @@ impl<'a, T> MatMut<'a, T> {
     /// elements are distinct.
     ///
     /// # Errors
-    /// [`Error::TooShort`] if `data` ends before the last element of the last matrix, [`Error::TooLarge`] if that element's
-    /// offset, or the number of all elements, does not fit a `usize`, [`Error::BatchOverlap`] if the elements are not known
-    /// to be distinct.
+    /// [`Error::TooShort`] if `data` ends before the last element of the last matrix, [`Error::TooLarge`] if that
+    /// element's offset, or the number of all elements, does not fit a `usize`, [`Error::BatchOverlap`] if the elements
+    /// are not known to be distinct.
     pub fn batch(
         data: &'a mut [T],
         count: usize,

@@ -6,8 +6,8 @@ use crate::matrix::row_picks::RowPicks;
 
 /// The index list of a two-dimensional convolution, made and checked once, for any number of inputs of its shape.
 ///
-/// The layout of images is NHWC. With it a convolution is the product of [`Gather::conv2d`](crate::Gather::conv2d) and the
-/// weights:
+/// The layout of images is NHWC. With it a convolution is the product of [`Gather::conv2d`](crate::Gather::conv2d) and
+/// the weights:
 ///
 /// | matrix | rows | columns |
 /// |---|---|---|
@@ -16,11 +16,16 @@ use crate::matrix::row_picks::RowPicks;
 /// | B, the weights | taps: kernel y, kernel x; then channels | output channels |
 /// | C | output pixels: batch, y, x | output channels |
 ///
-/// Weights of [out, kernel_h, kernel_w, in] are a column-major B of that shape. Tap (ky, kx) of output pixel (y, x) lies on
-/// pixel (y · stride_h + ky · dilation_h - top, x · stride_w + kx · dilation_w - left). Outside the image that is padding,
-/// whose values are the zero point of A, or those that [`Gather::padding`](crate::Gather::padding) sets. The output has
-/// `(height + top + bottom - ((kernel_h - 1) · dilation_h + 1)) / stride_h + 1` rows of pixels, rounded down, and columns
-/// likewise.
+/// Weights that are stored as [out, kernel_h, kernel_w, in] are a column-major B of taps · in rows and out columns.
+///
+/// Tap (ky, kx) of output pixel (y, x) lies on a pixel of the image, or outside it on padding, whose values are the zero
+/// point of A, or those that [`Gather::padding`](crate::Gather::padding) sets:
+///
+/// ```text
+/// row = y · stride_h + ky · dilation_h - top        column = x · stride_w + kx · dilation_w - left
+///
+/// out_h = floor((top + height + bottom - (kernel_h - 1) · dilation_h - 1) / stride_h) + 1, and out_w likewise
+/// ```
 ///
 /// ```
 /// use qgemm::{Conv2d, Gather, Gemm, MatMut, MatRef};
@@ -83,8 +88,8 @@ impl std::fmt::Debug for Conv2d {
 }
 
 impl Conv2d {
-    /// A convolution of `batch` images of some height and width by a kernel of some height and width, in pixels. Without
-    /// more said the stride and the dilation are 1, and there is no padding.
+    /// A convolution of `batch` images by a kernel. Both have a height and a width, in pixels. The stride and the
+    /// dilation are 1, and there is no padding, unless the builder is told otherwise.
     pub fn builder(batch: usize, image: (usize, usize), kernel: (usize, usize)) -> Conv2dBuilder {
         let axis = |size, kernel| Axis { size, kernel, stride: 1, dilation: 1, before: 0, after: 0 };
         Conv2dBuilder { batch, vertical: axis(image.0, kernel.0), horizontal: axis(image.1, kernel.1) }
@@ -156,9 +161,10 @@ impl Conv2dBuilder {
     /// Makes the indices, four bytes for each tap of each output pixel. There may be no images, and then no indices.
     ///
     /// # Errors
-    /// [`Error::Range`] if the height or width of images or of the kernel, a stride or a dilation is 0, if the dilated kernel
-    /// is larger than a padded image, or if the padded height, the padded width or the number of pixels of all images is
-    /// above 2^32 - 1, which is more than indices can tell apart. [`Error::Memory`] if there is not enough for the indices.
+    /// [`Error::Range`] if the height or width of images or of the kernel, a stride or a dilation is 0, if the dilated
+    /// kernel is larger than a padded image, or if the padded height, the padded width or the number of pixels of all
+    /// images is above 2^32 - 1, which is more than indices can tell apart. [`Error::Memory`] if there is not enough
+    /// for the indices.
     pub fn build(self) -> Result<Conv2d, Error> {
         let Self { batch, vertical, horizontal } = self;
         let (height, width) = (vertical.outputs(&VERTICAL)?, horizontal.outputs(&HORIZONTAL)?);

@@ -82,12 +82,12 @@ impl<'a> Gather<'a> {
         Self::new(source, indices, 1)
     }
 
-    /// The rows of a convolution: one for each output pixel, made of the pixels under the kernel's taps. The indices are
-    /// not checked again. See [`Conv2d`] for the layouts of `source`, of the weights and of the output.
+    /// The rows of a convolution: one for each output pixel, made of the pixels under the kernel's taps. The indices
+    /// are not checked again. See [`Conv2d`] for the layouts of `source`, of the weights and of the output.
     ///
     /// # Errors
-    /// [`Error::Shape`] if `source` has not one row for each pixel of `conv`'s images, [`Error::TooLarge`] if the number of
-    /// elements overflows.
+    /// [`Error::Shape`] if `source` has not one row for each pixel of `conv`'s images, [`Error::TooLarge`] if the number
+    /// of elements overflows.
     pub fn conv2d(source: impl Into<Operand<'a>>, conv: &'a Conv2d) -> Result<Self, Error> {
         let source = source.into();
         let picks = conv.picks((source.rows(), source.cols()))?;

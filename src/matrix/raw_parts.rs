@@ -21,8 +21,9 @@ impl<'a, T> MatRef<'a, T> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::TooLarge`] if the matrix reaches further than `isize::MAX` bytes or the number of its elements does not fit
-    /// a `usize`, [`Error::Address`] if the address is null or not aligned. Without elements a matrix may have any address.
+    /// [`Error::TooLarge`] if the matrix reaches further than `isize::MAX` bytes or the number of its elements does not
+    /// fit a `usize`, [`Error::Address`] if the address is null or not aligned. Without elements a matrix may have any
+    /// address.
     pub fn from_raw_parts(parts: RawParts<'a, T>) -> Result<Self, Error> {
         let (shape, strides) = (parts.shape(), parts.strides());
         let data = parts.as_slice().map_err(|misfit| layout_error(misfit, "matrix", 0, shape, strides))?;
@@ -48,9 +49,9 @@ impl<'a, T> MatMut<'a, T> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::TooLarge`] if the matrix reaches further than `isize::MAX` bytes or the number of its elements does not fit
-    /// a `usize`, [`Error::Address`] if the address is null or not aligned, [`Error::Overlap`] if two elements coincide.
-    /// Without elements a matrix may have any address.
+    /// [`Error::TooLarge`] if the matrix reaches further than `isize::MAX` bytes or the number of its elements does not
+    /// fit a `usize`, [`Error::Address`] if the address is null or not aligned, [`Error::Overlap`] if two elements
+    /// coincide. Without elements a matrix may have any address.
     pub fn from_raw_parts(parts: RawPartsMut<'a, T>) -> Result<Self, Error> {
         let (shape, strides) = (parts.shape(), parts.strides());
         let block = BlockMut::from_raw_parts(parts);

@@ -2,7 +2,8 @@
 
 use crate::error::Error;
 
-/// The part of a gathered matrix that does not depend on its elements: which rows of the source make up each of its rows.
+/// The part of a gathered matrix that does not depend on its elements: which rows of the source make up each of its
+/// rows.
 #[derive(Clone, Copy)]
 pub(crate) struct RowPicks<'a> {
     /// `taps` of them for each row; each is a row of the source, or [`PADDING`](Self::PADDING).
@@ -20,9 +21,9 @@ impl<'a> RowPicks<'a> {
     /// Rows of `taps` rows each of a source of this shape.
     ///
     /// # Errors
-    /// [`Error::Range`] if `taps` is 0, [`Error::Multiple`] if the number of indices is no multiple of it, [`Error::Index`]
-    /// if an index is neither a row of the source nor [`PADDING`](Self::PADDING), and [`Error::TooLarge`] if the number of
-    /// elements overflows.
+    /// [`Error::Range`] if `taps` is 0, [`Error::Multiple`] if the number of indices is no multiple of it,
+    /// [`Error::Index`] if an index is neither a row of the source nor [`PADDING`](Self::PADDING), and
+    /// [`Error::TooLarge`] if the number of elements overflows.
     pub(crate) fn new(indices: &'a [u32], taps: usize, source: (usize, usize)) -> Result<Self, Error> {
         if taps == 0 {
             return Err(Error::Range { argument: "taps", got: 0, min: 1, max: i64::MAX });
@@ -32,15 +33,16 @@ impl<'a> RowPicks<'a> {
             return Err(Error::Multiple { argument: "indices", got, of: taps });
         }
         let picks = Self::known(indices, taps, false, source)?;
-        let (rows, outside) = (source.0, |&index: &u32| index != Self::PADDING && index as usize >= source.0);
+        let rows = source.0;
+        let outside = |&index: &u32| index != Self::PADDING && index as usize >= rows;
         if let Some(position) = indices.iter().position(outside) {
             return Err(Error::Index { position, got: indices[position], rows, padding: true });
         }
         Ok(Self { padded: indices.contains(&Self::PADDING), ..picks })
     }
 
-    /// Rows of `taps` rows each of a source of this shape. The indices are known to be right: `taps` for each row, each a row
-    /// of the source or, if `padded`, [`PADDING`](Self::PADDING).
+    /// Rows of `taps` rows each of a source of this shape. The indices are known to be right: `taps` for each row, each
+    /// a row of the source or, if `padded`, [`PADDING`](Self::PADDING).
     ///
     /// # Errors
     /// [`Error::TooLarge`] if the number of elements overflows.
@@ -87,7 +89,8 @@ impl<'a> RowPicks<'a> {
         &self.indices[i * self.taps..][..self.taps]
     }
 
-    /// The index of the row of the source, and the column in it, that element (i, k) is; `None` if there is no such element.
+    /// The index of the row of the source, and the column in it, that element (i, k) is; `None` if there is no such
+    /// element.
     pub(crate) fn source_of(&self, i: usize, k: usize) -> Option<(u32, usize)> {
         if i >= self.rows || k >= self.cols {
             return None;

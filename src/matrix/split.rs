@@ -23,7 +23,8 @@ impl<'a, T> MatRef<'a, T> {
         Ok(between_cols(self, col))
     }
 
-    /// Matrices of `rows` consecutive rows each, from the top; the last one has fewer if they do not divide this matrix's.
+    /// Matrices of `rows` consecutive rows each, from the top; the last one has fewer if they do not divide this
+    /// matrix's.
     ///
     /// # Errors
     /// [`Error::Range`] if `rows` is 0.
@@ -80,8 +81,8 @@ impl<'a, T> MatMut<'a, T> {
         Ok(between_cols_mut(self, col))
     }
 
-    /// Matrices of `rows` consecutive rows each, from the top; the last one has fewer if they do not divide this matrix's.
-    /// All live as long as this view does.
+    /// Matrices of `rows` consecutive rows each, from the top; the last one has fewer if they do not divide this
+    /// matrix's. All live as long as this view does.
     ///
     /// # Errors
     /// [`Error::Range`] if `rows` is 0.
@@ -93,8 +94,8 @@ impl<'a, T> MatMut<'a, T> {
     }
 
     /// Matrices of `cols` consecutive columns each, from the left; the last one has fewer if they do not divide this
-    /// matrix's. All live as long as this view does: the heads of attention, or the groups of a convolution, of which each
-    /// writes its own columns of one output.
+    /// matrix's. All live as long as this view does: the heads of attention, or the groups of a convolution, of which
+    /// each writes its own columns of one output.
     ///
     /// ```
     /// use qgemm::{Gemm, MatMut, MatRef, Task, run_batch};

@@ -1,5 +1,5 @@
-//! Parts of views, batches of views, views at addresses: no argument panics, elements are where they should be, and those
-//! of mutable ones are distinct.
+//! Parts of views, batches of views, views at addresses: no argument panics, elements are where they should be, and
+//! those of mutable ones are distinct.
 
 use crate::support::config;
 use crate::views::{need, number};
@@ -28,7 +28,7 @@ fn elements_mut(view: &mut MatMut<'_, usize>) -> Vec<usize> {
     places.map(|(i, j)| *view.get_mut(i, j).unwrap()).collect()
 }
 
-/// The same of some rows and columns, by arithmetic.
+/// The indices, row by row, of the elements in some rows and columns, by arithmetic.
 fn places(rows: std::ops::Range<usize>, cols: std::ops::Range<usize>, strides: (usize, usize)) -> Vec<usize> {
     rows.flat_map(|i| cols.clone().map(move |j| i * strides.0 + j * strides.1)).collect()
 }
