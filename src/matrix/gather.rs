@@ -50,8 +50,8 @@ pub struct Gather<'a> {
 impl std::fmt::Debug for Gather<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Gather")
-            .field("rows", &self.picks.rows())
-            .field("cols", &self.picks.cols())
+            .field("rows", &self.shape().0)
+            .field("cols", &self.shape().1)
             .field("taps", &self.picks.taps())
             .field("source", &self.source)
             .finish_non_exhaustive()
@@ -110,12 +110,12 @@ impl<'a> Gather<'a> {
 
     /// Rows and columns: M and K of the product.
     pub(crate) fn shape(&self) -> (usize, usize) {
-        (self.picks.rows(), self.picks.cols())
+        (self.picks.rows(), self.picks.taps() * self.source.cols())
     }
 
     /// The value of element (i, k), where `zero` is the zero point of row i; `None` if there is no such element.
     pub(crate) fn get(&self, i: usize, k: usize, zero: i32) -> Option<i32> {
-        let (index, column) = self.picks.source_of(i, k)?;
+        let (index, column) = self.picks.source_of(i, k, self.source.cols())?;
         if index == Self::PADDING {
             return Some(self.padding.map_or(zero, |bits| self.source.element.value(bits)));
         }

@@ -10,7 +10,6 @@ pub(crate) struct RowPicks<'a> {
     indices: &'a [u32],
     taps: usize,
     rows: usize,
-    cols: usize,
     padded: bool,
 }
 
@@ -53,20 +52,19 @@ impl<'a> RowPicks<'a> {
         source: (usize, usize),
     ) -> Result<Self, Error> {
         let rows = indices.len() / taps;
-        let cols = taps.checked_mul(source.1).filter(|cols| rows.checked_mul(*cols).is_some());
-        let shape = (rows, source.1);
-        let cols = cols.ok_or(Error::TooLarge { argument: "gathered a", shape, strides: (taps, 1) })?;
-        Ok(Self { indices, taps, rows, cols, padded })
+        let elements = taps.checked_mul(source.1).and_then(|cols| cols.checked_mul(rows));
+        match elements {
+            Some(_) => Ok(Self { indices, taps, rows, padded }),
+            None => {
+                let shape = (rows, source.1);
+                Err(Error::TooLarge { argument: "gathered a", shape, strides: (taps, 1) })
+            }
+        }
     }
 
     /// The number of rows.
     pub(crate) fn rows(&self) -> usize {
         self.rows
-    }
-
-    /// The number of columns: the taps times the source's.
-    pub(crate) fn cols(&self) -> usize {
-        self.cols
     }
 
     /// The number of the source's rows that make up a row.
@@ -89,14 +87,13 @@ impl<'a> RowPicks<'a> {
         &self.indices[i * self.taps..][..self.taps]
     }
 
-    /// The index of the row of the source, and the column in it, that element (i, k) is; `None` if there is no such
-    /// element.
-    pub(crate) fn source_of(&self, i: usize, k: usize) -> Option<(u32, usize)> {
-        if i >= self.rows || k >= self.cols {
+    /// The index of the row of the source, and the column in it, that element (i, k) is, if the source has `cols`
+    /// columns; `None` if there is no such element.
+    pub(crate) fn source_of(&self, i: usize, k: usize, cols: usize) -> Option<(u32, usize)> {
+        if i >= self.rows || k >= self.taps * cols {
             return None;
         }
-        let source_cols = self.cols / self.taps;
-        Some((self.indices[i * self.taps + k / source_cols], k % source_cols))
+        Some((self.indices[i * self.taps + k / cols], k % cols))
     }
 }
 

@@ -209,6 +209,8 @@ fn check_ranges(rows: &Range<usize>, cols: &Range<usize>, shape: (usize, usize))
 }
 
 /// The error for a matrix that its memory, a slice of `got` elements or an address, cannot hold.
+#[cold]
+#[inline(never)]
 pub(crate) fn layout_error(
     misfit: LayoutError,
     argument: &'static str,
@@ -242,6 +244,7 @@ impl<'a, T> MatMut<'a, T> {
     /// # Errors
     /// [`Error::TooShort`] if `data` ends before the last element, [`Error::TooLarge`] if its offset or the number of
     /// elements does not fit a `usize`, [`Error::Overlap`] if two elements coincide.
+    #[inline]
     pub fn new(
         data: &'a mut [T],
         rows: usize,
@@ -250,9 +253,10 @@ impl<'a, T> MatMut<'a, T> {
         col_stride: usize,
     ) -> Result<Self, Error> {
         let got = data.len();
-        let block = BlockMut::new(data, rows, cols, row_stride, col_stride);
-        let refused = |misfit| layout_error(misfit, "output", got, (rows, cols), (row_stride, col_stride));
-        Ok(Self { block: block.map_err(refused)? })
+        match BlockMut::new(data, rows, cols, row_stride, col_stride) {
+            Ok(block) => Ok(Self { block }),
+            Err(misfit) => Err(layout_error(misfit, "output", got, (rows, cols), (row_stride, col_stride))),
+        }
     }
 
     /// A row-major view (C order): rows one after the other.
