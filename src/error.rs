@@ -55,6 +55,26 @@ pub enum Error {
         /// Row and column stride.
         strides: (usize, usize),
     },
+    /// Elements of a batch of mutable views are not known to be distinct.
+    BatchOverlap {
+        /// How many views there are.
+        count: usize,
+        /// The elements from the first of one view to the first of the next.
+        distance: usize,
+        /// Rows and columns of each.
+        shape: (usize, usize),
+        /// Row and column stride of each.
+        strides: (usize, usize),
+    },
+    /// The first element of a view has no address that an element can have.
+    Address {
+        /// The argument's name.
+        argument: &'static str,
+        /// The address.
+        got: usize,
+        /// It has to be a multiple of this, and not 0.
+        align: usize,
+    },
     /// A range of a sub-matrix is descending or reaches past the matrix.
     OutOfBounds {
         /// The rows asked for: start and end.
@@ -64,7 +84,7 @@ pub enum Error {
         /// Rows and columns of the matrix.
         shape: (usize, usize),
     },
-    /// An index of a gathered row that does not exist.
+    /// An index of a row that does not exist.
     Index {
         /// Its position in the list of indices.
         position: usize,
@@ -72,6 +92,8 @@ pub enum Error {
         got: u32,
         /// How many rows there are.
         rows: usize,
+        /// Whether the index of padding is allowed.
+        padding: bool,
     },
     /// The number of columns of `a` is not the number of rows of `b`.
     InnerDimension {
@@ -87,7 +109,7 @@ pub enum Error {
         /// Rows of `a` and columns of `b`.
         need: (usize, usize),
     },
-    /// A matrix has another shape than the output that it is added to, or than the matrix that it is made from.
+    /// A matrix has another shape than the output, or than what it is used for.
     Shape {
         /// The argument's name.
         argument: &'static str,
@@ -252,6 +274,7 @@ impl Error {
             | Error::Missing { argument, .. }
             | Error::NotFinite { argument, .. }
             | Error::TooLarge { argument, .. }
+            | Error::Address { argument, .. }
             | Error::Shape { argument, .. }
             | Error::Element { argument, .. }
             | Error::FloatOnly { argument }
@@ -264,6 +287,7 @@ impl Error {
             Error::Variable { name, .. } => name,
             Error::Memory { purpose, .. } => purpose,
             Error::Overlap { .. } | Error::OutputShape { .. } => "output",
+            Error::BatchOverlap { .. } => "output batch",
             Error::OutOfBounds { .. } => "sub-matrix",
             Error::Index { .. } => "indices",
             Error::InnerDimension { .. } => "b",
@@ -314,13 +338,22 @@ impl fmt::Display for Error {
                 f,
                 "output: in a {m}x{n} view with strides {rs} and {cs} elements overlap, must be distinct"
             ),
+            Error::BatchOverlap { count, distance, shape: (m, n), strides: (rs, cs) } => write!(
+                f,
+                "output batch: {count} matrices of {m}x{n} with strides {rs} and {cs}, {distance} elements apart, are \
+                 not known to be distinct, must nest"
+            ),
+            Error::Address { argument, got, align } => {
+                write!(f, "{argument}: was at address {got:#x}, must be at a multiple of {align} above 0")
+            }
             Error::OutOfBounds { rows, cols, shape: (m, n) } => write!(
                 f,
                 "sub-matrix: was rows {}..{} and columns {}..{}, must be ascending and lie within {m}x{n}",
                 rows.0, rows.1, cols.0, cols.1
             ),
-            Error::Index { position, got, rows } => {
-                write!(f, "indices: value {position} was {got}, must be below {rows}, or that of padding")
+            Error::Index { position, got, rows, padding } => {
+                let or = if *padding { ", or that of padding" } else { "" };
+                write!(f, "indices: value {position} was {got}, must be below {rows}{or}")
             }
             Error::InnerDimension { a_cols, b_rows } => {
                 write!(f, "b: has {b_rows} rows, must have as many as a has columns ({a_cols})")
@@ -337,12 +370,10 @@ impl fmt::Display for Error {
             Error::NotOwned { argument } => {
                 write!(f, "{argument}: was given to a stage to be kept, must be given to each call's view of it")
             }
-            Error::FloatOnly { argument } => {
-                write!(
-                    f,
-                    "{argument}: was given with fixed-point multipliers or f64 factors, must be with float scales"
-                )
-            }
+            Error::FloatOnly { argument } => write!(
+                f,
+                "{argument}: was given with fixed-point multipliers or f64 factors, must be with float scales"
+            ),
             Error::Scale { argument, index, got, positive } => {
                 let must = if *positive { "positive" } else { "not negative" };
                 write!(f, "{argument}: value {index} was {got}, must be finite and {must}")
@@ -383,12 +414,10 @@ impl fmt::Display for Error {
             Error::Bias { index, got } => {
                 write!(f, "bias: value {index} is {got} in the accumulator's scale, must fit i32")
             }
-            Error::SumTooLarge { argument, got, k } => {
-                write!(
-                    f,
-                    "{argument}: was {got}, must be smaller for k = {k}: the exact sum has to stay below 2^63"
-                )
-            }
+            Error::SumTooLarge { argument, got, k } => write!(
+                f,
+                "{argument}: was {got}, must be smaller for k = {k}: the exact sum has to stay below 2^63"
+            ),
             Error::Kernel { argument, got, known, available } => {
                 let why = if *known { "which this CPU lacks" } else { "which does not exist" };
                 write!(f, "{argument}: was '{got}', {why}; must be one of: {}", available.join(" "))

@@ -82,6 +82,8 @@ const CRATES: &[Crate] = &[
             "detect",
             "float_mode",
             "block",
+            "raw_parts",
+            "layout",
         ],
     },
     Crate {

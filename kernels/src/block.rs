@@ -1,8 +1,10 @@
 //! A strided output matrix that splits into blocks which share no element.
 //!
-//! With it threads write to one C without `unsafe` in the driver: a block is made from a mutable slice, which is
-//! checked once, and from then on only split.
+//! With it threads write to one C without `unsafe` in the driver: a block is made from a mutable slice, or from memory
+//! that somebody promises to be like one. It is checked once, and from then on only split.
 
+use crate::layout::{LayoutError, batch_extent, batch_is_distinct, extent, overlaps};
+use crate::raw_parts::RawPartsMut;
 use core::marker::PhantomData;
 
 /// A mutable `rows` x `cols` matrix whose element (i, j) lies `i * row_stride + j * col_stride`
@@ -16,49 +18,9 @@ pub struct BlockMut<'a, T> {
     life: PhantomData<&'a mut T>,
 }
 
-// SAFETY: a block borrows its elements exclusively, as `&mut [T]` does: `new` takes such a borrow, and splitting gives
-// each element to one of the two parts.
+// SAFETY: a block borrows its elements exclusively, as `&mut [T]` does: `new` and `batch` take such a borrow,
+// `from_raw_parts` a promise of one, and splitting gives each element to one of the two parts.
 unsafe impl<T: Send> Send for BlockMut<'_, T> {}
-
-/// The reason why a slice cannot hold a strided matrix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LayoutError {
-    /// The last element lies past the end of the slice, which needs this length.
-    TooShort(usize),
-    /// The needed length does not fit a `usize`.
-    TooLarge,
-    /// Two elements of the matrix are the same element of the slice.
-    Overlap,
-}
-
-/// The least length of a slice that holds such a matrix; `None` where that overflows.
-pub fn extent(rows: usize, cols: usize, row_stride: usize, col_stride: usize) -> Option<usize> {
-    rows.checked_mul(cols)?;
-    if rows == 0 || cols == 0 {
-        return Some(0);
-    }
-    let down = (rows - 1).checked_mul(row_stride)?;
-    let right = (cols - 1).checked_mul(col_stride)?;
-    down.checked_add(right)?.checked_add(1)
-}
-
-/// Whether two elements of a matrix coincide.
-///
-/// (i, j) and (i', j') coincide if (i - i')·rs = (j' - j)·cs. With g = gcd(rs, cs) the smallest such step is cs/g rows
-/// against rs/g columns, so there are two such elements exactly if the matrix has more rows and more columns than that.
-fn overlaps(rows: usize, cols: usize, row_stride: usize, col_stride: usize) -> bool {
-    if rows == 0 || cols == 0 || (col_stride == 1 && row_stride >= cols) {
-        return false;
-    }
-    let (mut g, mut rest) = (row_stride, col_stride);
-    while rest != 0 {
-        (g, rest) = (rest, g % rest);
-    }
-    match (row_stride.checked_div(g), col_stride.checked_div(g)) {
-        (Some(cols_apart), Some(rows_apart)) => rows_apart < rows && cols_apart < cols,
-        _ => rows > 1 || cols > 1,
-    }
-}
 
 impl<'a, T> BlockMut<'a, T> {
     /// The `rows` x `cols` matrix over `data`, if it fits and its elements are distinct.
@@ -77,6 +39,45 @@ impl<'a, T> BlockMut<'a, T> {
             return Err(LayoutError::Overlap);
         }
         Ok(Self { data: data.as_mut_ptr(), rows, cols, row_stride, col_stride, life: PhantomData })
+    }
+
+    /// The matrix that somebody promises to be there, if it fits the address space, its first element has an aligned
+    /// address that is not null, and its elements are distinct.
+    ///
+    /// # Errors
+    /// [`LayoutError`], but not [`LayoutError::TooShort`].
+    pub fn from_raw_parts(parts: RawPartsMut<'a, T>) -> Result<Self, LayoutError> {
+        let data = parts.checked_first()?;
+        let ((rows, cols), (row_stride, col_stride)) = (parts.shape(), parts.strides());
+        if overlaps(rows, cols, row_stride, col_stride) {
+            return Err(LayoutError::Overlap);
+        }
+        Ok(Self { data, rows, cols, row_stride, col_stride, life: PhantomData })
+    }
+
+    /// `count` matrices over `data`, of one shape (rows and columns) and the same strides (from row to row and from
+    /// column to column), each of which begins `distance` elements after the one before it.
+    ///
+    /// # Errors
+    /// [`LayoutError::Overlap`] if their elements are not known to be distinct: unless the stride of one dimension
+    /// (matrices, rows, columns) is at least the extent of the other two, whose elements are distinct.
+    /// [`LayoutError::TooShort`] and [`LayoutError::TooLarge`] where the last matrix does not fit.
+    pub fn batch(
+        data: &'a mut [T],
+        count: usize,
+        distance: usize,
+        shape: (usize, usize),
+        strides: (usize, usize),
+    ) -> Result<Blocks<'a, T>, LayoutError> {
+        let need = batch_extent(count, distance, shape, strides).ok_or(LayoutError::TooLarge)?;
+        if need > data.len() {
+            return Err(LayoutError::TooShort(need));
+        }
+        if !batch_is_distinct(count, distance, shape, strides) {
+            return Err(LayoutError::Overlap);
+        }
+        let data = data.as_mut_ptr();
+        Ok(Blocks { data, left: count, next: 0, distance, shape, strides, life: PhantomData })
     }
 
     /// Number of rows.
@@ -185,8 +186,8 @@ impl<'a, T> BlockMut<'a, T> {
         if self.cols == 0 {
             return Some(&mut []);
         }
-        // SAFETY: (i, 0) is an element of the matrix; its row is contiguous and lies in the slice that `new` checked;
-        // the block borrows all its elements exclusively.
+        // SAFETY: (i, 0) is an element of the matrix; its row is contiguous, so all of the slice are elements; the
+        // block borrows all its elements exclusively.
         Some(unsafe { core::slice::from_raw_parts_mut(self.data.add(i * self.row_stride), self.cols) })
     }
 
@@ -195,8 +196,8 @@ impl<'a, T> BlockMut<'a, T> {
         if i >= self.rows || j >= self.cols {
             return None;
         }
-        // SAFETY: (i, j) is an element of the matrix, which `new` checked to lie in the slice and to be distinct from
-        // all others.
+        // SAFETY: (i, j) is an element of the matrix, which the constructor checked to be distinct from all others; the
+        // block borrows it exclusively.
         Some(unsafe { &mut *self.data.add(i * self.row_stride + j * self.col_stride) })
     }
 }
@@ -210,29 +211,52 @@ impl<'a, T: bytemuck::Pod> BlockMut<'a, T> {
     }
 }
 
+/// Matrices of one shape at equal distances, from the first to the last. They share no element.
+pub struct Blocks<'a, T> {
+    /// The first element of the first matrix.
+    data: *mut T,
+    /// The number of matrices that are still to come.
+    left: usize,
+    /// The number of the next one.
+    next: usize,
+    /// Elements from one matrix to the next.
+    distance: usize,
+    shape: (usize, usize),
+    strides: (usize, usize),
+    life: PhantomData<&'a mut T>,
+}
+
+// SAFETY: it borrows the elements of all matrices that are still to come exclusively, as `&mut [T]` does: `batch` takes
+// such a borrow, and each matrix is given away once.
+unsafe impl<T: Send> Send for Blocks<'_, T> {}
+
+impl<'a, T> Iterator for Blocks<'a, T> {
+    type Item = BlockMut<'a, T>;
+
+    fn next(&mut self) -> Option<BlockMut<'a, T>> {
+        self.left = self.left.checked_sub(1)?;
+        let ((rows, cols), (row_stride, col_stride)) = (self.shape, self.strides);
+        // The pointer of a matrix without elements stays where it is, since the offset could leave the slice.
+        let offset = if rows == 0 || cols == 0 { 0 } else { self.next * self.distance };
+        self.next += 1;
+        // SAFETY: the offset is that of the first element of one of the matrices, which `batch` checked to lie in the
+        // slice, or 0. Their elements are distinct, as `batch` checked too, and no other block is made of this one's.
+        let data = unsafe { self.data.add(offset) };
+        Some(BlockMut { data, rows, cols, row_stride, col_stride, life: PhantomData })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl<T> ExactSizeIterator for Blocks<'_, T> {}
+
+impl<T> core::iter::FusedIterator for Blocks<'_, T> {}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn overlap_is_exact() {
-        for rows in 0..4 {
-            for cols in 0..5 {
-                for rs in 0..8 {
-                    for cs in 0..8 {
-                        let mut seen = [0u8; 64];
-                        for i in 0..rows {
-                            for j in 0..cols {
-                                seen[i * rs + j * cs] += 1;
-                            }
-                        }
-                        let want = seen.iter().any(|&s| s > 1);
-                        assert_eq!(overlaps(rows, cols, rs, cs), want, "{rows}x{cols} {rs},{cs}");
-                    }
-                }
-            }
-        }
-    }
 
     #[test]
     fn new_refuses_what_does_not_fit() {
@@ -258,5 +282,80 @@ mod tests {
             assert_eq!(part.row_mut(1).is_some(), cs == 1);
             assert_eq!(block.part(5, 5, 0, 0).rows(), 0);
         }
+    }
+
+    /// Writes to every element of every matrix: each is the matrix's own, and where it should be.
+    #[test]
+    fn matrices_of_a_batch_are_where_they_should_be_and_share_nothing() {
+        for (count, distance, shape, strides) in [
+            (3, 8, (2, 4), (4, 1)),
+            (3, 4, (5, 4), (12, 1)),
+            (4, 1, (2, 3), (12, 4)),
+            (2, 30, (3, 2), (2, 3)),
+            (3, 20, (2, 2), (1, 5)),
+            (5, 0, (0, 3), (1, 1)),
+            (5, usize::MAX, (3, 0), (1, 1)),
+            (0, 7, (3, 4), (4, 1)),
+        ] {
+            let mut data = [0usize; 64];
+            let mut blocks: std::vec::Vec<_> =
+                BlockMut::batch(&mut data, count, distance, shape, strides).unwrap().collect();
+            assert_eq!(blocks.len(), count);
+            for (b, block) in blocks.iter_mut().enumerate() {
+                assert_eq!((block.rows(), block.cols()), shape);
+                for (i, j) in (0..shape.0).flat_map(|i| (0..shape.1).map(move |j| (i, j))) {
+                    *block.get_mut(i, j).unwrap() += 1000 + b * distance + i * strides.0 + j * strides.1;
+                }
+            }
+            let written = data.iter().enumerate().filter(|(at, value)| **value == 1000 + at).count();
+            assert_eq!(written, count * shape.0 * shape.1, "{count} {distance} {shape:?} {strides:?}");
+        }
+        let mut data = [0u8; 20];
+        let mut refused = |count, distance, shape, strides| {
+            BlockMut::batch(&mut data, count, distance, shape, strides).err().unwrap()
+        };
+        assert_eq!(refused(3, 7, (2, 4), (4, 1)), LayoutError::TooShort(22));
+        assert_eq!(refused(2, 7, (2, 4), (4, 1)), LayoutError::Overlap);
+        assert_eq!(refused(2, 0, (1, 1), (0, 0)), LayoutError::Overlap);
+        assert_eq!(refused(3, usize::MAX, (1, 1), (1, 1)), LayoutError::TooLarge);
+        assert_eq!(refused(usize::MAX, 0, (1, 2), (0, 1)), LayoutError::TooLarge);
+    }
+
+    #[test]
+    fn batches_say_how_many_matrices_are_left() {
+        let mut data = [0u8; 20];
+        let mut blocks = BlockMut::batch(&mut data, 3, 4, (2, 2), (2, 1)).unwrap();
+        for left in [3, 2, 1] {
+            assert_eq!(blocks.len(), left);
+            assert!(blocks.next().is_some());
+        }
+        assert!(blocks.next().is_none() && blocks.next().is_none() && blocks.len() == 0);
+    }
+
+    #[test]
+    fn raw_parts_are_checked() {
+        let mut data = [0u32; 12];
+        let first = data.as_mut_ptr();
+        let make = |first: *mut u32, rows, cols, rs, cs| {
+            // SAFETY: `data` lives longer than the block and is not used meanwhile. The layouts whose elements lie
+            // outside it are those that are refused, as are the addresses that are null or misaligned.
+            BlockMut::from_raw_parts(unsafe { RawPartsMut::new(first, rows, cols, rs, cs) })
+        };
+        let mut block = make(first, 3, 2, 4, 2).unwrap();
+        *block.get_mut(2, 1).unwrap() = 7;
+        assert_eq!(make(first, 3, 2, 1, 2).err(), Some(LayoutError::Overlap));
+        assert_eq!(make(first, 2, 1, usize::MAX, 1).err(), Some(LayoutError::TooLarge));
+        assert_eq!(make(first, 2, 1, isize::MAX as usize / 4, 1).err(), Some(LayoutError::TooLarge));
+        let null = LayoutError::Address { got: 0, align: 4 };
+        assert_eq!(make(core::ptr::null_mut(), 1, 1, 1, 1).err(), Some(null));
+        let odd = first.wrapping_byte_add(2);
+        assert_eq!(make(odd, 1, 1, 1, 1).err(), Some(LayoutError::Address { got: odd.addr(), align: 4 }));
+        for (rows, cols) in [(0, 3), (3, 0)] {
+            let mut empty = make(core::ptr::null_mut(), rows, cols, usize::MAX, usize::MAX).unwrap();
+            assert_eq!((empty.rows(), empty.cols(), empty.get_mut(0, 0)), (rows, cols, None));
+            let (top, bottom) = empty.split_rows(rows);
+            assert_eq!((top.rows(), bottom.rows()), (rows, 0));
+        }
+        assert_eq!(data[10], 7);
     }
 }

@@ -37,16 +37,18 @@ mod elements;
 mod entry;
 mod float_mode;
 mod huge_pages;
+mod layout;
 mod offer;
 pub mod peak;
 mod portable;
+mod raw_parts;
 mod scalar;
 pub mod selftest;
 mod table;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub use block::{BlockMut, LayoutError, extent};
+pub use block::{BlockMut, Blocks};
 pub use caches::Caches;
 pub use contract::column_stats::ColumnStats;
 pub use contract::kernel::{Kernel, Suits, Variant, tile_height};
@@ -72,5 +74,7 @@ pub use entry::rows::{add_column_sums, add_row_sums, flip_signs, pick_rows, wide
 pub use entry::transpose::transpose;
 pub use float_mode::in_default_float_mode;
 pub use huge_pages::prefer_huge;
+pub use layout::{LayoutError, batch_extent, extent};
 pub use offer::Offer;
+pub use raw_parts::{RawParts, RawPartsMut};
 pub use table::TABLE;

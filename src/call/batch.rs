@@ -20,11 +20,12 @@ use crate::error::Error;
 /// let queries: Vec<i8> = (0..12).collect();
 /// let keys: Vec<i8> = (0..24).map(|i| i % 5 - 2).collect();
 /// let mut scores = [0i32; 2 * 2 * 4];
+/// let queries = MatRef::batch(&queries, 2, 2 * 3, (2, 3), (3, 1))?;
+/// let keys = MatRef::batch(&keys, 2, 4 * 3, (4, 3), (3, 1))?;
+/// let outputs = MatMut::batch(&mut scores, 2, 2 * 4, (2, 4), (4, 1))?;
 /// let mut tasks = Vec::new();
-/// for (head, c) in scores.chunks_exact_mut(2 * 4).enumerate() {
-///     let q = MatRef::row_major(&queries[head * 2 * 3..], 2, 3)?;
-///     let k = MatRef::row_major(&keys[head * 4 * 3..], 4, 3)?;
-///     tasks.push(Task::i32(Gemm::new(q, k.transpose()), MatMut::row_major(c, 2, 4)?)?);
+/// for ((q, k), c) in queries.zip(keys).zip(outputs) {
+///     tasks.push(Task::i32(Gemm::new(q, k.transpose()), c)?);
 /// }
 /// run_batch(&mut tasks)?;
 /// // Row 1 of the first head, (3, 4, 5), with its key 2, (-1, 0, 1).
@@ -32,6 +33,9 @@ use crate::error::Error;
 /// assert_eq!(scores[4 + 2], 2);
 /// # Ok::<(), qgemm::Error>(())
 /// ```
+///
+/// Products that write parts of one C, side by side, get them from [`MatMut::col_chunks`](crate::MatMut::col_chunks) or
+/// [`MatMut::split_at_col`](crate::MatMut::split_at_col).
 ///
 /// A B that is not packed is packed by the thread that multiplies by it, into memory that the thread keeps
 /// (see [`release_thread_memory`](crate::release_thread_memory)).

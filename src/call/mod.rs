@@ -1,8 +1,9 @@
-//! The calls of the library: products, products of f32 activations, batches.
+//! The calls of the library: products, products of f32 activations, batches, sums of rows by index.
 
 pub(crate) mod batch;
 pub(crate) mod dynamic;
 pub(crate) mod gemm;
 pub(crate) mod matmul;
 pub(crate) mod memory;
+pub(crate) mod scatter;
 pub(crate) mod task;

@@ -8,6 +8,7 @@ use crate::engine;
 use crate::engine::packed::BlocksToCut;
 use crate::engine::threads::Threads;
 use crate::error::Error;
+use crate::matrix::split::check_cut;
 use crate::matrix::view::MatMut;
 use crate::output::dequantize::Dequantize;
 use crate::output::destination::{Axis, Destination};
@@ -277,15 +278,5 @@ impl<'a, 'c> Task<'a, 'c> {
         let quantizing = if let Described::Dynamic(_) = self.product { QUANTIZING } else { 0 };
         let products = m.saturating_add(packing).saturating_mul(n);
         products.saturating_add(m.saturating_mul(quantizing)).saturating_mul(k.max(1))
-    }
-}
-
-/// # Errors
-/// [`Error::Range`] if `at` is more than `len`.
-fn check_cut(argument: &'static str, at: usize, len: usize) -> Result<(), Error> {
-    let as_i64 = |value| i64::try_from(value).unwrap_or(i64::MAX);
-    match at <= len {
-        true => Ok(()),
-        false => Err(Error::Range { argument, got: as_i64(at), min: 0, max: as_i64(len) }),
     }
 }

@@ -2,7 +2,9 @@
 
 use crate::element::ElementType;
 use crate::error::Error;
+use crate::matrix::conv2d::Conv2d;
 use crate::matrix::operand::Operand;
+use crate::matrix::row_picks::{RowPicks, consecutive};
 use qgemm_kernels::pick_rows;
 use std::ops::Range;
 
@@ -16,44 +18,31 @@ use std::ops::Range;
 /// The index [`Gather::PADDING`] stands for a row outside the source. Its values are those of [`padding`](Self::padding),
 /// or, if that is not called, the zero point of the row of A that they are in, so that they add nothing to the sums.
 ///
-/// A convolution of 3x3 taps on an image of 2x3 pixels of 2 channels, padded by a pixel all around:
+/// The tokens of one expert of a mixture, and the way back:
 ///
 /// ```
-/// use qgemm::{Gather, Gemm, MatMut, MatRef};
+/// use qgemm::{Gather, Gemm, MatMut, MatRef, scatter_add_i32};
 ///
-/// let (height, width, channels) = (2, 3, 2);
-/// let image = [1u8, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]; // the zero point is 5
-/// let mut indices = Vec::new();
-/// for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
-///     for (dy, dx) in (0..3).flat_map(|dy| (0..3).map(move |dx| (dy, dx))) {
-///         let (y, x) = (y + dy, x + dx); // of the padded image
-///         let inside = (1..=height).contains(&y) && (1..=width).contains(&x);
-///         indices.push(if inside { ((y - 1) * width + x - 1) as u32 } else { Gather::PADDING });
-///     }
-/// }
-/// let weights = [1i8; 9 * 2]; // 3x3 taps of 2 channels, to 1 channel
+/// let tokens = MatRef::row_major(&[1u8, 2, 3, 4, 5, 6], 3, 2)?;
+/// let weights = MatRef::row_major(&[1i8, 10], 2, 1)?;
+/// let mine = [2, 0]; // the tokens that go to this expert
+/// let mut outputs = [0i32; 2];
+/// Gemm::new(Gather::rows(tokens, &mine)?, weights).run_i32(MatMut::row_major(&mut outputs, 2, 1)?)?;
+/// assert_eq!(outputs, [65, 21]);
 ///
-/// let pixels = MatRef::row_major(&image, height * width, channels)?;
-/// let a = Gather::new(pixels, &indices, 9)?; // 6 x 18
-/// let mut sums = [0i32; 6];
-/// Gemm::new(a, MatRef::row_major(&weights, 18, 1)?)
-///     .a_zero(5)
-///     .run_i32(MatMut::row_major(&mut sums, 6, 1)?)?;
-/// // Of the pixel (0, 0): its own 1 + 2, and 3 + 4, 7 + 8, 9 + 10 around it, each less the zero point.
-/// assert_eq!(sums[0], 44 - 8 * 5);
+/// let mut sums = [0i32; 3];
+/// scatter_add_i32(MatRef::row_major(&outputs, 2, 1)?, &mine, MatMut::row_major(&mut sums, 3, 1)?)?;
+/// assert_eq!(sums, [21, 0, 65]);
 /// # Ok::<(), qgemm::Error>(())
 /// ```
+///
+/// [`Conv2d`] makes the indices of convolutions.
 ///
 /// Each thread gathers the rows it is about to multiply, a block at a time, into scratch of bounded size.
 #[derive(Clone, Copy)]
 pub struct Gather<'a> {
     source: Operand<'a>,
-    indices: &'a [u32],
-    taps: usize,
-    rows: usize,
-    cols: usize,
-    /// Whether some index is [`PADDING`](Self::PADDING).
-    padded: bool,
+    picks: RowPicks<'a>,
     /// The bits of the values of padding; `None` if they are the zero point of their row.
     padding: Option<u8>,
 }
@@ -61,9 +50,9 @@ pub struct Gather<'a> {
 impl std::fmt::Debug for Gather<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Gather")
-            .field("rows", &self.rows)
-            .field("cols", &self.cols)
-            .field("taps", &self.taps)
+            .field("rows", &self.shape().0)
+            .field("cols", &self.shape().1)
+            .field("taps", &self.picks.taps())
             .field("source", &self.source)
             .finish_non_exhaustive()
     }
@@ -71,7 +60,7 @@ impl std::fmt::Debug for Gather<'_> {
 
 impl<'a> Gather<'a> {
     /// The index that stands for a row outside the source.
-    pub const PADDING: u32 = u32::MAX;
+    pub const PADDING: u32 = RowPicks::PADDING;
 
     /// Rows of `taps` rows of `source` each: `indices.len() / taps` rows, `taps * source.cols()` columns.
     ///
@@ -81,23 +70,28 @@ impl<'a> Gather<'a> {
     /// [`Error::TooLarge`] if the number of elements overflows.
     pub fn new(source: impl Into<Operand<'a>>, indices: &'a [u32], taps: usize) -> Result<Self, Error> {
         let source = source.into();
-        if taps == 0 {
-            return Err(Error::Range { argument: "taps", got: 0, min: 1, max: i64::MAX });
-        }
-        let got = indices.len();
-        if !got.is_multiple_of(taps) {
-            return Err(Error::Multiple { argument: "indices", got, of: taps });
-        }
-        let rows = got / taps;
-        let shape = (rows, source.cols());
-        let cols = taps.checked_mul(source.cols()).filter(|cols| rows.checked_mul(*cols).is_some());
-        let cols = cols.ok_or(Error::TooLarge { argument: "gathered a", shape, strides: (taps, 1) })?;
-        let outside = |&index: &u32| index != Self::PADDING && index as usize >= source.rows();
-        if let Some(position) = indices.iter().position(outside) {
-            return Err(Error::Index { position, got: indices[position], rows: source.rows() });
-        }
-        let padded = indices.contains(&Self::PADDING);
-        Ok(Self { source, indices, taps, rows, cols, padded, padding: None })
+        let picks = RowPicks::new(indices, taps, (source.rows(), source.cols()))?;
+        Ok(Self { source, picks, padding: None })
+    }
+
+    /// A row of `source` for each index: [`new`](Self::new) with one tap.
+    ///
+    /// # Errors
+    /// Those of [`new`](Self::new).
+    pub fn rows(source: impl Into<Operand<'a>>, indices: &'a [u32]) -> Result<Self, Error> {
+        Self::new(source, indices, 1)
+    }
+
+    /// The rows of a convolution: one for each output pixel, made of the pixels under the kernel's taps. The indices
+    /// are not checked again. See [`Conv2d`] for the layouts of `source`, of the weights and of the output.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if `source` has not one row for each pixel of `conv`'s images, [`Error::TooLarge`] if the number
+    /// of elements overflows.
+    pub fn conv2d(source: impl Into<Operand<'a>>, conv: &'a Conv2d) -> Result<Self, Error> {
+        let source = source.into();
+        let picks = conv.picks((source.rows(), source.cols()))?;
+        Ok(Self { source, picks, padding: None })
     }
 
     /// Sets the value of padding, in place of the zero point.
@@ -114,31 +108,23 @@ impl<'a> Gather<'a> {
         self.source.element
     }
 
-    /// The number of rows: M of the product.
-    pub(crate) fn rows(&self) -> usize {
-        self.rows
-    }
-
-    /// The number of columns: K of the product.
-    pub(crate) fn cols(&self) -> usize {
-        self.cols
+    /// Rows and columns: M and K of the product.
+    pub(crate) fn shape(&self) -> (usize, usize) {
+        (self.picks.rows(), self.picks.taps() * self.source.cols())
     }
 
     /// The value of element (i, k), where `zero` is the zero point of row i; `None` if there is no such element.
     pub(crate) fn get(&self, i: usize, k: usize, zero: i32) -> Option<i32> {
-        if i >= self.rows || k >= self.cols {
-            return None;
-        }
-        let index = self.indices[i * self.taps + k / self.source.cols()];
+        let (index, column) = self.picks.source_of(i, k, self.source.cols())?;
         if index == Self::PADDING {
             return Some(self.padding.map_or(zero, |bits| self.source.element.value(bits)));
         }
-        self.source.get(index as usize, k % self.source.cols())
+        self.source.get(index as usize, column)
     }
 
     /// Whether each row is a row of the source, whose rows are contiguous.
     pub(crate) fn picks_slices(&self) -> bool {
-        self.taps == 1 && self.source.bits.rows_are_slices()
+        self.picks.taps() == 1 && self.source.bits.rows_are_slices()
     }
 
     /// Copies the bits of elements `ks` of some rows, whose zero points are `zero(row)`, to rows `stride` bytes apart.
@@ -153,12 +139,12 @@ impl<'a> Gather<'a> {
         (out, stride): (&mut [u8], usize),
     ) {
         assert!(self.picks_slices(), "rows are no slices of the source");
-        let (indices, len) = (&self.indices[rows.clone()], ks.len());
+        let (indices, len) = (&self.picks.indices()[rows.clone()], ks.len());
         let source = self.source.bits.data_from_row(0).get(ks.start..).unwrap_or(&[]);
         if len > 0 {
             pick_rows(source, self.source.bits.row_stride(), indices, len, (&mut *out, stride));
         }
-        if self.padded {
+        if self.picks.are_padded() {
             for ((i, index), out) in rows.zip(indices).zip(out.chunks_exact_mut(stride)) {
                 if *index == Self::PADDING {
                     out[..len].fill(self.padding.unwrap_or(zero(i) as u8));
@@ -173,7 +159,7 @@ impl<'a> Gather<'a> {
         if channels == 0 {
             return;
         }
-        let taps = &self.indices[i * self.taps..][..self.taps];
+        let taps = self.picks.of_row(i);
         // If the rows of the source are adjacent, those with consecutive indices (as neighbours in an image have) are
         // copied as one piece.
         let adjacent = bits.rows_are_slices() && bits.row_stride() == channels;
@@ -200,21 +186,13 @@ impl<'a> Gather<'a> {
     /// # Errors
     /// [`Error::Range`] if `least` or `greatest`, the least and the greatest zero point, is not.
     pub(crate) fn check_zero(&self, least: i32, greatest: i32) -> Result<(), Error> {
-        if !self.padded || self.padding.is_some() {
+        if !self.picks.are_padded() || self.padding.is_some() {
             return Ok(());
         }
         let argument = "a_zero, of padded rows";
         in_range(argument, least, self.source.element)?;
         in_range(argument, greatest, self.source.element)
     }
-}
-
-/// The number of indices, from the first on, that ascend by 1. Not 0; the first is not that of padding.
-fn consecutive(taps: &[u32]) -> usize {
-    let follows = |run: &usize| {
-        taps.get(*run).is_some_and(|&next| next == taps[0] + *run as u32 && next != Gather::PADDING)
-    };
-    (1..).find(|run| !follows(run)).unwrap_or(1)
 }
 
 /// # Errors

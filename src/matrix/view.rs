@@ -8,7 +8,8 @@ use crate::error::Error;
 use qgemm_kernels::{BlockMut, LayoutError, extent};
 use std::ops::Range;
 
-/// A read-only matrix over a slice. Elements may coincide (a stride of 0 repeats a row or column).
+/// A read-only matrix over a slice. Elements may coincide (a stride of 0 repeats a row or column). Strides are not
+/// negative: an axis that runs backwards has no view.
 pub struct MatRef<'a, T> {
     data: &'a [T],
     rows: usize,
@@ -124,9 +125,22 @@ impl<'a, T> MatRef<'a, T> {
     /// [`Error::OutOfBounds`] if a range is descending or reaches past the matrix.
     pub fn submatrix(self, rows: Range<usize>, cols: Range<usize>) -> Result<Self, Error> {
         check_ranges(&rows, &cols, (self.rows, self.cols))?;
+        Ok(self.part(rows, cols))
+    }
+
+    /// [`submatrix`](Self::submatrix) of ranges that are known to lie in the matrix.
+    pub(crate) fn part(self, rows: Range<usize>, cols: Range<usize>) -> Self {
         let empty = rows.is_empty() || cols.is_empty();
         let start = if empty { 0 } else { rows.start * self.row_stride + cols.start * self.col_stride };
-        Ok(Self { data: &self.data[start..], rows: rows.len(), cols: cols.len(), ..self })
+        Self { data: &self.data[start..], rows: rows.len(), cols: cols.len(), ..self }
+    }
+
+    /// The matrix of this shape and these strides that begins `offset` elements later in the slice.
+    ///
+    /// # Panics
+    /// If the slice ends before `offset`.
+    pub(crate) fn moved(self, offset: usize) -> Self {
+        Self { data: &self.data[offset..], ..self }
     }
 
     /// Element (i, j), if there is one.
@@ -194,6 +208,24 @@ fn check_ranges(rows: &Range<usize>, cols: &Range<usize>, shape: (usize, usize))
     Err(Error::OutOfBounds { rows: (rows.start, rows.end), cols: (cols.start, cols.end), shape })
 }
 
+/// The error for a matrix that its memory, a slice of `got` elements or an address, cannot hold.
+#[cold]
+#[inline(never)]
+pub(crate) fn layout_error(
+    misfit: LayoutError,
+    argument: &'static str,
+    got: usize,
+    shape: (usize, usize),
+    strides: (usize, usize),
+) -> Error {
+    match misfit {
+        LayoutError::TooShort(need) => Error::TooShort { argument, shape, got, need },
+        LayoutError::TooLarge => Error::TooLarge { argument, shape, strides },
+        LayoutError::Overlap => Error::Overlap { shape, strides },
+        LayoutError::Address { got, align } => Error::Address { argument, got, align },
+    }
+}
+
 /// A mutable matrix over a slice; its elements are distinct.
 pub struct MatMut<'a, T> {
     pub(crate) block: BlockMut<'a, T>,
@@ -212,6 +244,7 @@ impl<'a, T> MatMut<'a, T> {
     /// # Errors
     /// [`Error::TooShort`] if `data` ends before the last element, [`Error::TooLarge`] if its offset or the number of
     /// elements does not fit a `usize`, [`Error::Overlap`] if two elements coincide.
+    #[inline]
     pub fn new(
         data: &'a mut [T],
         rows: usize,
@@ -220,14 +253,10 @@ impl<'a, T> MatMut<'a, T> {
         col_stride: usize,
     ) -> Result<Self, Error> {
         let got = data.len();
-        let (shape, strides) = ((rows, cols), (row_stride, col_stride));
-        BlockMut::new(data, rows, cols, row_stride, col_stride).map(|block| Self { block }).map_err(
-            |misfit| match misfit {
-                LayoutError::TooShort(need) => Error::TooShort { argument: "output", shape, got, need },
-                LayoutError::TooLarge => Error::TooLarge { argument: "output", shape, strides },
-                LayoutError::Overlap => Error::Overlap { shape, strides },
-            },
-        )
+        match BlockMut::new(data, rows, cols, row_stride, col_stride) {
+            Ok(block) => Ok(Self { block }),
+            Err(misfit) => Err(layout_error(misfit, "output", got, (rows, cols), (row_stride, col_stride))),
+        }
     }
 
     /// A row-major view (C order): rows one after the other.

@@ -52,7 +52,7 @@ impl<'a> Lhs<'a> {
     pub fn rows(&self) -> usize {
         match self {
             Lhs::Matrix(a) => a.rows(),
-            Lhs::Gathered(a) => a.rows(),
+            Lhs::Gathered(a) => a.shape().0,
         }
     }
 
@@ -60,7 +60,7 @@ impl<'a> Lhs<'a> {
     pub fn cols(&self) -> usize {
         match self {
             Lhs::Matrix(a) => a.cols(),
-            Lhs::Gathered(a) => a.cols(),
+            Lhs::Gathered(a) => a.shape().1,
         }
     }
 

@@ -1,4 +1,4 @@
-//! Calls that quantize, and calls that check numbers.
+//! Calls that quantize, calls that add rows, and calls that check numbers.
 
 use qgemm::*;
 
@@ -209,6 +209,37 @@ pub fn quantization() -> Vec<Call> {
             let points = ordinary.iter().step_by(10).chain(tiny.iter().step_by(100));
             Ok(bits(&points.map(|x| activation.apply(*x)).collect::<Vec<_>>()))
         }));
+    }
+    calls
+}
+
+/// Adds rows of 70 columns to five rows, some of them twice, in rows that are contiguous or not.
+fn added(x: &[f32], weights: Option<&[f32]>, by_columns: bool) -> Outcome {
+    let (rows, cols) = (x.len() / 70, 70);
+    let indices: Vec<u32> = (0..rows as u32).map(|i| i * 3 % 5).collect();
+    let mut c: Vec<f32> = x.iter().rev().take(5 * cols).copied().collect();
+    let view = MatRef::row_major(&x[..rows * cols], rows, cols)?;
+    let output = match by_columns {
+        true => MatMut::col_major(&mut c, 5, cols)?,
+        false => MatMut::row_major(&mut c, 5, cols)?,
+    };
+    scatter_add_f32(view, &indices, weights.map(|weights| &weights[..rows]), output)?;
+    Ok(bits(&c))
+}
+
+pub fn additions() -> Vec<Call> {
+    let ordinary: &'static [f32] = (-900..900).map(|i| i as f32 * 0.137).collect::<Vec<_>>().leak();
+    let tiny: &'static [f32] = (-900..900).map(|i| i as f32 * 1e-41).collect::<Vec<_>>().leak();
+    let weights: &'static [f32] = (0..40).map(|i| 0.37 + i as f32 / 7.0).collect::<Vec<_>>().leak();
+    let small: &'static [f32] = (0..40).map(|i| i as f32 * 1e-37).collect::<Vec<_>>().leak();
+    let mut calls = Vec::new();
+    for (name, x) in [("ordinary", ordinary), ("tiny", tiny)] {
+        for (factors, weights) in [("no", None), ("some", Some(weights)), ("small", Some(small))] {
+            for by_columns in [false, true] {
+                let name = format!("{name} rows, {factors} weights, by columns {by_columns}");
+                calls.push(call(name, move || added(x, weights, by_columns)));
+            }
+        }
     }
     calls
 }

@@ -41,6 +41,11 @@ fn quantization_is_the_same_in_every_mode() {
 }
 
 #[test]
+fn sums_of_rows_are_the_same_in_every_mode() {
+    assert_the_same(&calls::additions(), |mode, call| mode.run(&call.run));
+}
+
+#[test]
 fn arguments_are_checked_the_same_in_every_mode() {
     assert_the_same(&calls::checks(), |mode, call| mode.run(&call.run));
 }

@@ -280,3 +280,67 @@ fn a_value_that_is_not_finite_leaves_its_output_as_it_was() {
     assert_eq!((wrong[0], wrong[1], last), (5.0, 5.0, [9, 12, 9, 12]));
     assert!((wrong[2] - 12.5).abs() < 0.2 && (wrong[3] - 16.0).abs() < 0.2, "{wrong:?}");
 }
+
+/// The heads of attention, [seq, heads, d] all three: scores to [heads, seq, seq], and the products with the values to
+/// columns side by side. Each is what the reference makes of it alone.
+#[test]
+fn heads_are_written_side_by_side_and_one_after_the_other() {
+    for (seq, heads, d) in [(5, 3, 7), (64, 8, 64), (1, 4, 16), (33, 1, 20)] {
+        let fused = Matrix::<i8>::filled(seq, 3 * heads * d, Layout::ROWS, Fill::Random, 3);
+        // Queries, keys and values of all heads lie side by side in each row.
+        let heads_of = |which: usize| {
+            let first = &fused.data[which * heads * d..];
+            MatRef::batch(first, heads, d, (seq, d), (3 * heads * d, 1)).unwrap()
+        };
+        let bytes = Requantize::new(1e-3, 3).unwrap();
+        let mut want_scores = vec![0u8; heads * seq * seq];
+        let mut want = vec![0i32; seq * heads * d];
+        for (head, ((q, k), v)) in heads_of(0).zip(heads_of(1)).zip(heads_of(2)).enumerate() {
+            let c = &mut want_scores[head * seq * seq..][..seq * seq];
+            let scores = Gemm::new(q, k.transpose()).threads(1);
+            reference::run_requantized(&scores, MatMut::row_major(c, seq, seq).unwrap(), &bytes).unwrap();
+            let mut sums = vec![0i32; seq * d];
+            let values = Gemm::new(MatRef::row_major(c, seq, seq).unwrap(), v).a_zero(3);
+            reference::run_i32(&values, MatMut::row_major(&mut sums, seq, d).unwrap()).unwrap();
+            for (row, sums) in sums.chunks(d).enumerate() {
+                want[(row * heads + head) * d..][..d].copy_from_slice(sums);
+            }
+        }
+        on_threads(&|threads| {
+            let what = format!("{seq} x {heads} x {d}, {threads} threads");
+            let mut scores = vec![9u8; heads * seq * seq];
+            let outputs = MatMut::batch(&mut scores, heads, seq * seq, (seq, seq), (seq, 1)).unwrap();
+            let mut tasks: Vec<_> = heads_of(0)
+                .zip(heads_of(1))
+                .zip(outputs)
+                .map(|((q, k), c)| Task::requantized(Gemm::new(q, k.transpose()), c, &bytes).unwrap())
+                .collect();
+            run_batch_on(&mut tasks, Threads::ALL.eager()).unwrap();
+            drop(tasks);
+            assert_eq!(scores, want_scores, "{what}");
+
+            let weights = || MatRef::batch(&scores, heads, seq * seq, (seq, seq), (seq, 1)).unwrap();
+            let products = || weights().zip(heads_of(2)).map(|(p, v)| Gemm::new(p, v).a_zero(3));
+            let run = |outputs: Vec<MatMut<'_, i32>>| {
+                let tasks = products().zip(outputs).map(|(gemm, c)| Task::i32(gemm, c).unwrap());
+                run_batch_on(&mut tasks.collect::<Vec<_>>(), Threads::ALL.eager()).unwrap();
+            };
+            // The columns of one output; as a batch; the same upside down, as rows of the transpose.
+            for way in 0..3 {
+                let mut c = vec![7i32; seq * heads * d];
+                match way {
+                    0 => {
+                        let whole = MatMut::row_major(&mut c, seq, heads * d).unwrap();
+                        run(whole.col_chunks(d).unwrap().collect());
+                    }
+                    1 => run(MatMut::batch(&mut c, heads, d, (seq, d), (heads * d, 1)).unwrap().collect()),
+                    _ => {
+                        let whole = MatMut::row_major(&mut c, seq, heads * d).unwrap().transpose();
+                        run(whole.row_chunks(d).unwrap().map(MatMut::transpose).collect());
+                    }
+                }
+                assert_eq!(c, want, "{what}, way {way}");
+            }
+        });
+    }
+}

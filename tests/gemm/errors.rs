@@ -73,6 +73,10 @@ fn each_error_names_the_argument_its_value_and_what_it_must_be() {
     let (reals, wrong) = ([0f32; 6], MatRef::row_major(&values, 2, 3).unwrap());
     let reals = MatRef::row_major(&reals, 2, 3).unwrap();
     let out = |rows, cols| MatMut::row_major(vec![0i8; rows * cols].leak(), rows, cols).unwrap();
+    // SAFETY: a null address is refused.
+    let null = unsafe { RawParts::<f32>::new(std::ptr::null(), 1, 1, 1, 1) };
+    let address = MatRef::from_raw_parts(null).unwrap_err();
+    let conv = Conv2d::builder(1, (2, 2), (3, 1));
     let endless = MatRef::new(&w, ENDLESS, 1, 0, 0).unwrap();
     let endless_a = MatRef::new(&w, 1, ENDLESS, 0, 0).unwrap();
     #[rustfmt::skip]
@@ -81,17 +85,23 @@ fn each_error_names_the_argument_its_value_and_what_it_must_be() {
         ("TooShort", matrix(2, 2, 9, 1), &["matrix", "6", "at least 11"]),
         ("TooShort", MatRef::col_major(&data, 7, 1).unwrap_err(), &["matrix", "6", "at least 7"]),
         ("TooShort", output(2, 3, 4, 1), &["output", "6", "at least 7"]),
+        ("TooShort", MatRef::batch(&data, 3, 2, (1, 3), (3, 1)).err().unwrap(), &["batch", "6", "at least 7 for 1x3"]),
+        ("TooShort", MatMut::batch(&mut [0f32; 6], 3, 3, (1, 3), (3, 1)).err().unwrap(), &["output batch", "6", "at least 9 for 1x3"]),
         ("TooLarge", matrix(huge, 2, 0, 0), &huge_shape),
+        ("TooLarge", MatRef::batch(&data, 3, huge, (1, 3), (3, 1)).err().unwrap(), &["batch", "1x3", "strides 3 and 1", "must be"]),
         ("TooLarge", matrix(2, 2, huge, 1), &huge_stride),
         ("TooLarge", output(3, 3, 1, half), &half_stride),
         ("TooLarge", matmul_i32(&[1i8; 2], &w, (huge, 2, 3)).unwrap_err(), &["a", "view", "does not fit"]),
         ("Overlap", output(2, 2, 1, 1), &["output", "2x2", "strides 1 and 1", "must be distinct"]),
         ("Overlap", output(3, 2, 1, 2), &["output", "3x2", "strides 1 and 2", "must be distinct"]),
+        ("BatchOverlap", MatMut::batch(&mut [0f32; 9], 2, 3, (2, 2), (2, 1)).err().unwrap(), &["output batch", "2 matrices of 2x2", "strides 2 and 1", "3 elements apart", "must nest"]),
+        ("Address", address, &["matrix", "was at address 0x0", "must be at a multiple of 4 above 0"]),
         ("OutOfBounds", view.submatrix(1..3, 0..1).unwrap_err(), &["sub-matrix", "rows 1..3", "columns 0..1", "must", "2x3"]),
         ("OutOfBounds", view.submatrix(0..2, 3..4).unwrap_err(), &["sub-matrix", "rows 0..2", "columns 3..4", "must", "2x3"]),
         #[allow(clippy::reversed_empty_ranges)]
         ("OutOfBounds", view.submatrix(2..1, 0..1).unwrap_err(), &["sub-matrix", "rows 2..1", "must be ascending", "2x3"]),
         ("Index", Gather::new(view, &[1, 0, 2], 1).unwrap_err(), &["indices", "value 2 was 2", "must be below 2"]),
+        ("Index", scattered(&[0, 2], &[1.0; 2]), &["indices", "value 1 was 2", "must be below 2"]),
         ("InnerDimension", refused(Gemm::new(view, MatRef::row_major(&w, 2, 3).unwrap()), 3), &["b", "2 rows", "must", "(3)"]),
         ("OutputShape", refused(good, 2), &["output", "1x2", "must be 1x3"]),
         ("Length", refused(good.a_zero(&[1, 2]), 3), &["a_zero", "2 values", "must have 1"]),
@@ -118,11 +128,14 @@ fn each_error_names_the_argument_its_value_and_what_it_must_be() {
         ("Length", product_scales(1.0, &[1.0; 3], &mut [0.0; 2]).unwrap_err(), &["out", "2 values", "must have 3"]),
         ("Length", quantize_rows(reals, out(2, 3), &mut [0.0; 3]).unwrap_err(), &["scales", "3 values", "must have 2"]),
         ("Length", quantize_columns(reals, out(2, 3), &mut [0.0; 2]).unwrap_err(), &["scales", "2 values", "must have 3"]),
+        ("Length", scattered(&[0], &[1.0; 2]), &["indices", "1 values", "must have 2"]),
+        ("Length", scattered(&[0, 1], &[1.0]), &["weights", "1 values", "must have 2"]),
         ("Multiple", Gather::new(view, &[1, 0, 1], 2).unwrap_err(), &["indices", "3 values", "must have a multiple of 2"]),
         ("Shape", bytes_refused::<i8>(good, &requantize.residual(view, 1.0, 0)), &["residual", "is 2x3", "must be 1x3"]),
         ("Shape", reals_refused(good, &Dequantize::new(1.0).unwrap().residual(float)), &["residual", "is 2x3", "must be 1x3"]),
         ("Shape", quantize_rows(reals, out(3, 2), &mut [0.0; 2]).unwrap_err(), &["out", "is 3x2", "must be 2x3"]),
         ("Shape", quantize_columns(reals, out(2, 2), &mut [0.0; 3]).unwrap_err(), &["out", "is 2x2", "must be 2x3"]),
+        ("Shape", Gather::conv2d(view, &Conv2d::builder(3, (1, 1), (1, 1)).build().unwrap()).unwrap_err(), &["source", "is 2x3", "must be 3x3"]),
         ("Element", bytes_refused::<i8>(good, &requantize.table(&Table::<u8>::from_fn(|x| x))), &["table", "is for u8", "must be for the output's i8"]),
         ("Missing", Observer::min_max().params(0, 255).unwrap_err(), &["data", "was not given", "must be for Observer::params"]),
         ("Missing", Observer::min_max().params_tight(0, 255).unwrap_err(), &["data", "was not given", "must be for Observer::params_tight"]),
@@ -170,6 +183,12 @@ fn each_error_names_the_argument_its_value_and_what_it_must_be() {
         ("Range", bytes_refused::<i8>(good, &requantize.residual(view, 1.0, 1 << 22)), &["residual zero point", "was 4194304", "must be in -2097152..=2097152"]),
         ("Range", Multiplier::new(5, 0).unwrap_err(), &["multiplier", "was 5", "must be in 1073741824..=2147483647"]),
         ("Range", Multiplier::new(1 << 30, 31).unwrap_err(), &["shift", "was 31", "must be in -31..=30"]),
+        ("Range", view.split_at_row(3).unwrap_err(), &["row", "was 3", "must be in 0..=2"]),
+        ("Range", view.split_at_col(4).unwrap_err(), &["col", "was 4", "must be in 0..=3"]),
+        ("Range", view.row_chunks(0).err().unwrap(), &["rows", "was 0", "must be in 1..="]),
+        ("Range", view.col_chunks(0).err().unwrap(), &["cols", "was 0", "must be in 1..="]),
+        ("Range", conv.build().unwrap_err(), &["dilated kernel height", "was 3", "must be in 1..=2"]),
+        ("Range", conv.stride(1, 0).padding(1, 0, 0, 0).build().unwrap_err(), &["horizontal stride", "was 0", "must be in 1..="]),
         ("FloatRange", Multiplier::from_real(-0.5).unwrap_err(), &["multiplier", "was -5e-1", "must be in 0e0..=1.79"]),
         ("FloatRange", Requantize::in_f64(&[0.5, f64::NAN], 0).unwrap_err(), &["factor", "was NaN", "must be in 0e0..="]),
         ("FloatRange", Requantize::in_f64(-0.5, 0).unwrap_err(), &["factor", "was -5e-1", "must be in 0e0..="]),
@@ -220,10 +239,12 @@ fn each_error_names_the_argument_its_value_and_what_it_must_be() {
 }
 
 /// As `Error` declares them.
-const VARIANTS: [&str; 27] = [
+const VARIANTS: [&str; 29] = [
     "TooShort",
     "TooLarge",
     "Overlap",
+    "BatchOverlap",
+    "Address",
     "OutOfBounds",
     "Index",
     "InnerDimension",
@@ -259,6 +280,15 @@ fn dynamic_refused(a: &[f32]) -> Error {
     let error = gemm.run_f32(MatMut::row_major(&mut c, 1, 1).unwrap(), output).unwrap_err();
     assert_eq!(c, [5.0], "written although refused");
     error
+}
+
+/// The error of two rows that are added to two.
+fn scattered(indices: &[u32], weights: &[f32]) -> Error {
+    let mut c = [5f32; 4];
+    let rows = MatRef::row_major(&[1.0; 4], 2, 2).unwrap();
+    let error = scatter_add_f32(rows, indices, Some(weights), MatMut::row_major(&mut c, 2, 2).unwrap());
+    assert_eq!(c, [5.0; 4], "written although refused");
+    error.unwrap_err()
 }
 
 fn refused_i32(gemm: Gemm<'_>) -> Error {

@@ -263,7 +263,7 @@ fn what_does_not_fit_is_refused_at_the_door() {
     let data = [0u8; 12];
     let source = MatRef::row_major(&data, 4, 3).unwrap();
     let refused = |indices: &[u32], taps| Gather::new(source, indices, taps).unwrap_err();
-    assert_eq!(refused(&[0, 4], 1), Error::Index { position: 1, got: 4, rows: 4 });
+    assert_eq!(refused(&[0, 4], 1), Error::Index { position: 1, got: 4, rows: 4, padding: true });
     assert_eq!(
         refused(&[0, 1, Gather::PADDING - 1], 3).to_string(),
         "indices: value 2 was 4294967294, must be below 4, or that of padding"

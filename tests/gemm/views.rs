@@ -6,7 +6,7 @@ use qgemm::{Dispatch, ElementType, Error, Gemm, MatMut, MatRef, PackedB, Requant
 use std::collections::HashSet;
 
 /// Small, a power of two, about the end of usize, anything.
-fn number() -> impl Strategy<Value = usize> {
+pub fn number() -> impl Strategy<Value = usize> {
     prop_oneof![
         6 => 0..=6usize,
         2 => 0..=70usize,
@@ -18,7 +18,7 @@ fn number() -> impl Strategy<Value = usize> {
 }
 
 /// The length of data that a view needs; `None` if a `usize` does not hold it.
-fn need(rows: usize, cols: usize, row_stride: usize, col_stride: usize) -> Option<usize> {
+pub fn need(rows: usize, cols: usize, row_stride: usize, col_stride: usize) -> Option<usize> {
     rows.checked_mul(cols)?;
     if rows == 0 || cols == 0 {
         return Some(0);
@@ -222,6 +222,7 @@ fn arguments_may_be_shared_and_sent_between_threads() {
     shared::<Error>();
     shared::<qgemm::Requantize<'_>>();
     shared::<qgemm::Dequantize<'_>>();
+    shared::<qgemm::Conv2d>();
     sent::<MatMut<'_, f32>>();
 }
 

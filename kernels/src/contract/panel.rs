@@ -15,9 +15,9 @@
 //! Element (k, j) lies at `(k / KR · WIDTH + j) · KR + k % KR`. Kernels read the padding but its values do not matter
 //! to them, because they take A as 0 there.
 
-use crate::block::extent;
 use crate::contract::kernel::Kernel;
 use crate::elements::{Convert, Stored};
+use crate::layout::extent;
 use bytemuck::cast_slice;
 
 /// 64 bytes with the alignment of a cache line: panels are kept in vectors of lines.

@@ -34,7 +34,7 @@ mod tests {
         let table: [u8; 256] = core::array::from_fn(|x| (x as u8).wrapping_mul(5).wrapping_add(3) ^ 0x5a);
         for (rows, cols) in (1..140).map(|cols| (4, cols)).chain([(0, 5), (5, 0), (1, 1000)]) {
             for (row_stride, col_stride) in [(cols, 1), (cols + 3, 1), (1, rows), (2 * cols + 1, 2)] {
-                let len = crate::block::extent(rows, cols, row_stride, col_stride).unwrap() + 7;
+                let len = crate::layout::extent(rows, cols, row_stride, col_stride).unwrap() + 7;
                 let before: Vec<u8> = (0..len).map(|at| (at * 7 + cols) as u8).collect();
                 let (mut got, mut want) = (before.clone(), before);
                 for i in 0..rows {

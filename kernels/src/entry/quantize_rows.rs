@@ -1,8 +1,9 @@
 //! Quantizes rows of f32 to 8 bits on CPUs with AVX-512. `contract::row_params` has the arithmetic.
 
-use crate::block::{BlockMut, extent};
+use crate::block::BlockMut;
 use crate::contract::row_params::{RowExtremes, RowParams};
 use crate::detect::{Isa, detected};
+use crate::layout::extent;
 
 /// Rows of f32. A value of this type proves that the CPU has the instructions to quantize them.
 #[derive(Clone, Copy)]

@@ -1,8 +1,8 @@
 //! Row sums of A, and conversion of its rows to the type that a kernel reads. Sums have code of their own for AVX2 and
 //! AVX-512; the other loops are plain and compiled for several instruction sets. All arithmetic is in integers.
 
-use crate::block::extent;
 use crate::elements::{BYTES_PER_I32_SUM, Convert, SIGN_BIT, SIGN_SHIFT, mask_to_u8};
+use crate::layout::extent;
 use core::ops::Range;
 use multiversion::multiversion;
 

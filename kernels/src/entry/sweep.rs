@@ -2,10 +2,10 @@
 //! The sweep reads B once as it lies. If B comes by rows the sums are kept in memory meanwhile, if by columns in
 //! registers.
 
-use crate::block::extent;
 use crate::contract::ready::Ready;
 use crate::contract::sweep_operands::{MAX_SWEEP_ROWS, SWEEP_WIDTH, StridedRows, SweepOperands, SweepSums};
 use crate::detect::Isa;
+use crate::layout::extent;
 
 impl Ready {
     /// Whether there are sweeps with this kernel's instructions.

@@ -1,6 +1,7 @@
 //! Transposition: between rows and columns that are contiguous.
 
-use crate::block::{BlockMut, extent};
+use crate::block::BlockMut;
+use crate::layout::extent;
 use bytemuck::Pod;
 
 /// Stores the transpose of a matrix: `to[(i, j)] = from[j * stride + i]`. Bytes and 32-bit values are fast, where rows of
