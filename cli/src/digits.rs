@@ -10,7 +10,7 @@ use std::path::PathBuf;
 /// Reads handwritten digits with a small int8 network: accuracy, speed, digests per kernel.
 #[derive(clap::Args, Default)]
 pub struct Args {
-    /// Where to write the int8 logits of the held-out images (899 x 10, i8)
+    /// Where to write the int8 logits of the held-out images (899 x 10, int8) [default: nowhere]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }

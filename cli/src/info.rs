@@ -9,7 +9,7 @@ use std::io::Write;
 /// Shows the CPU, the kernels that run on it and the one that is chosen.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Print JSON
+    /// Print JSON [default: text]
     #[arg(long)]
     json: bool,
 }

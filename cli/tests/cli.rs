@@ -2,8 +2,14 @@
 
 #[path = "cli/forward.rs"]
 mod forward;
+#[path = "cli/help.rs"]
+mod help;
 #[path = "cli/matmul.rs"]
 mod matmul;
+#[path = "cli/outputs.rs"]
+mod outputs;
+#[path = "cli/product.rs"]
+mod product;
 #[path = "cli/reports.rs"]
 mod reports;
 #[path = "cli/support.rs"]

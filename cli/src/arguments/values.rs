@@ -1,4 +1,4 @@
-//! Arguments that are a number or a file of numbers: `--a-zero`, `--scale`, `--bias` and others.
+//! Arguments that are an integer or a file of numbers: `--a-zero`, `--multiplier`, `--bias` and others.
 
 use crate::errors::invalid;
 use crate::files::npy::Array;
@@ -6,7 +6,6 @@ use anyhow::Result;
 use qgemm::OneOrEach;
 use std::ffi::OsStr;
 use std::path::Path;
-use std::str::FromStr;
 
 /// One value for all rows or columns, or one for each; a [`OneOrEach`] that owns its values.
 #[derive(Debug, PartialEq)]
@@ -54,7 +53,7 @@ impl<T: Copy> Values<T> {
     }
 
     /// The values of a file: a file of one value has it for all rows or columns.
-    fn from_file(values: Vec<T>) -> Self {
+    pub(super) fn from_file(values: Vec<T>) -> Self {
         if values.len() == 1 { Values::PerTensor(values[0]) } else { Values::PerAxis(values) }
     }
 }
@@ -86,7 +85,7 @@ impl Axis {
     }
 
     /// Refuses an array that has neither one value for all rows or columns nor one for each.
-    fn check_one_or_each(self, array: &Array) -> Result<()> {
+    pub(super) fn check_one_or_each(self, array: &Array) -> Result<()> {
         if self.vector_length(array.shape()) == Some(1) {
             return Ok(());
         }
@@ -130,32 +129,6 @@ pub fn integers(argument: &'static str, given: &OsStr, axis: Axis) -> Result<Val
     Ok(Values::from_file(values))
 }
 
-const SCALE_MUST: &str = "finite and not negative, a number or a .npy file of f32 or f64";
-
-/// Reads an argument of scales. A number in the text is parsed as a `T`, which rounds once; values of a file
-/// become `T` by `convert`.
-pub fn scales<T>(
-    argument: &'static str,
-    given: &OsStr,
-    axis: Axis,
-    convert: impl Fn(f64) -> T,
-) -> Result<Values<T>>
-where
-    T: Copy + Into<f64> + FromStr,
-{
-    if let Some(number) = as_number(given) {
-        let value = number.parse::<T>().ok().filter(|&value| (0.0..f64::INFINITY).contains(&value.into()));
-        return value.map(Values::PerTensor).ok_or_else(|| invalid(argument, number, SCALE_MUST));
-    }
-    let array = Array::read(argument, Path::new(given), SCALE_MUST)?;
-    let values = array.finite_values()?;
-    if let Some(at) = values.iter().position(|&x| x < 0.0) {
-        return Err(array.refuse(format_args!("value {at} is {}", values[at])));
-    }
-    axis.check_one_or_each(&array)?;
-    Ok(Values::from_file(values.into_iter().map(convert).collect()))
-}
-
 /// A bias, one value per column.
 pub enum Bias {
     /// Added to the i32 sums.
@@ -166,7 +139,7 @@ pub enum Bias {
 
 /// Reads a bias.
 pub fn bias(argument: &'static str, path: &Path, axis: Axis) -> Result<Bias> {
-    let must = "a .npy file of integers that fit i32, or of finite f32 or f64";
+    let must = "a .npy file of integers that fit i32, or of finite float32 or float64";
     let array = Array::read(argument, path, must)?;
     let values = match array.kind() {
         "f4" | "f8" => Bias::Floats(array.finite_values()?.into_iter().map(|x| x as f32).collect()),
@@ -177,7 +150,7 @@ pub fn bias(argument: &'static str, path: &Path, axis: Axis) -> Result<Bias> {
 }
 
 /// The text of an argument that is a number of any type; `None` for the name of a file.
-fn as_number(given: &OsStr) -> Option<&str> {
+pub(super) fn as_number(given: &OsStr) -> Option<&str> {
     let text = given.to_str()?.trim();
     text.parse::<f64>().is_ok().then_some(text)
 }

@@ -38,28 +38,32 @@ pub struct Args {
     /// An instruction set, a kernel's full name, or all [default: the best]
     #[arg(long, value_name = "NAME")]
     kernel: Option<String>,
-    #[arg(long, value_name = "V,...", help = variants_help())]
+    #[arg(long, value_name = "V,...", help = variants_help(), long_help = variants_long_help())]
     variants: Option<String>,
     /// The thread that calls: a plain one, or one of a rayon pool
     #[arg(long, value_name = "WHO", default_value = "plain")]
     caller: Caller,
-    /// Print CSV alone
+    /// Print CSV alone [default: a table]
     #[arg(long)]
     csv: bool,
-    /// Call each case once: whether results are exact, not how fast
+    /// Call each case once: whether results are exact, not how fast [default: for at least 0.2 s]
     #[arg(long)]
     quick: bool,
 }
 
 fn variants_help() -> String {
+    let default: Vec<_> =
+        VARIANTS.iter().filter(|variant| variant.default).map(|variant| variant.name).collect();
     format!(
-        "What to measure, of: {} [default: the first four; for the set layouts those of layouts]",
-        variant_names()
+        "What to measure, a list with commas; --help explains all [default: {}; for the set layouts those of several \
+         layouts]",
+        default.join(",")
     )
 }
 
-fn variant_names() -> String {
-    VARIANTS.map(|variant| variant.name).join(" ")
+fn variants_long_help() -> String {
+    let lines = VARIANTS.iter().map(|variant| format!("\n  {:<17} {}", variant.name, variant.in_words()));
+    format!("{}\n\nA name begins with the types of A, B and C.{}", variants_help(), lines.collect::<String>())
 }
 
 pub fn run(args: &Args, out: &mut (dyn Write + Send)) -> Result<()> {
@@ -91,7 +95,7 @@ fn variants(list: Option<&str>) -> Result<Vec<&'static Variant>> {
     let find = |name: &str| VARIANTS.iter().find(|variant| variant.name == name);
     let found: Option<Vec<_>> = list.split(',').map(|name| find(name.trim())).collect();
     found.ok_or_else(|| {
-        let must = format!("a list with commas of: {}", variant_names());
+        let must = format!("a list with commas of: {}", VARIANTS.map(|variant| variant.name).join(" "));
         invalid("--variants", list, must)
     })
 }

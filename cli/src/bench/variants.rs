@@ -82,6 +82,37 @@ const fn rows(name: &'static str, work: Work, a: ElementType) -> Variant {
 }
 
 impl Variant {
+    /// The measurement in words, for help.
+    pub fn in_words(&self) -> String {
+        let a = self.a;
+        let work = match self.work {
+            Work::Sums => format!("i32 sums of {a} A and i8 B, which is packed ahead"),
+            Work::SumsOfUnpackedB => format!("i32 sums of {a} A and i8 B, which the call packs"),
+            Work::SumsWithBZero => format!("i32 sums of {a} A and i8 B that has a zero point"),
+            Work::Requantize => {
+                format!("{a} output by f32 scales per column, zero points of A and of the output")
+            }
+            Work::RequantizeFixedPoint => {
+                format!("{a} output by integer multipliers per column, as gemmlowp rounds")
+            }
+            Work::RequantizeFarZero => {
+                format!("{a} output, with a zero point of A for which exact sums exceed 32 bits")
+            }
+            Work::Pack => "packing of B alone, in GB/s".into(),
+            Work::Dynamic => {
+                let how = if a == I8 { "symmetrically" } else { "with a zero point" };
+                format!("f32 A, each row quantized by the call to {a} {how}, and f32 output")
+            }
+        };
+        let layout = match self.layout {
+            Layout::Rows => "",
+            Layout::AColumns => "; A lies column by column",
+            Layout::CColumns => "; C lies column by column",
+            Layout::PickedRows => "; rows of A are picked by index",
+        };
+        format!("{work}{layout}")
+    }
+
     pub fn a_zero(&self) -> i32 {
         match (self.work, self.a) {
             (Work::Requantize | Work::RequantizeFixedPoint, U8) => 131,

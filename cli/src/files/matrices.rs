@@ -40,7 +40,7 @@ pub struct Matrix8 {
 impl Matrix8 {
     /// Reads the file at `path`, the value of `argument`.
     pub fn read(argument: &'static str, path: &Path) -> Result<Self> {
-        let array = Array::read(argument, path, "a .npy file of i8 or u8 with 2 dimensions")?;
+        let array = Array::read(argument, path, "a .npy file of int8 or uint8 with 2 dimensions")?;
         let (rows, cols) = array.matrix_shape()?;
         let strides = if array.is_fortran() { (1, rows) } else { (cols, 1) };
         let element = match array.kind() {
@@ -70,7 +70,8 @@ pub struct FloatMatrix {
 impl FloatMatrix {
     /// Reads the file at `path`, the value of `argument`.
     pub fn read(argument: &'static str, path: &Path) -> Result<Self> {
-        let array = Array::read(argument, path, "a .npy file of finite f32 or f64 with 2 dimensions")?;
+        let array =
+            Array::read(argument, path, "a .npy file of finite float32 or float64 with 2 dimensions")?;
         let (rows, cols) = array.matrix_shape()?;
         let stored = array.finite_values()?;
         let data = if array.is_fortran() {

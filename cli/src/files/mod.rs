@@ -1,5 +1,6 @@
 //! `.npy` files, read and written.
 
+mod dtype;
 pub mod matrices;
 pub mod npy;
 mod npy_header;

@@ -1,6 +1,7 @@
 //! Reading `.npy` files of any content and size.
 
 use crate::errors::invalid_because;
+use crate::files::dtype;
 use crate::files::npy_header::Header;
 use anyhow::{Error, Result};
 use std::fmt::Display;
@@ -28,7 +29,7 @@ impl Array {
         let header = Header::read(&mut file).map_err(|why| refuse(&why))?;
         let Header { descr, shape, .. } = &header;
         let Some(size) = element_size(descr) else {
-            return Err(refuse(&format!("elements of type {descr}")));
+            return Err(refuse(&dtype::describe(descr)));
         };
         let Some(need) = byte_length(shape, size) else {
             return Err(refuse(&format!("shape {shape:?} needs more bytes than an address has")));
@@ -51,7 +52,7 @@ impl Array {
 
     /// The error that refuses this file because of its element type.
     pub fn refuse_type(&self) -> Error {
-        self.refuse(format_args!("elements of type {}", self.header.descr))
+        self.refuse(dtype::describe(&self.header.descr))
     }
 
     pub fn shape(&self) -> &[usize] {
@@ -106,11 +107,19 @@ impl Array {
 
     /// The elements as f64, all of which must be floats that are finite as f32 as well.
     pub fn finite_values(&self) -> Result<Vec<f64>> {
-        let values = self.floats().ok_or_else(|| self.refuse_type())?;
+        let values = self.float_values()?;
         match values.iter().position(|&x| !(x as f32).is_finite()) {
             None => Ok(values),
-            Some(at) => Err(self.refuse(format_args!("value {at} is {}", values[at]))),
+            Some(at) => {
+                let why = if values[at].is_finite() { ", too large for f32" } else { "" };
+                Err(self.refuse(format_args!("value {at} is {:?}{why}", values[at])))
+            }
         }
+    }
+
+    /// The elements as f64, all of which must be floats.
+    pub fn float_values(&self) -> Result<Vec<f64>> {
+        self.floats().ok_or_else(|| self.refuse_type())
     }
 
     fn floats(&self) -> Option<Vec<f64>> {

@@ -25,19 +25,17 @@ impl OutFile {
     pub fn new(argument: &'static str, path: &Path) -> Result<Self> {
         let shown = path.display().to_string();
         let refuse = |why: &dyn std::fmt::Display| invalid_because(argument, &shown, why, MUST);
-        // `Path` ignores the separator at the end of `y.npy/`, which names a directory.
-        if shown.ends_with(std::path::is_separator) {
-            return Err(refuse(&"it is a directory"));
-        }
         // Of a link, the target is replaced and the link stays.
         let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
         let found = path.metadata().ok();
-        if found.as_ref().is_some_and(|found| found.is_dir()) || path.file_name().is_none() {
+        if found.as_ref().is_some_and(|found| found.is_dir()) {
             return Err(refuse(&"it is a directory"));
         }
         let special = found.is_some_and(|found| !found.is_file());
         let directory = directory(&path);
-        if !special && !directory.is_dir() {
+        // `Path` ignores the separator at the end of `y.npy/`, which names a directory as `..` does.
+        let names_directory = shown.ends_with(std::path::is_separator) || path.file_name().is_none();
+        if names_directory || !special && !directory.is_dir() {
             return Err(refuse(&"there is no such directory"));
         }
         if !special {

@@ -15,7 +15,7 @@ pub fn worked_example() -> Layer {
     Layer {
         x: matrix(&x),
         w: matrix(&w),
-        bias: vec![27.527782, 27.892134, 11.700884, 10.7810955],
+        bias: Some(vec![27.527782, 27.892134, 11.700884, 10.7810955]),
         ranges: Ranges {
             x: Some((10.0, 50.0)),
             w: Some((0.0, 1.0)),

@@ -1,4 +1,4 @@
-//! A float layer Y = X·W + b, computed in int8 and in float.
+//! A float layer Y = X·W + b, or without b, computed in int8 and in float.
 
 use crate::errors::{invalid_because, with_option_names};
 use crate::files::matrices::FloatMatrix;
@@ -27,7 +27,7 @@ pub struct Layer {
     /// K×N.
     pub w: FloatMatrix,
     /// N values.
-    pub bias: Vec<f32>,
+    pub bias: Option<Vec<f32>>,
     pub ranges: Ranges,
 }
 
@@ -41,7 +41,7 @@ pub struct QuantizedTensor {
 pub struct Outcome {
     pub x: QuantizedTensor,
     pub w: QuantizedTensor,
-    pub bias: QuantizedTensor,
+    pub bias: Option<QuantizedTensor>,
     pub y_quantized: QuantizedTensor,
     /// Y, dequantized.
     pub y: Vec<f32>,
@@ -82,7 +82,9 @@ impl Layer {
         let (x32, w32) = (to_f32(&self.x), to_f32(&self.w));
         let Ranges { x: x_range, w: w_range, bias: bias_range, y: y_range } = self.ranges;
         let w = quantized(&w32, w_range, Names { data: "--w", range: "--w-range" })?;
-        let bias = quantized(&self.bias, bias_range, Names { data: "--bias", range: "--bias-range" })?;
+        let quantized_bias =
+            |bias| quantized(bias, bias_range, Names { data: "--bias", range: "--bias-range" });
+        let bias = self.bias.as_deref().map(quantized_bias).transpose()?;
         let start = Instant::now();
         let x = quantized(&x32, x_range, Names { data: "--x", range: "--x-range" })?;
         let quantize_x = start.elapsed().as_secs_f64();
@@ -90,9 +92,11 @@ impl Layer {
 
         // The i32 bias has the scale of the sums, sx·sw.
         let mut i32_bias = vec![0; n];
-        let (sx, sw) = (x.params.scale, w.params.scale);
-        fold_bias(&bias.q, bias.params, sx, sw, &mut i32_bias)
-            .map_err(|e| with_option_names(e, &[("bias", "--bias")]))?;
+        let (sx, sw, sy) = (x.params.scale, w.params.scale, y_params.scale);
+        if let Some(bias) = &bias {
+            fold_bias(&bias.q, bias.params, sx, sw, &mut i32_bias)
+                .map_err(|e| with_option_names(e, &[("bias", "--bias")]))?;
+        }
 
         let option_names = [
             ("scale", "--y-range"),
@@ -101,10 +105,14 @@ impl Layer {
             ("b_zero", "--w-range"),
         ];
         let rename = |e| with_option_names(e, &option_names);
-        let output = Requantize::new(sx * sw / y_params.scale, y_params.zero_point).map_err(rename)?;
+        // In f64 the product of two scales is neither 0 nor infinite. A quotient that is 0 in f32 is so near to 0 that all
+        // sums round to the zero point.
+        let scale = f64::from(sx) * f64::from(sw) / f64::from(sy);
+        let output = Requantize::new(scale as f32, y_params.zero_point).map_err(rename)?;
         let output = output.clamp_to(Q.0, Q.1);
         let (a, b) = (MatRef::row_major(&x.q, m, k)?, MatRef::row_major(&w.q, k, n)?);
-        let product = Gemm::new(a, b).a_zero(x.params.zero_point).b_zero(w.params.zero_point).bias(&i32_bias);
+        let product = Gemm::new(a, b).a_zero(x.params.zero_point).b_zero(w.params.zero_point);
+        let product = if bias.is_some() { product.bias(&i32_bias) } else { product };
         let start = Instant::now();
         product.run_requantized(MatMut::row_major(&mut q, m, n)?, output).map_err(rename)?;
         let int8_product = start.elapsed().as_secs_f64();
@@ -127,7 +135,8 @@ impl Layer {
         let seconds = start.elapsed().as_secs_f64();
         let mut y = x.dot(&w);
         for mut row in y.rows_mut() {
-            row.iter_mut().zip(&self.bias).for_each(|(y, &b)| *y += f64::from(b));
+            let bias = self.bias.iter().flatten();
+            row.iter_mut().zip(bias).for_each(|(y, &b)| *y += f64::from(b));
         }
         // `iter` goes row by row; the memory of what `dot` returns may have either order.
         Ok((y.iter().copied().collect(), seconds))
@@ -135,7 +144,7 @@ impl Layer {
 }
 
 impl Deviation {
-    fn between(y: &[f32], float: &[f64]) -> Self {
+    pub fn between(y: &[f32], float: &[f64]) -> Self {
         let distances = y.iter().zip(float).map(|(&y, &float)| (f64::from(y) - float).abs());
         let (max, sum) = distances.fold((0.0f64, 0.0), |(max, sum), e| (max.max(e), sum + e));
         Self { max, mean: sum / (y.len().max(1) as f64) }

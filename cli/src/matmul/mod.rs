@@ -1,14 +1,21 @@
 //! `qgemm matmul`: the product of two 8-bit matrices in files.
 
 mod activation;
+mod limits;
+mod names;
+mod out_type;
 mod output;
+mod residual;
+mod scaling;
 
 use crate::arguments::machine::{dispatch, thread_pool};
 use crate::arguments::values::{self, Axis, Bias};
 use crate::errors::invalid_because;
 use crate::files::matrices::Matrix8;
 use crate::files::outfile::OutFile;
-use crate::matmul::output::{Output, OutputOptions, with_matmul_names};
+use crate::matmul::names::with_matmul_names;
+use crate::matmul::out_type::OutType;
+use crate::matmul::output::{Output, OutputOptions};
 use crate::memory::zeros;
 use anyhow::Result;
 use qgemm::{Dispatch, Gemm, MatMut};
@@ -18,10 +25,10 @@ use std::path::PathBuf;
 /// Multiplies two 8-bit matrices: Y = (A - a_zero) · (B - b_zero) + bias, exactly.
 #[derive(clap::Args)]
 pub struct Args {
-    /// M x K: a .npy file of i8 or u8
+    /// M x K: a .npy file of int8 or uint8
     #[arg(long, value_name = "FILE")]
     a: PathBuf,
-    /// K x N: a .npy file of i8 or u8
+    /// K x N: a .npy file of int8 or uint8
     #[arg(long, value_name = "FILE")]
     b: PathBuf,
     /// Zero point of A: an integer, or a file with one or one per row
@@ -30,10 +37,10 @@ pub struct Args {
     /// Zero point of B: an integer, or a file with one or one per column
     #[arg(long, value_name = "Z|FILE", default_value = "0")]
     b_zero: OsString,
-    /// One value per column: integers are added to the sums, floats to a scaled f32 output
+    /// One value per column: integers are added to the sums, floats to a scaled f32 output [default: none]
     #[arg(long, value_name = "FILE")]
     bias: Option<PathBuf>,
-    /// Where to write Y
+    /// Where to write Y: a .npy file of --out-type
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// An instruction set or a kernel's full name (see `qgemm info`) [default: the best]
@@ -57,12 +64,12 @@ pub fn run(args: &Args) -> Result<()> {
     let (m, n) = (a.rows, b.cols);
     let a_zero = values::integers("--a-zero", &args.a_zero, Axis::RowsOfA(m))?;
     let b_zero = values::integers("--b-zero", &args.b_zero, Axis::ColumnsOfB(n))?;
-    let mut output = Output::new(&args.output, (m, n))?;
-    let bias = args.integer_bias(n, &mut output)?;
+    let (integer_bias, float_bias) = args.bias(n)?;
+    let output = args.output.output(float_bias.as_deref(), (m, n))?;
     let file = OutFile::new("--out", &args.out)?;
 
     let mut product = Gemm::new(a.operand()?, b.operand()?).a_zero(a_zero.borrow()).b_zero(b_zero.borrow());
-    if let Some(bias) = &bias {
+    if let Some(bias) = &integer_bias {
         product = product.bias(bias);
     }
     if let Some(dispatch) = &dispatch {
@@ -75,33 +82,30 @@ pub fn run(args: &Args) -> Result<()> {
     match &output {
         Output::I32 => job.run(|y| product.run_i32(y)),
         Output::F32(stage) => {
-            let stage = stage.borrow().map_err(with_matmul_names)?;
+            let stage = stage.view().map_err(with_matmul_names)?;
             job.run(|y| product.run_f32(y, stage))
         }
         Output::I8(stage) => {
-            let stage = stage.borrow().map_err(with_matmul_names)?;
+            let stage = stage.view().map_err(with_matmul_names)?;
             job.run::<i8>(|y| product.run_requantized(y, stage))
         }
         Output::U8(stage) => {
-            let stage = stage.borrow().map_err(with_matmul_names)?;
+            let stage = stage.view().map_err(with_matmul_names)?;
             job.run::<u8>(|y| product.run_requantized(y, stage))
         }
     }
 }
 
 impl Args {
-    /// Reads `--bias`. Integers are returned; floats become the bias of an f32 `output` and are refused with any
-    /// other.
-    fn integer_bias(&self, n: usize, output: &mut Output) -> Result<Option<Vec<i32>>> {
-        let Some(path) = &self.bias else { return Ok(None) };
-        match (values::bias("--bias", path, Axis::ColumnsOfB(n))?, output) {
-            (Bias::Integers(integers), _) => Ok(Some(integers)),
-            (Bias::Floats(floats), Output::F32(stage)) => {
-                stage.bias = Some(floats);
-                Ok(None)
-            }
-            (Bias::Floats(_), _) => {
-                let must = format!("a .npy file of integers where --out-type is {}", self.output.out_type);
+    /// Reads `--bias`, of integers or of floats. Floats are refused unless the output is f32.
+    fn bias(&self, n: usize) -> Result<(Option<Vec<i32>>, Option<Vec<f32>>)> {
+        let out_type = self.output.out_type()?;
+        let Some(path) = &self.bias else { return Ok((None, None)) };
+        match values::bias("--bias", path, Axis::ColumnsOfB(n))? {
+            Bias::Integers(integers) => Ok((Some(integers), None)),
+            Bias::Floats(floats) if out_type == OutType::F32 => Ok((None, Some(floats))),
+            Bias::Floats(_) => {
+                let must = format!("a .npy file of integers where --out-type is {out_type}");
                 Err(invalid_because("--bias", path.display(), "it holds floats", must))
             }
         }

@@ -1,16 +1,17 @@
-//! The options of `qgemm matmul` for its output: type, scale, rounding, clamp, residual, activation.
+//! The options of `qgemm matmul` for its output, and the output that they ask for.
 
-use crate::arguments::numbers::{integer, pair};
-use crate::arguments::values::{self, Axis, Values};
-use crate::errors::{invalid, invalid_because, missing, with_option_names};
-use crate::files::matrices::Matrix8;
-use crate::matmul::activation::ActivationOptions;
-use crate::owned_output::{OwnedDequantize, OwnedRequantize, OwnedScale, ROUNDINGS, Residual, Scaling};
+use crate::arguments::numbers::integer;
+use crate::errors::invalid;
+use crate::matmul::activation::{ActivationOptions, FloatActivation, QuantizedActivation};
+use crate::matmul::limits::{both, float_clamp, integer_clamp};
+use crate::matmul::out_type::OutType;
+use crate::matmul::residual::{FloatResidual, QuantizedResidual, ResidualOptions};
+use crate::matmul::scaling::{Arithmetic, ScalingOptions};
 use anyhow::Result;
-use qgemm::{Int8Element, Multiplier, Rounding};
-use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
-use std::str::FromStr;
+use qgemm::{
+    Activation, Dequantize, ElementType, Error, Int8Element, OwnedDequantize, OwnedRequantize, Requantize,
+    Table,
+};
 
 /// The options of the output.
 #[derive(clap::Args)]
@@ -18,233 +19,149 @@ use std::str::FromStr;
 pub struct OutputOptions {
     /// Type of the output: i32 (the sums), f32, i8 or u8
     #[arg(long, value_name = "TYPE", default_value = "i32")]
-    pub out_type: String,
-    /// Factor from the sums to the output: a number, or a file with one or one per column
-    #[arg(long, value_name = "S|FILE")]
-    scale: Option<OsString>,
-    /// Factors of the rows, alone or times those of --scale: a file with one per row
-    #[arg(long, value_name = "FILE")]
-    row_scale: Option<OsString>,
-    /// Limits of an f32 or 8-bit output, in its own units
-    #[arg(long, value_name = "LO,HI")]
+    out_type: String,
+    #[command(flatten)]
+    scaling: ScalingOptions,
+    /// Limits of an f32 or 8-bit output, in its own units [default: those of its type]
+    #[arg(long, value_name = "LO,HI", help_heading = "Output")]
     clamp: Option<String>,
-    /// Zero point of an 8-bit output
+    /// Zero point of an 8-bit output [default: 0]
     #[arg(long, value_name = "Z", help_heading = "8-bit output")]
     out_zero: Option<String>,
-    #[arg(long, value_name = "NAME", help = rounding_help(), help_heading = "8-bit output")]
-    rounding: Option<String>,
-    /// The factor as integers, M * 2^(S - 31), M being 0 or in 2^30..2^31: one, or a file with one or one
-    /// per column
-    #[arg(long, value_name = "M|FILE", requires = "shift", help_heading = "8-bit output")]
-    multiplier: Option<OsString>,
-    /// S in -31..=30, as --multiplier
-    #[arg(long, value_name = "S|FILE", requires = "multiplier", help_heading = "8-bit output")]
-    shift: Option<OsString>,
-    /// M x N, added before rounding: a .npy file of i8 or u8
-    #[arg(long, value_name = "FILE", requires = "residual_scale", help_heading = "8-bit output")]
-    residual: Option<PathBuf>,
-    /// Factor from the residual to the output
-    #[arg(long, value_name = "S", requires = "residual", help_heading = "8-bit output")]
-    residual_scale: Option<String>,
-    /// Zero point of the residual [default: 0]
-    #[arg(long, value_name = "Z", requires = "residual", help_heading = "8-bit output")]
-    residual_zero: Option<String>,
+    #[command(flatten)]
+    residual: ResidualOptions,
     #[command(flatten)]
     activation: ActivationOptions,
-}
-
-fn rounding_help() -> String {
-    format!(
-        "float (in f32, half to even), real (in f64, half away from zero), or in integers: {}, by a \
-         multiplier made from --scale, or by --multiplier [default: float]",
-        fixed_point_names()
-    )
-}
-
-/// `gemmlowp, ruy, single or reference`
-fn fixed_point_names() -> String {
-    let [first @ .., last] = ROUNDINGS.map(|(name, _)| name);
-    format!("{} or {last}", first.join(", "))
 }
 
 /// The output that the options ask for.
 pub enum Output {
     I32,
-    F32(OwnedDequantize),
-    I8(OwnedRequantize<i8>),
-    U8(OwnedRequantize<u8>),
+    F32(FloatStage),
+    I8(QuantizedStage<i8>),
+    U8(QuantizedStage<u8>),
 }
 
-impl Output {
-    /// The output of an M×N product, `shape` being M and N.
-    pub fn new(options: &OutputOptions, shape: (usize, usize)) -> Result<Self> {
-        Ok(match options.out_type.as_str() {
-            "i32" => {
-                options.refuse_all_but(&[], "--out-type is i32")?;
-                Output::I32
-            }
-            "f32" => {
-                options.refuse_all_but(&["--scale", "--row-scale", "--clamp"], "--out-type is f32")?;
-                let (scale, clamp) = (options.scale(shape)?, options.clamp("two numbers")?);
-                Output::F32(OwnedDequantize { scale, bias: None, clamp })
-            }
-            "i8" => Output::I8(options.requantize(shape)?),
-            "u8" => Output::U8(options.requantize(shape)?),
-            other => return Err(invalid("--out-type", other, "i32, f32, i8 or u8")),
-        })
+/// From sums to f32.
+pub struct FloatStage {
+    scaling: OwnedDequantize,
+    residual: Option<FloatResidual>,
+    limits: Option<(f32, f32)>,
+    activation: Option<Activation>,
+}
+
+/// From sums to 8 bits.
+pub struct QuantizedStage<T> {
+    scaling: OwnedRequantize,
+    residual: Option<QuantizedResidual>,
+    limits: Option<(i32, i32)>,
+    table: Option<Box<Table<T>>>,
+}
+
+impl FloatStage {
+    pub fn view(&self) -> Result<Dequantize<'_>, Error> {
+        let mut stage = self.scaling.view();
+        if let Some(residual) = &self.residual {
+            stage = residual.add_to(stage)?;
+        }
+        if let Some((lo, hi)) = self.limits {
+            stage = stage.clamp_to(lo, hi);
+        }
+        Ok(self.activation.map_or(stage, |activation| stage.activation(activation)))
     }
 }
 
-/// The library's names of arguments, and the options that they come from.
-const OPTION_NAMES: [(&str, &str); 15] = [
-    ("a", "--a"),
-    ("b", "--b"),
-    ("packed b", "--b"),
-    ("a_zero", "--a-zero"),
-    ("b_zero", "--b-zero"),
-    ("bias", "--bias"),
-    // Each scale was checked when it was read, so that only the product of two can be refused by the library.
-    ("scale", "--row-scale and --scale"),
-    ("output zero point", "--out-zero"),
-    ("clamp", "--clamp"),
-    ("multiplier", "--multiplier"),
-    ("shift", "--shift"),
-    ("residual", "--residual"),
-    ("residual scale", "--residual-scale"),
-    ("residual zero point", "--residual-zero"),
-    ("output", "--out"),
-];
-
-/// An error of the library that names the options of `qgemm matmul`.
-pub fn with_matmul_names(error: qgemm::Error) -> anyhow::Error {
-    with_option_names(error, &OPTION_NAMES)
+impl<T: Int8Element> QuantizedStage<T> {
+    pub fn view(&self) -> Result<Requantize<'_>, Error> {
+        let mut stage = self.scaling.view();
+        if let Some(residual) = &self.residual {
+            stage = residual.add_to(stage)?;
+        }
+        if let Some((lo, hi)) = self.limits {
+            stage = stage.clamp_to(lo, hi);
+        }
+        Ok(self.table.as_deref().map_or(stage, |table| stage.table(table)))
+    }
 }
 
 impl OutputOptions {
-    /// Refuses all options that were given but are not among `allowed`; they have no meaning where `condition`
-    /// holds.
-    fn refuse_all_but(&self, allowed: &[&str], condition: &str) -> Result<()> {
-        let text = |value: &Option<String>| value.clone();
-        let os = |value: &Option<OsString>| value.as_ref().map(|value| value.display().to_string());
-        let path = |value: &Option<PathBuf>| value.as_ref().map(|value| value.display().to_string());
-        let given = [
-            ("--scale", os(&self.scale)),
-            ("--row-scale", os(&self.row_scale)),
-            ("--clamp", text(&self.clamp)),
-            ("--out-zero", text(&self.out_zero)),
-            ("--rounding", text(&self.rounding)),
-            ("--multiplier", os(&self.multiplier)),
-            ("--shift", os(&self.shift)),
-            ("--residual", path(&self.residual)),
-            ("--activation", path(&self.activation.activation)),
-        ];
-        for (name, value) in given {
-            if let (Some(value), false) = (value, allowed.contains(&name)) {
-                return Err(invalid(name, value, format_args!("left out where {condition}")));
+    pub fn out_type(&self) -> Result<OutType> {
+        OutType::read(&self.out_type)
+    }
+
+    /// The output of an M×N product, `shape` being M and N. `bias` is that of an f32 output.
+    pub fn output(&self, bias: Option<&[f32]>, shape: (usize, usize)) -> Result<Output> {
+        Ok(match self.out_type()? {
+            OutType::I32 => {
+                self.refuse_all_but(&[], "--out-type is i32")?;
+                Output::I32
             }
-        }
-        Ok(())
-    }
-
-    fn requantize<T: Int8Element>(&self, shape: (usize, usize)) -> Result<OwnedRequantize<T>> {
-        let scaling = self.scaling(shape)?;
-        let zero_point = self.out_zero.as_deref().map_or(Ok(0), |text| integer("--out-zero", text))?;
-        let clamp = self.clamp("two integers that fit i32")?;
-        let table = self.activation.table()?.map(Box::new);
-        Ok(OwnedRequantize { scaling, zero_point, clamp, table })
-    }
-
-    fn scaling(&self, shape: (usize, usize)) -> Result<Scaling> {
-        let (_, n) = shape;
-        match self.rounding.as_deref().unwrap_or("float") {
-            "float" => {
-                self.refuse_scaling_but(&["--scale", "--row-scale", "--residual"], "--rounding is float")?;
-                Ok(Scaling::F32 { scale: self.scale(shape)?, residual: self.residual(shape)? })
-            }
-            "real" => {
-                self.refuse_scaling_but(&["--scale"], "--rounding is real")?;
-                Ok(Scaling::F64(self.f64_scale(n)?))
-            }
-            name => match ROUNDINGS.iter().find(|(known, _)| name == *known) {
-                Some((_, rounding)) => self.fixed_point(name, *rounding, n),
-                None => {
-                    let must = format_args!("float, real, {}", fixed_point_names());
-                    Err(invalid("--rounding", name, must))
-                }
-            },
-        }
-    }
-
-    /// Refuses the options of scaling that are not among `allowed`.
-    fn refuse_scaling_but(&self, allowed: &[&str], condition: &str) -> Result<()> {
-        const ALWAYS: [&str; 4] = ["--clamp", "--out-zero", "--rounding", "--activation"];
-        self.refuse_all_but(&[&ALWAYS, allowed].concat(), condition)
-    }
-
-    fn fixed_point(&self, name: &str, rounding: Rounding, n: usize) -> Result<Scaling> {
-        let multipliers = match (&self.multiplier, &self.shift) {
-            (Some(multiplier), Some(shift)) => {
-                self.refuse_scaling_but(&["--multiplier", "--shift"], "--multiplier is given")?;
-                let columns = Axis::ColumnsOfB(n);
-                let multipliers = values::integers("--multiplier", multiplier, columns)?;
-                let shifts = values::integers("--shift", shift, columns)?;
-                multipliers.try_zip(shifts, Multiplier::new)
-            }
-            _ => {
-                self.refuse_scaling_but(&["--scale"], &format!("--rounding is {name}"))?;
-                self.f64_scale(n)?.try_map(Multiplier::from_real)
-            }
-        };
-        Ok(Scaling::FixedPoint(multipliers.map_err(with_matmul_names)?, rounding))
-    }
-
-    fn required_scale(&self) -> Result<&OsStr> {
-        let must = format_args!("given where --out-type is {}", self.out_type);
-        self.scale.as_deref().ok_or_else(|| missing("--scale", must))
-    }
-
-    /// `--scale` in f64.
-    fn f64_scale(&self, n: usize) -> Result<Values<f64>> {
-        values::scales("--scale", self.required_scale()?, Axis::ColumnsOfB(n), |x| x)
-    }
-
-    /// `--scale` and `--row-scale` in f32.
-    fn scale(&self, (m, n): (usize, usize)) -> Result<OwnedScale> {
-        let columns = |scale| values::scales("--scale", scale, Axis::ColumnsOfB(n), |x| x as f32);
-        let Some(rows) = &self.row_scale else {
-            return Ok(match columns(self.required_scale()?)? {
-                Values::PerTensor(scale) => OwnedScale::PerTensor(scale),
-                Values::PerAxis(scales) => OwnedScale::PerColumn(scales),
-            });
-        };
-        let rows = values::scales("--row-scale", rows, Axis::RowsOfA(m), |x| x as f32)?.expand(m);
-        Ok(match &self.scale {
-            Some(scale) => OwnedScale::RowsByColumns { rows, columns: columns(scale)?.expand(n) },
-            None => OwnedScale::PerRow(rows),
+            OutType::F32 => Output::F32(self.float_stage(bias, shape)?),
+            OutType::Int8(ElementType::I8) => Output::I8(self.quantized_stage(shape)?),
+            OutType::Int8(ElementType::U8) => Output::U8(self.quantized_stage(shape)?),
         })
     }
 
-    fn residual(&self, (m, n): (usize, usize)) -> Result<Option<Residual>> {
-        let (Some(path), Some(scale)) = (&self.residual, &self.residual_scale) else { return Ok(None) };
-        let matrix = Matrix8::read("--residual", path)?;
-        if (matrix.rows, matrix.cols) != (m, n) {
-            let why = format_args!("{}x{}", matrix.rows, matrix.cols);
-            return Err(invalid_because("--residual", path.display(), why, format_args!("{m}x{n}")));
-        }
-        let must = "a number from 0 to 2^64";
-        let scale = scale.trim().parse().map_err(|_| invalid("--residual-scale", scale, must))?;
-        let zero_point =
-            self.residual_zero.as_deref().map_or(Ok(0), |text| integer("--residual-zero", text))?;
-        Ok(Some(Residual { matrix, scale, zero_point }))
+    fn float_stage(&self, bias: Option<&[f32]>, shape: (usize, usize)) -> Result<FloatStage> {
+        const ALLOWED: [&str; 5] = ["--scale", "--row-scale", "--clamp", "--residual", "--activation"];
+        self.refuse_all_but(&ALLOWED, "--out-type is f32")?;
+        let clamp = self.clamp.as_deref().map(float_clamp).transpose()?;
+        let (of_activation, activation) = match self.activation.float()? {
+            None => (None, None),
+            Some(FloatActivation::Limits(lo, hi)) => (Some((lo, hi)), None),
+            Some(FloatActivation::Function(activation)) => (None, Some(activation)),
+        };
+        Ok(FloatStage {
+            scaling: self.scaling.dequantize(bias, shape)?,
+            residual: self.residual.float(shape)?,
+            limits: both(clamp, of_activation)?,
+            activation,
+        })
     }
 
-    /// The limits, which `kind` describes.
-    fn clamp<T: FromStr + PartialOrd>(&self, kind: &str) -> Result<Option<(T, T)>> {
-        let Some(text) = &self.clamp else { return Ok(None) };
-        let must = format!("LO,HI: {kind}, LO not above HI");
-        match pair("--clamp", text, &must)? {
-            (lo, hi) if lo <= hi => Ok(Some((lo, hi))),
-            _ => Err(invalid("--clamp", text, must)),
+    fn quantized_stage<T: Int8Element>(&self, shape: (usize, usize)) -> Result<QuantizedStage<T>> {
+        let arithmetic = self.scaling.arithmetic()?;
+        self.refuse_for(arithmetic)?;
+        let out_zero = self.out_zero.as_deref().map_or(Ok(0), |text| integer("--out-zero", text))?;
+        let out_type = OutType::Int8(T::TYPE);
+        let scaling = self.scaling.requantize(arithmetic, out_zero, out_type, shape)?;
+        let clamp = self.clamp.as_deref().map(integer_clamp).transpose()?;
+        let (of_activation, table) = match self.activation.quantized(out_zero)? {
+            None => (None, None),
+            Some(QuantizedActivation::Limits(lo, hi)) => (Some((lo, hi)), None),
+            Some(QuantizedActivation::Table(table)) => (None, Some(table)),
+        };
+        let residual = self.residual.quantized(out_type, shape)?;
+        Ok(QuantizedStage { scaling, residual, limits: both(clamp, of_activation)?, table })
+    }
+
+    /// Refuses the options that have no meaning in an arithmetic of 8-bit outputs.
+    fn refuse_for(&self, arithmetic: Arithmetic) -> Result<()> {
+        const ALWAYS: [&str; 6] =
+            ["--rounding", "--clamp", "--out-zero", "--activation", "--activation-in", "--activation-out"];
+        let (allowed, condition): (&[_], _) = match arithmetic {
+            Arithmetic::F32 => (
+                &["--scale", "--row-scale", "--residual", "--residual-scale", "--residual-zero"],
+                "--rounding is float".into(),
+            ),
+            Arithmetic::F64 | Arithmetic::FromScale(_) => {
+                (&["--scale"], format!("--rounding is {}", self.scaling.rounding_name()))
+            }
+            Arithmetic::ByMultiplier(_) => (&["--multiplier", "--shift"], "--multiplier is given".into()),
+        };
+        self.refuse_all_but(&[&ALWAYS, allowed].concat(), &condition)
+    }
+
+    /// Refuses all options that were given but are not among `allowed`: they have no meaning where `condition` holds.
+    fn refuse_all_but(&self, allowed: &[&str], condition: &str) -> Result<()> {
+        let mut given = self.scaling.given();
+        let own = [("--clamp", &self.clamp), ("--out-zero", &self.out_zero)];
+        given.extend(own.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))));
+        given.extend(self.residual.given());
+        given.extend(self.activation.given());
+        match given.into_iter().find(|(name, _)| !allowed.contains(name)) {
+            Some((name, value)) => Err(invalid(name, value, format_args!("left out where {condition}"))),
+            None => Ok(()),
         }
     }
 }

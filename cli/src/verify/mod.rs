@@ -32,10 +32,10 @@ pub struct Args {
     /// How long, in seconds
     #[arg(long, value_name = "S", default_value = "10")]
     seconds: String,
-    /// Start of the random numbers [default: another one each time]
+    /// Start of the random numbers [default: another one each time, which is printed]
     #[arg(long, value_name = "N")]
     seed: Option<String>,
-    /// Run this case alone
+    /// Run this case alone [default: all from 0 on, until the time is over]
     #[arg(long, value_name = "I")]
     case: Option<String>,
 }

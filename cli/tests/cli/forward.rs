@@ -41,15 +41,62 @@ fn worked_example(out: &str) {
     }
 }
 
+/// The second example, computed here in plain loops from the same floats.
+fn typical_layer(out: &str) {
+    let (_, out) = out.split_once("as networks have it").expect("the second example follows the first");
+    let x = [[0.4f32, -1.0, -0.2, 2.8], [0.2, 1.0, 0.4, 3.0]];
+    let w = [[0.5f32, -0.6, 0.03], [0.25, 0.8, -0.01], [-0.75, 0.4, 0.02], [0.1, 0.3, 0.04]];
+    let bias = [0.1f32, -0.2, 0.05];
+    let (sx, sy) = ((4.0 / 255.0) as f32, (2.0 / 255.0) as f32);
+    // 1 / 4 of 255, the place of 0 in -1 to 3, is 63.75.
+    let xq = x.map(|row| row.map(|x| (x / sx).round_ties_even() + 64.0));
+    let sw: [f32; 3] = std::array::from_fn(|j| w.iter().fold(0f32, |max, row| max.max(row[j].abs())) / 127.0);
+    let wq = w.map(|row| std::array::from_fn::<f32, 3, _>(|j| (row[j] / sw[j]).round_ties_even()));
+    let bq: [f64; 3] =
+        std::array::from_fn(|j| (f64::from(bias[j]) / (f64::from(sx) * f64::from(sw[j]))).round_ties_even());
+    let y = |i: usize, j: usize| {
+        let acc = (0..4).map(|k| f64::from((xq[i][k] - 64.0) * wq[k][j])).sum::<f64>() + bq[j];
+        f64::from((acc as f32 * (sx * sw[j] / sy)).round_ties_even().clamp(0.0, 255.0))
+    };
+    let wide = |row: [f32; 4]| row.map(f64::from).to_vec();
+    assert_eq!(rows(out, "Xq"), xq.map(wide));
+    assert_eq!(rows(out, "Wq"), wq.map(|row| row.map(f64::from).to_vec()));
+    assert_eq!(rows(out, "bq"), [bq]);
+    assert_eq!(rows(out, "Yq"), [[61., 0., 23.], [58., 197., 22.]]);
+    assert_eq!(rows(out, "Yq"), [0, 1].map(|i| [0, 1, 2].map(|j| y(i, j))));
+    let float = rows(out, "Y, float");
+    let mut largest = 0f64;
+    for (i, row) in rows(out, "Y, dequantized").into_iter().enumerate() {
+        for (j, got) in row.into_iter().enumerate() {
+            assert!((got - y(i, j) * f64::from(sy)).abs() < 1e-6, "{out}");
+            let exact =
+                (0..4).map(|k| f64::from(x[i][k]) * f64::from(w[k][j])).sum::<f64>() + f64::from(bias[j]);
+            assert!((float[i][j] - exact.max(0.0)).abs() < 1e-6, "{out}");
+            largest = largest.max((got - exact.max(0.0)).abs());
+        }
+    }
+    let line = format!("largest error {largest:.4} ({:.2} of a step)", largest / f64::from(sy));
+    assert!(out.contains(&line) && out.contains("largest error 0.0051 (0.65 of a step)"), "{line}: {out}");
+    assert!(out.contains("zx 64\n") && out.contains("zy 0\n") && !out.contains("beyond"), "{out}");
+}
+
 #[test]
 fn without_files() {
-    worked_example(&Files::new().run("forward").ok());
+    let out = Files::new().run("forward").ok();
+    worked_example(&out);
+    typical_layer(&out);
+    // Two zero points of the first example lie outside of 8 bits, and a line says why.
+    assert_eq!(
+        out.matches("(a zero point beyond [-127, 127] is that of a range that does not hold 0)").count(),
+        1
+    );
 }
 
 #[test]
 fn without_a_command() {
     let out = Files::new().run("").ok();
     worked_example(&out);
+    typical_layer(&out);
     assert!(out.contains("Handwritten digits"), "{out}");
 }
 
@@ -80,6 +127,49 @@ fn with_files() {
     let out = files.run(line).ok();
     assert!(out.contains("sx 0.113418") && out.contains("zx -215"), "{out}"); // (38.81298 - 10.004575) / 254
     assert_eq!(files.names(), ["b.npy", "w.npy", "x.npy", "y.npy"]);
+    assert!(!out.contains("as networks have it"), "{out}");
+    // Ranges that hold 0 have zero points within them, and nothing needs to be said.
+    let ranges = "--x-range 0,50 --w-range 0,1 --bias-range 0,30 --y-range 0,110";
+    let out = files.run(&format!("{line} {ranges}")).ok();
+    assert!(out.contains("zx -127") && !out.contains("beyond"), "{out}");
+}
+
+#[test]
+fn without_bias() {
+    let files = Files::new();
+    example_files(&files);
+    let line = "forward --x x.npy --w w.npy --out y.npy --x-range 0,40 --w-range 0,1 --y-range 0,90";
+    let out = files.run(line).ok();
+    assert!(out.starts_with("Y = X·W in int8, M = 2, K = 4, N = 4\n"), "{out}");
+    assert!(!out.contains("bq") && !out.contains("sb ") && !out.contains("zb "), "{out}");
+    let bias = [27.527782, 27.892134, 11.700884, 10.7810955];
+    let with_bias = [[67.915344, 103.332146, 32.277443, 72.36381], [62.98207, 81.28353, 28.644968, 50.78653]];
+    let float = with_bias.map(|row| [0, 1, 2, 3].map(|j| row[j] - bias[j]));
+    close(&rows(&out, "Y, float"), &float);
+    let y = files.read::<f32>("y.npy", (2, 4));
+    let step = 90.0 / 254.0;
+    assert!(
+        y.iter().zip(float.as_flattened()).all(|(&y, float)| (f64::from(y) - float).abs() < 2.0 * step),
+        "{y:?}"
+    );
+    // A bias of 0 adds nothing.
+    files.write("zeros.npy", &[4], &[0f32; 4]);
+    files.run(&format!("{line} --bias zeros.npy")).ok();
+    assert_eq!(files.read::<f32>("y.npy", (2, 4)), y);
+}
+
+/// The product of two scales may be so small that f32 holds it badly, 1.55e-45 here, or not at all.
+#[test]
+fn tiny_scales() {
+    let files = Files::new();
+    files.write("x.npy", &[1, 1], &[1e-20f32]);
+    let line = "forward --x x.npy --w x.npy --x-range 0,1e-20 --w-range 0,1e-20";
+    for (y_range, yq) in [("0,1e-40", 127.0), ("0,5e-40", -76.0), ("0,1", -127.0)] {
+        let out = files.run(&format!("{line} --y-range {y_range}")).ok();
+        assert_eq!(rows(&out, "Yq"), [[yq]], "{out}");
+    }
+    files.run(&format!("{line} --y-range 0,1e-44")).refused("--y-range: was '0,");
+    files.run("forward --x x.npy --w x.npy --x-range 0,1e-50").refused("--x-range: was '0,");
 }
 
 #[test]
@@ -135,7 +225,8 @@ fn wrong_input() {
     let files = Files::new();
     example_files(&files);
     let all = "forward --x x.npy --w w.npy --bias b.npy --out y.npy";
-    files.run("forward --x x.npy --w w.npy --out y.npy").refused("--bias");
+    files.run("forward --bias b.npy --out y.npy").refused("--x");
+    files.run("forward --x x.npy --w w.npy --bias-range 1,2 --out y.npy").refused("--bias");
     files.run("forward --x x.npy --out y.npy").refused("--w");
     files.run("forward --x-range 1,2").refused("--x");
     for range in ["2,1", "1,1", "nan,1", "0,inf", "1", "a,b", ""] {

@@ -49,6 +49,8 @@ fn numbers() {
         ("--kernel", "", ""),
         ("--out", "no/such/directory/y.npy", ""),
         ("--out", ".", ""),
+        ("--out", "nosuch.d/", ""),
+        ("--out", "a.npy/", ""),
         ("--nonesuch", "1", ""),
     ];
     for (argument, value, rest) in wrong {
@@ -77,6 +79,9 @@ fn output_stages() {
     files.write("short.npy", &[255], &[1i8; 255]);
     files.write("u8.npy", &[256], &[1u8; 256]);
     files.write("huge.npy", &[2], &[3e38f32; 2]);
+    files.write("f.npy", &[2, 4], &[1f32; 8]);
+    files.write("nan.npy", &[2, 4], &[f32::NAN; 8]);
+    files.write("huge64.npy", &[2, 4], &[1e39f64; 8]);
     let float = "--out-type i8 --scale 1";
     let fixed = "--out-type i8 --rounding ruy --multiplier 1073741824 --shift 0";
     let residual = "--out-type i8 --scale 1 --residual s.npy";
@@ -91,8 +96,16 @@ fn output_stages() {
         ("--scale", "1", fixed),
         ("--multiplier", "1073741824", &format!("{float} --shift 0")),
         ("--residual", "s.npy", &format!("{fixed} --residual-scale 1")),
-        ("--residual", "s.npy", "--residual-scale 1 --out-type f32 --scale 1"),
-        ("--activation", "tanh", "--out-type f32 --scale 1"),
+        ("--residual-scale", "1", "--residual f.npy --out-type f32 --scale 1"),
+        ("--residual-zero", "0", "--residual f.npy --out-type f32 --scale 1"),
+        ("--residual", "f.npy", ""),
+        ("--activation", "relu", ""),
+        ("--activation", "u8.npy", "--out-type f32 --scale 1"),
+        ("--activation-in", "1,0", "--activation gelu --out-type f32 --scale 1"),
+        ("--activation-out", "1,0", "--activation relu6 --out-type f32 --scale 1"),
+        ("--activation-in", "1,0", &format!("{float} --activation relu")),
+        ("--activation-out", "1,0", &format!("{float} --activation relu")),
+        ("--activation-in", "1,0", &format!("{float} --activation relu6 --activation-out 1,0")),
         ("--activation-in", "1,0", &format!("{float} --activation u8.npy")),
         // Values that are not allowed.
         ("--rounding", "up", float),
@@ -108,7 +121,19 @@ fn output_stages() {
         ("--residual-scale", "-1", residual),
         ("--residual-scale", "x", residual),
         ("--residual-zero", "4000000", &format!("{residual} --residual-scale 1")),
-        ("--activation", "relu", float),
+        ("--residual", "s.npy", "--out-type f32 --scale 1"),
+        ("--residual", "huge64.npy", "--out-type f32 --scale 1"),
+        ("--residual", "nan.npy", "--out-type f32 --scale 1"),
+        ("--residual", "f.npy", &format!("{float} --residual-scale 1")),
+        ("--residual-scale", "1e-50", residual),
+        ("--residual-scale", "1e30", residual),
+        ("--out-zero", "300", "--out-type u8 --scale 1 --activation relu"),
+        ("--out-zero", "-300", &format!("{float} --activation relu6 --activation-out 1,-300")),
+        ("--clamp", "-9,-1", &format!("{float} --activation relu")),
+        ("--clamp", "7,9", &format!("{float} --activation relu6 --activation-out 1,0")),
+        ("--clamp", "-9,-0.5", "--out-type f32 --scale 1 --activation relu"),
+        ("--activation-out", "0.1,5", &format!("{float} --activation relu6")),
+        ("--activation", "relu7", float),
         ("--activation", "short.npy", float),
         ("--activation", "u8.npy", float),
         ("--activation-in", "0,1", &format!("{gelu} --activation-out 1,0")),
@@ -127,6 +152,7 @@ fn output_stages() {
     files.run(&format!("{LINE} {residual}")).refused("--residual-scale");
     files.run(&format!("{LINE} {float} --residual-zero 1")).refused("--residual");
     files.run(&format!("{LINE} {gelu}")).refused("--activation-in: was left out");
+    files.run(&format!("{LINE} {float} --activation relu6")).refused("--activation-out: was left out");
     assert!(!files.exists("y.npy"));
 }
 
@@ -145,6 +171,99 @@ fn forgotten_values() {
         .run(&format!("{LINE} --a-zero -3 --out-type i8 --scale .5 --out-zero -3 --clamp -9,-.5"))
         .refused("--clamp");
     files.run(&format!("{LINE} --a-zero -3 --out-type i8 --scale .5 --out-zero -3 --clamp -9,-3")).ok();
+}
+
+/// Scales that are not 0, but too near to 0 or too large for the type that they are rounded to, as numbers and in files.
+#[test]
+fn scales_beyond_their_type() {
+    let files = files();
+    files.write("tiny.npy", &[4], &[1f64, 2.0, 1e-50, 4.0]);
+    files.write("large.npy", &[4], &[1f64, 2.0, 1e39, 4.0]);
+    files.write("zero.npy", &[4], &[0f64; 4]);
+    files.write("rows.npy", &[2], &[1e-50f64, 1.0]);
+    files.write("s.npy", &[2, 4], &[1u8; 8]);
+    let must = "must be finite and not negative, a number or a .npy file of float32 or float64";
+    let wrong = [
+        ("--scale", "1e-50", "(f32 rounds it to 0)"),
+        ("--scale", "1e39", "(too large for f32)"),
+        ("--scale", "tiny.npy", "(value 2 is 1e-50, f32 rounds it to 0)"),
+        ("--scale", "large.npy", "(value 2 is 1e39, too large for f32)"),
+        ("--row-scale", "rows.npy", "(value 0 is 1e-50, f32 rounds it to 0)"),
+        ("--row-scale", "1e-46", "(f32 rounds it to 0)"),
+    ];
+    for out_type in ["f32", "i8", "u8"] {
+        for (argument, value, why) in wrong {
+            let message =
+                files.run(&format!("{LINE} --out-type {out_type} {argument} {value}")).refused(argument);
+            assert_eq!(message, format!("error: {argument}: was '{value}' {why}, {must}"));
+        }
+        files.run(&format!("{LINE} --out-type {out_type} --scale -1e-50")).refused("--scale");
+    }
+    assert!(!files.exists("y.npy"));
+    // f64 holds them, and a scale of 0 is one.
+    for scale in ["1e-50", "tiny.npy", "large.npy", "0", "zero.npy"] {
+        files.run(&format!("{LINE} --out-type i8 --rounding real --scale {scale}")).ok();
+    }
+    files
+        .run(&format!("{LINE} --out-type i8 --rounding real --scale 1e-400"))
+        .refused("(f64 rounds it to 0)");
+    for scale in ["0", "0.0", "0e0", "-0", "zero.npy", "1e-45"] {
+        files.run(&format!("{LINE} --out-type f32 --scale {scale}")).ok();
+        files.run(&format!("{LINE} --out-type i8 --scale {scale}")).ok();
+    }
+    files.run(&format!("{LINE} --out-type i8 --scale 1 --residual s.npy --residual-scale 0")).ok();
+    let line = format!("{LINE} --out-type i8 --scale 1 --activation gelu --activation-in 1,0");
+    for value in ["1e-50,0", "1e39,0"] {
+        let message = files.run(&format!("{line} --activation-out {value}")).refused("--activation-out");
+        assert!(message.contains(&format!("was '{value}' (")), "{message}");
+    }
+    files
+        .run(&format!("{line} --activation-out 0,0"))
+        .refused("--activation-out: was '0,0', must be SCALE,ZERO");
+    // A limit may be infinite, but only if it is written so.
+    files
+        .run(&format!("{LINE} --out-type f32 --scale 1 --clamp 0,1e39"))
+        .refused("--clamp: was '0,1e39' (too large");
+    files.run(&format!("{LINE} --out-type f32 --scale 1 --clamp 0,inf")).ok();
+}
+
+/// Element types are named as numpy names them.
+#[test]
+fn element_types() {
+    let files = files();
+    let types = [
+        ("<i8", 8, "int64"),
+        ("<f2", 2, "float16"),
+        ("<c16", 16, "complex128"),
+        ("|b1", 1, "bool"),
+        (">i4", 4, "big-endian int32"),
+        ("<U3", 12, "str96"),
+        ("|O", 8, "object"),
+    ];
+    for (descr, size, name) in types {
+        files.write_raw("x.npy", &header(descr, false, &[2, 3]), &vec![0; 6 * size]);
+        let message = files.run("matmul --a x.npy --b b.npy --out y.npy").refused("--a: was 'x.npy'");
+        assert!(
+            message.contains(&format!("(elements of type {name}), must be a .npy file of int8")),
+            "{message}"
+        );
+        let message = files.run("forward --x x.npy --w b.npy").refused("--x: was 'x.npy'");
+        assert!(
+            message.contains(&format!("(elements of type {name}), must be a .npy file of finite")),
+            "{message}"
+        );
+    }
+    files.write_raw("x.npy", &header("<x9", false, &[2, 3]), &[0; 54]);
+    let message = files.run("matmul --a x.npy --b b.npy --out y.npy").refused("--a");
+    assert!(message.contains("(elements of an unknown type [<x9])"), "{message}");
+    // A vector or a table of a wrong type.
+    files.write("f.npy", &[2], &[1f32; 2]);
+    files.run(&format!("{LINE} --a-zero f.npy")).refused("(elements of type float32)");
+    files.write("table.npy", &[256], &[1u8; 256]);
+    let message =
+        files.run(&format!("{LINE} --out-type i8 --scale 1 --activation table.npy")).refused("--activation");
+    assert!(message.contains("(elements of type uint8), must be"), "{message}");
+    assert!(!files.exists("y.npy"));
 }
 
 /// Files that are not a matrix of i8 or u8.
