@@ -137,6 +137,15 @@ pub enum Bias {
     Floats(Vec<f32>),
 }
 
+impl Bias {
+    pub fn floats(&self) -> Option<&[f32]> {
+        match self {
+            Bias::Integers(_) => None,
+            Bias::Floats(floats) => Some(floats),
+        }
+    }
+}
+
 /// Reads a bias.
 pub fn bias(argument: &'static str, path: &Path, axis: Axis) -> Result<Bias> {
     let must = "a .npy file of integers that fit i32, or of finite float32 or float64";

@@ -64,12 +64,12 @@ pub fn run(args: &Args) -> Result<()> {
     let (m, n) = (a.rows, b.cols);
     let a_zero = values::integers("--a-zero", &args.a_zero, Axis::RowsOfA(m))?;
     let b_zero = values::integers("--b-zero", &args.b_zero, Axis::ColumnsOfB(n))?;
-    let (integer_bias, float_bias) = args.bias(n)?;
-    let output = args.output.output(float_bias.as_deref(), (m, n))?;
+    let bias = args.bias(n)?;
+    let output = args.output.output(bias.as_ref().and_then(Bias::floats), (m, n))?;
     let file = OutFile::new("--out", &args.out)?;
 
     let mut product = Gemm::new(a.operand()?, b.operand()?).a_zero(a_zero.borrow()).b_zero(b_zero.borrow());
-    if let Some(bias) = &integer_bias {
+    if let Some(Bias::Integers(bias)) = &bias {
         product = product.bias(bias);
     }
     if let Some(dispatch) = &dispatch {
@@ -98,12 +98,12 @@ pub fn run(args: &Args) -> Result<()> {
 
 impl Args {
     /// Reads `--bias`, of integers or of floats. Floats are refused unless the output is f32.
-    fn bias(&self, n: usize) -> Result<(Option<Vec<i32>>, Option<Vec<f32>>)> {
+    fn bias(&self, n: usize) -> Result<Option<Bias>> {
         let out_type = self.output.out_type()?;
-        let Some(path) = &self.bias else { return Ok((None, None)) };
+        let Some(path) = &self.bias else { return Ok(None) };
         match values::bias("--bias", path, Axis::ColumnsOfB(n))? {
-            Bias::Integers(integers) => Ok((Some(integers), None)),
-            Bias::Floats(floats) if out_type == OutType::F32 => Ok((None, Some(floats))),
+            bias @ Bias::Integers(_) => Ok(Some(bias)),
+            bias @ Bias::Floats(_) if out_type == OutType::F32 => Ok(Some(bias)),
             Bias::Floats(_) => {
                 let must = format!("a .npy file of integers where --out-type is {out_type}");
                 Err(invalid_because("--bias", path.display(), "it holds floats", must))
