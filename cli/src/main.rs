@@ -12,7 +12,6 @@ mod forward;
 mod info;
 mod matmul;
 mod memory;
-mod owned_output;
 mod shape;
 mod text;
 mod verify;

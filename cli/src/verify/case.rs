@@ -1,9 +1,11 @@
 //! The products of a case, as data.
 
-use crate::arguments::values::Values;
 use crate::files::matrices::Matrix8;
-use crate::owned_output::{OwnedDequantize, OwnedRequantize};
+use crate::verify::destination::Destination;
+use crate::verify::operands::{GatheredRows, MatrixF32, ZeroPoints};
+use crate::verify::stage::{FloatStage, QuantizedStage, ScaleOfA};
 use qgemm::ElementType;
+use std::slice;
 
 /// A call of the library, on a number of threads.
 pub struct Case {
@@ -12,46 +14,39 @@ pub struct Case {
 }
 
 pub enum Call {
-    Single(Product<Static>),
-    Dynamic(Product<Dynamic>),
-    Batch(Vec<Product<Static>>),
+    /// One product, by a method of its builder.
+    One(Product),
+    /// One product, as a task that is cut into at most so many parts.
+    Parts(Product, usize),
+    /// A batch of products.
+    Batch(Vec<Product>),
 }
 
-/// A product C = A · B. `Q` says how A becomes integers, and has what depends on that: [`Static`] or [`Dynamic`].
-pub struct Product<Q> {
+/// A product C = A · B.
+pub struct Product {
     pub k: usize,
-    pub quantization: Q,
+    pub a: Activations,
     pub b: Matrix8,
     /// The element type of A that B is packed for, which may be another than A has; `None` if B is not packed ahead.
     pub packed_for: Option<ElementType>,
-    pub b_zero: Values<i32>,
+    pub b_zero: ZeroPoints,
     pub c: Destination,
+    pub output: Output,
 }
 
-/// The matrix C within a buffer.
-pub struct Destination {
-    pub rows: usize,
-    pub cols: usize,
-    pub layout: Layout,
-    /// A random number that the buffer's content before the call is made from.
-    pub fill: u64,
+/// The left operand, with what depends on how it becomes integers.
+pub enum Activations {
+    /// A is given as 8-bit integers.
+    Static(Static),
+    /// A is given as f32, and the call quantizes it.
+    Dynamic(Dynamic),
 }
 
-/// The place of a matrix in a buffer.
-#[derive(Clone, Copy, Debug)]
-pub struct Layout {
-    pub row_stride: usize,
-    pub col_stride: usize,
-    /// Elements of the buffer.
-    pub len: usize,
-}
-
-/// Static quantization: A is given as 8-bit integers.
+/// The left operand of a [`qgemm::Gemm`], and its bias.
 pub struct Static {
     pub a: OwnedLhs,
-    pub a_zero: Values<i32>,
+    pub a_zero: ZeroPoints,
     pub bias: Option<Vec<i32>>,
-    pub output: Output,
 }
 
 /// A left operand that owns its data.
@@ -60,40 +55,44 @@ pub enum OwnedLhs {
     Gathered(GatheredRows),
 }
 
-/// Each row of A is `taps` rows of `source`, one after another; the data of a [`qgemm::Gather`].
-pub struct GatheredRows {
-    pub source: Matrix8,
-    /// `taps` row numbers per row of A.
-    pub indices: Vec<u32>,
-    pub taps: usize,
-    /// The elements of rows that are padding; `None` for the zero point of A.
-    pub padding: Option<i32>,
-}
-
-/// Dynamic quantization: A is given as f32, and the call quantizes it.
+/// The left operand of a [`qgemm::DynamicGemm`], and how it is quantized.
 pub struct Dynamic {
-    pub layout: Layout,
-    pub a: Vec<f32>,
+    pub a: MatrixF32,
     pub asymmetric: bool,
     pub per_tensor: bool,
-    pub output: OwnedDequantize,
+    /// The call hands back the scales and zero points that it finds. A task cannot.
+    pub with_params: bool,
 }
 
-/// The output of a [`Static`] product.
+/// The output of a product.
 pub enum Output {
-    I32 { accumulate: bool },
-    I8(OwnedRequantize<i8>),
-    U8(OwnedRequantize<u8>),
-    F32(OwnedDequantize),
+    /// The sums, of a static product alone.
+    I32 {
+        accumulate: bool,
+    },
+    I8(QuantizedStage<i8>),
+    U8(QuantizedStage<u8>),
+    F32(FloatStage),
 }
 
 impl Case {
-    /// The destinations of all outputs.
-    pub fn destinations(&self) -> Vec<&Destination> {
+    pub fn products(&self) -> &[Product] {
         match &self.call {
-            Call::Single(product) => vec![&product.c],
-            Call::Dynamic(product) => vec![&product.c],
-            Call::Batch(products) => products.iter().map(|product| &product.c).collect(),
+            Call::One(product) | Call::Parts(product, _) => slice::from_ref(product),
+            Call::Batch(products) => products,
+        }
+    }
+}
+
+impl Product {
+    pub fn hands_back_params(&self) -> bool {
+        matches!(self.a, Activations::Dynamic(Dynamic { with_params: true, .. }))
+    }
+
+    pub fn scale_of_a(&self) -> ScaleOfA {
+        match self.a {
+            Activations::Static(_) => ScaleOfA::Included,
+            Activations::Dynamic(_) => ScaleOfA::Found,
         }
     }
 }

@@ -1,19 +1,22 @@
 //! A case in words, for `--case` and for the report of a mismatch.
 
+use crate::arguments::scales::OwnedScale;
 use crate::arguments::values::Values;
 use crate::files::matrices::Matrix8;
-use crate::owned_output::{OwnedDequantize, OwnedRequantize, OwnedScale, Residual, Scaling};
-use crate::verify::case::{
-    Call, Case, Destination, Dynamic, GatheredRows, Layout, Output, OwnedLhs, Product, Static,
-};
+use crate::verify::case::{Activations, Call, Case, Dynamic, Output, OwnedLhs, Product, Static};
+use crate::verify::destination::{Destination, Layout};
+use crate::verify::operands::{GatheredRows, MatrixF32, ZeroPoints};
+use crate::verify::stage::{Added, FloatStage, Limits, QuantizedResidual, QuantizedStage, Scaling};
 use std::fmt::{self, Debug, Display, Formatter};
 
 impl Display for Case {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Self { call, threads } = self;
         match call {
-            Call::Single(product) => write!(f, "{product}\n  threads  {threads}"),
-            Call::Dynamic(product) => write!(f, "{product}\n  threads  {threads}"),
+            Call::One(product) => write!(f, "{product}\n  threads  {threads}"),
+            Call::Parts(product, parts) => {
+                write!(f, "{product}\n  threads  {threads}, a task cut into at most {parts} parts")
+            }
             Call::Batch(products) => {
                 write!(f, "  batch    of {} on {threads} thread(s)", products.len())?;
                 let mut each = products.iter().enumerate();
@@ -23,34 +26,32 @@ impl Display for Case {
     }
 }
 
-impl<Q: Display> Display for Product<Q> {
+impl Display for Product {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { k, quantization, b, b_zero, c: Destination { rows, cols, layout, .. }, .. } = self;
+        let Self { k, a, b, b_zero, c: Destination { rows, cols, layout, .. }, output, .. } = self;
         writeln!(f, "  shape    M={rows} K={k} N={cols}")?;
         let packed = self.packed_for.map_or("not packed ahead".into(), |a| format!("packed for {a}"));
-        writeln!(f, "  b        {}, {packed}, zero point {}", Brief(b), Brief(b_zero))?;
-        writeln!(f, "  c        strides {} {}", layout.row_stride, layout.col_stride)?;
-        write!(f, "{quantization}")
-    }
-}
-
-impl Display for Static {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { a, a_zero, bias, output } = self;
-        writeln!(f, "  a        {a}, zero point {}", Brief(a_zero))?;
-        writeln!(f, "  bias     {}", bias.as_deref().map_or("none".into(), first_values))?;
+        writeln!(f, "  b        {}, {packed}, zero point {b_zero}", Brief(b))?;
+        writeln!(f, "  c        {}", Brief(layout))?;
+        writeln!(f, "  a        {a}")?;
         write!(f, "  output   {output}")
     }
 }
 
-impl Display for Dynamic {
+impl Display for Activations {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { layout: Layout { row_stride, col_stride, .. }, a, output, .. } = self;
-        let scheme = if self.asymmetric { "asymmetric" } else { "symmetric" };
-        let per = if self.per_tensor { "tensor" } else { "row" };
-        let values = first_values(a);
-        writeln!(f, "  a        f32, strides {row_stride} {col_stride}, {scheme} per {per}: {values}")?;
-        write!(f, "  output   {output}")
+        match self {
+            Activations::Static(Static { a, a_zero, bias }) => {
+                writeln!(f, "{a}, zero point {a_zero}")?;
+                write!(f, "  bias     {}", bias.as_deref().map_or("none".into(), first_values))
+            }
+            Activations::Dynamic(Dynamic { a, asymmetric, per_tensor, with_params }) => {
+                let scheme = if *asymmetric { "asymmetric" } else { "symmetric" };
+                let per = if *per_tensor { "tensor" } else { "row" };
+                let back = if *with_params { ", parameters handed back" } else { "" };
+                write!(f, "{}, {scheme} per {per}{back}", Brief(a))
+            }
+        }
     }
 }
 
@@ -67,6 +68,16 @@ impl Display for OwnedLhs {
     }
 }
 
+impl Display for ZeroPoints {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            ZeroPoints::I32(zeros) => write!(f, "{}", Brief(zeros)),
+            ZeroPoints::I8(zeros) => write!(f, "per row or column as i8 {}", first_values(zeros)),
+            ZeroPoints::U8(zeros) => write!(f, "per row or column as u8 {}", first_values(zeros)),
+        }
+    }
+}
+
 impl Display for Output {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
@@ -74,24 +85,48 @@ impl Display for Output {
             Output::I32 { accumulate: false } => f.write_str("i32"),
             Output::I8(stage) => write!(f, "i8, {stage}"),
             Output::U8(stage) => write!(f, "u8, {stage}"),
-            Output::F32(stage) => write!(f, "{stage}"),
+            Output::F32(stage) => write!(f, "f32, {stage}"),
         }
     }
 }
 
-impl<T> Display for OwnedRequantize<T> {
+impl<T> Display for QuantizedStage<T> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { scaling, zero_point, clamp, table } = self;
-        let table = if table.is_some() { "a table" } else { "no table" };
-        write!(f, "{scaling}, zero point {zero_point}, {}, {table}", clamp_text(clamp))
+        let Self { scaling, zero_point, limits, table, is_kept } = self;
+        write!(f, "{scaling}, zero point {zero_point}, ")?;
+        match limits {
+            None => f.write_str("no clamp")?,
+            Some(Limits::Clamp(lo, hi)) => write!(f, "clamp {lo},{hi}")?,
+            Some(Limits::Relu) => f.write_str("relu")?,
+            Some(Limits::Relu6(output_scale)) => write!(f, "relu6 of an output of scale {output_scale:e}")?,
+        }
+        write!(f, ", {}{}", if table.is_some() { "a table" } else { "no table" }, kept(*is_kept))
     }
 }
 
-impl Display for OwnedDequantize {
+impl Display for FloatStage {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let bias = self.bias.as_deref().map_or("none".into(), first_values);
-        write!(f, "f32, scale {}, bias {bias}, {}", self.scale, clamp_text(&self.clamp))
+        let Self { scale, bias, residual, limits, activation, is_kept } = self;
+        let bias = bias.as_deref().map_or("none".into(), first_values);
+        write!(f, "scale {scale}, bias {bias}, ")?;
+        match residual {
+            None => f.write_str("no residual, ")?,
+            Some(Added::Matrix(matrix)) => write!(f, "residual {}, ", Brief(matrix))?,
+            Some(Added::InPlace) => f.write_str("residual in place, ")?,
+        }
+        match limits {
+            None => f.write_str("no clamp")?,
+            Some(Limits::Clamp(lo, hi)) => write!(f, "clamp {lo:e},{hi:e}")?,
+            Some(Limits::Relu) => f.write_str("relu")?,
+            Some(Limits::Relu6(())) => f.write_str("relu6")?,
+        }
+        let activation = activation.map_or("no activation".into(), |activation| format!("{activation:?}"));
+        write!(f, ", {activation}{}", kept(*is_kept))
     }
+}
+
+fn kept(is_kept: bool) -> &'static str {
+    if is_kept { ", kept" } else { "" }
 }
 
 impl Display for Scaling {
@@ -99,8 +134,11 @@ impl Display for Scaling {
         match self {
             Scaling::F32 { scale, residual: None } => write!(f, "scale {scale}"),
             Scaling::F32 { scale, residual: Some(residual) } => {
-                let Residual { matrix, scale: factor, zero_point } = residual;
-                let matrix = Brief(matrix);
+                let QuantizedResidual { matrix, scale: factor, zero_point } = residual;
+                let matrix = match matrix {
+                    Added::Matrix(matrix) => Brief(matrix).to_string(),
+                    Added::InPlace => "in place".into(),
+                };
                 write!(f, "scale {scale}, residual {matrix}, scale {factor:e}, zero point {zero_point}")
             }
             Scaling::F64(factors) => write!(f, "f64 factor {}", Brief(factors)),
@@ -127,10 +165,24 @@ impl Display for OwnedScale {
 /// Shown by type and strides, or by the first values.
 struct Brief<'a, T>(&'a T);
 
+impl Display for Brief<'_, Layout> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Layout { row_stride, col_stride, .. } = self.0;
+        write!(f, "strides {row_stride} {col_stride}")
+    }
+}
+
 impl Display for Brief<'_, Matrix8> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Matrix8 { data, strides: (row_stride, col_stride), .. } = self.0;
         write!(f, "{}, strides {row_stride} {col_stride}", data.element_type())
+    }
+}
+
+impl Display for Brief<'_, MatrixF32> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let MatrixF32 { layout, data, .. } = self.0;
+        write!(f, "f32, {}, {}", Brief(layout), first_values(data))
     }
 }
 
@@ -141,10 +193,6 @@ impl<T: Debug> Display for Brief<'_, Values<T>> {
             Values::PerAxis(values) => write!(f, "per row or column {}", first_values(values)),
         }
     }
-}
-
-fn clamp_text<T: Display>(clamp: &Option<(T, T)>) -> String {
-    clamp.as_ref().map_or("no clamp".into(), |(lo, hi)| format!("clamp {lo},{hi}"))
 }
 
 /// The first four values, and the number of the others.

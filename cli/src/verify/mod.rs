@@ -1,11 +1,16 @@
 //! `qgemm verify`: the library against its own definition, on this CPU.
 
+mod buffer;
 mod case;
+mod definition;
+mod described;
 mod description;
+mod destination;
 mod draw;
-mod gather;
+mod kernels;
+mod operands;
 mod outcome;
-mod run;
+mod stage;
 #[cfg(test)]
 mod tests;
 
@@ -13,8 +18,9 @@ use crate::arguments::machine::{dispatch, kernel_names, thread_pool};
 use crate::arguments::numbers::number;
 use crate::errors::WrongResult;
 use crate::verify::case::Case;
+use crate::verify::definition::by_definition;
+use crate::verify::kernels::by_kernels;
 use crate::verify::outcome::{Outcome, difference};
-use crate::verify::run::{by_definition, by_kernels};
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 use qgemm::Dispatch;

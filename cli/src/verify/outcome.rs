@@ -1,29 +1,23 @@
 //! The outcome of a case: its output buffers, an error or a panic; and the comparison of two outcomes.
 
-use crate::verify::case::{Case, Destination, Layout};
-use qgemm::Error;
+use crate::verify::buffer::{Buffer, Written};
+use crate::verify::case::Case;
+use crate::verify::destination::{Destination, Layout};
+use qgemm::{Error, QuantParams};
 use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub enum Outcome {
-    /// The buffer of each output.
-    Computed(Vec<Buffer>),
+    /// The memory that each product wrote.
+    Computed(Vec<Written>),
     Refused(Error),
     Panicked,
 }
 
-/// The whole buffer of an output: its elements, and what lies between and after them, which must not change.
-pub enum Buffer {
-    I32(Vec<i32>),
-    I8(Vec<i8>),
-    U8(Vec<u8>),
-    F32(Vec<f32>),
-}
-
 impl Outcome {
-    pub fn of(run: impl FnOnce() -> Result<Vec<Buffer>, Error>) -> Self {
+    pub fn of(run: impl FnOnce() -> Result<Vec<Written>, Error>) -> Self {
         match catch_unwind(AssertUnwindSafe(run)) {
-            Ok(Ok(buffers)) => Outcome::Computed(buffers),
+            Ok(Ok(written)) => Outcome::Computed(written),
             Ok(Err(error)) => Outcome::Refused(error),
             Err(_) => Outcome::Panicked,
         }
@@ -44,19 +38,29 @@ pub fn difference(expected: &Outcome, got: &Outcome, case: &Case) -> Option<Stri
     let (Outcome::Computed(expected), Outcome::Computed(got)) = (expected, got) else {
         return Some(format!("the definition: {}, the kernel: {}", expected.in_words(), got.in_words()));
     };
-    let destinations = case.destinations();
-    if [expected.len(), got.len()] != [destinations.len(); 2] {
+    let products = case.products();
+    if [expected.len(), got.len()] != [products.len(); 2] {
         let (expected, got) = (expected.len(), got.len());
-        return Some(format!(
-            "outputs of {}: the definition {expected}, the kernel {got}",
-            destinations.len()
-        ));
+        return Some(format!("outputs of {}: the definition {expected}, the kernel {got}", products.len()));
     }
-    let mut outputs = expected.iter().zip(got).zip(destinations).enumerate();
-    outputs.find_map(|(i, ((expected, got), destination))| {
-        let difference = buffer_difference(expected, got, destination)?;
+    let mut outputs = expected.iter().zip(got).zip(products).enumerate();
+    outputs.find_map(|(i, ((expected, got), product))| {
+        let in_c = buffer_difference(&expected.c, &got.c, &product.c);
+        let difference = in_c.or_else(|| params_difference(&expected.params, &got.params))?;
         Some(format!("product {i}: {difference}"))
     })
+}
+
+/// Compares the parameters that are handed back, scales by their bits.
+fn params_difference(expected: &[QuantParams], got: &[QuantParams]) -> Option<String> {
+    if expected.len() != got.len() {
+        return Some(format!("{} parameters, must be {}", got.len(), expected.len()));
+    }
+    let key = |params: &QuantParams| (params.scale.to_bits(), params.zero_point);
+    let first = (0..expected.len()).find(|&at| key(&expected[at]) != key(&got[at]))?;
+    let in_words = |QuantParams { scale, zero_point }| format!("{scale:e} and {zero_point}");
+    let (got, expected) = (in_words(got[first]), in_words(expected[first]));
+    Some(format!("scale and zero point {first} handed back: was {got}, must be {expected}"))
 }
 
 fn buffer_difference(expected: &Buffer, got: &Buffer, destination: &Destination) -> Option<String> {

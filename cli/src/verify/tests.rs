@@ -1,13 +1,19 @@
-//! Wrong results must be noticed.
+//! Wrong results must be noticed, and all that the library offers must be drawn.
 
 use crate::arguments::machine::dispatch;
 use crate::files::matrices::Elements8;
-use crate::verify::case::{Call, Destination, Layout, OwnedLhs, Product, Static};
-use crate::verify::outcome::{Buffer, Outcome, difference};
-use crate::verify::run::{by_definition, by_kernels};
+use crate::verify::buffer::{Buffer, Written};
+use crate::verify::case::{Activations, Call, Case, Dynamic, Output, OwnedLhs, Product, Static};
+use crate::verify::definition::by_definition;
+use crate::verify::destination::{Destination, Layout};
+use crate::verify::kernels::by_kernels;
+use crate::verify::operands::ZeroPoints;
+use crate::verify::outcome::{Outcome, difference};
+use crate::verify::stage::{Added, FloatStage, Limits, QuantizedStage};
 use crate::verify::{draw, thread_pools};
 use qgemm::Dispatch;
 use rayon::ThreadPool;
+use std::collections::BTreeMap;
 
 const CASES: u64 = 300;
 
@@ -37,15 +43,15 @@ impl Buffer {
 }
 
 impl Outcome {
-    fn buffers(&mut self) -> &mut Vec<Buffer> {
+    fn written(&mut self) -> &mut Vec<Written> {
         match self {
-            Outcome::Computed(buffers) => buffers,
+            Outcome::Computed(written) => written,
             _ => panic!("the case was computed"),
         }
     }
 }
 
-/// One wrong bit is found and its place is named, in an element or in what lies between elements.
+/// One wrong bit is found and its place is named, in an element, in what lies between elements, and in parameters.
 #[test]
 fn one_wrong_bit_is_noticed() {
     let (dispatch, pools) = portable();
@@ -54,16 +60,16 @@ fn one_wrong_bit_is_noticed() {
         let expected = Outcome::of(|| by_definition(&case));
         let mut got = Outcome::of(|| by_kernels(&case, &dispatch, &pools));
         assert_eq!(difference(&expected, &got, &case), None, "case {index}\n{case}");
-        for (i, destination) in case.destinations().into_iter().enumerate() {
-            let Destination { rows, cols, layout, .. } = *destination;
+        for (i, product) in case.products().iter().enumerate() {
+            let Destination { rows, cols, layout, .. } = product.c;
             let Layout { row_stride, col_stride, len } = layout;
             let mut spoil = |at| {
-                got.buffers()[i].spoil(at);
+                got.written()[i].c.spoil(at);
                 let difference = difference(&expected, &got, &case).unwrap_or_default();
-                got.buffers()[i].spoil(at);
+                got.written()[i].c.spoil(at);
                 difference
             };
-            let is_empty = rows == 0 || cols == 0;
+            let is_empty = product.c.is_empty();
             if !is_empty {
                 let (row, col) = (index as usize % rows, index as usize % cols);
                 let message = spoil(row * row_stride + col * col_stride);
@@ -73,6 +79,13 @@ fn one_wrong_bit_is_noticed() {
             let end = if is_empty { 0 } else { (rows - 1) * row_stride + (cols - 1) * col_stride + 1 };
             if end < len {
                 assert!(spoil(end).contains("outside of the matrix"), "case {index}");
+            }
+            for at in 0..got.written()[i].params.len() {
+                got.written()[i].params[at].zero_point ^= 1;
+                let message = difference(&expected, &got, &case).unwrap_or_default();
+                got.written()[i].params[at].zero_point ^= 1;
+                let place = format!("product {i}: scale and zero point {at} handed back: was ");
+                assert!(message.starts_with(&place), "case {index}: {message}");
             }
         }
     }
@@ -92,18 +105,18 @@ fn missing_outputs_are_noticed() {
         let outcome = || Outcome::of(|| by_definition(&case));
         assert_eq!(difference(&outcome(), &outcome(), &case), None);
         let mut fewer = outcome();
-        fewer.buffers().pop();
+        fewer.written().pop();
         let mut more = outcome();
-        more.buffers().push(Buffer::I8(Vec::new()));
+        more.written().push(Written { c: Buffer::I8(Vec::new()), params: Vec::new() });
         let mut shorter = outcome();
-        let last = shorter.buffers().iter_mut().zip(case.destinations()).rfind(|(_, c)| c.layout.len > 0);
+        let last = shorter.written().iter_mut().zip(products).rfind(|(_, product)| product.c.layout.len > 0);
         for wrong in [&fewer, &more] {
             assert!(difference(&outcome(), wrong, &case).is_some(), "case {index}");
             assert!(difference(wrong, &outcome(), &case).is_some(), "case {index}");
             assert!(difference(wrong, wrong, &case).is_some(), "case {index}");
         }
-        if let Some((buffer, _)) = last {
-            buffer.pop();
+        if let Some((written, _)) = last {
+            written.c.pop();
             assert!(difference(&outcome(), &shorter, &case).is_some(), "case {index}");
             assert!(difference(&shorter, &outcome(), &case).is_some(), "case {index}");
         }
@@ -111,35 +124,128 @@ fn missing_outputs_are_noticed() {
     assert!(batches > 10, "{batches}");
 }
 
+/// The kinds of calls that are told apart below.
+fn kind(case: &Case) -> &'static str {
+    match &case.call {
+        Call::One(Product { a: Activations::Static(Static { a: OwnedLhs::Matrix(_), .. }), .. }) => "static",
+        Call::One(Product { a: Activations::Static(_), .. }) => "gathered",
+        Call::One(Product { a: Activations::Dynamic(_), output: Output::F32(_), .. }) => "dynamic to f32",
+        Call::One(Product { a: Activations::Dynamic(_), .. }) => "dynamic to 8 bits",
+        Call::Parts(Product { a: Activations::Static(_), .. }, _) => "static parts",
+        Call::Parts(Product { a: Activations::Dynamic(_), .. }, _) => "dynamic parts",
+        Call::Batch(_) => "batch",
+    }
+}
+
 /// Products with another B are noticed, in cases of each kind.
 #[test]
 fn wrong_products_are_noticed() {
     let (dispatch, pools) = portable();
-    let (mut noticed, mut seen) = ([0; 4], [0; 4]);
-    for index in 0..CASES {
+    let mut counts = BTreeMap::<_, (u32, u32)>::new();
+    for index in 0..2 * CASES {
         let case = draw::case(2, index);
         let expected = Outcome::of(|| by_definition(&case));
         let mut wrong = case;
-        let (kind, matrices) = match &mut wrong.call {
-            Call::Single(Product { quantization: Static { a: OwnedLhs::Matrix(_), .. }, b, .. }) => {
-                (0, vec![b])
-            }
-            Call::Single(Product { b, .. }) => (1, vec![b]),
-            Call::Dynamic(Product { b, .. }) => (2, vec![b]),
-            Call::Batch(products) => (3, products.iter_mut().map(|product| &mut product.b).collect()),
+        let kind = kind(&wrong);
+        let products = match &mut wrong.call {
+            Call::One(product) | Call::Parts(product, _) => std::slice::from_mut(product),
+            Call::Batch(products) => products,
         };
-        for b in matrices {
-            match &mut b.data {
+        for product in products {
+            match &mut product.b.data {
                 Elements8::I8(data) => data.iter_mut().for_each(|x| *x ^= 0x40),
                 Elements8::U8(data) => data.iter_mut().for_each(|x| *x ^= 0x40),
             }
         }
         let got = Outcome::of(|| by_kernels(&wrong, &dispatch, &pools));
-        seen[kind] += 1;
-        noticed[kind] += usize::from(difference(&expected, &got, &wrong).is_some());
+        let (noticed, seen) = counts.entry(kind).or_default();
+        *seen += 1;
+        *noticed += u32::from(difference(&expected, &got, &wrong).is_some());
     }
+    assert_eq!(counts.len(), 7, "{counts:?}");
     // Saturated outputs and empty products do not change with B.
-    for (noticed, seen) in noticed.into_iter().zip(seen) {
-        assert!(seen >= 20 && noticed * 2 > seen, "{noticed} of {seen}");
+    for (kind, (noticed, seen)) in counts {
+        assert!(seen >= 15 && noticed * 4 > seen, "{kind}: {noticed} of {seen}");
     }
+}
+
+/// The words for all that is drawn with a product.
+fn features(product: &Product) -> Vec<String> {
+    let zeros = |name: &str, zeros: &ZeroPoints| match zeros {
+        ZeroPoints::I32(_) => format!("{name} i32"),
+        ZeroPoints::I8(_) => format!("{name} i8"),
+        ZeroPoints::U8(_) => format!("{name} u8"),
+    };
+    let mut all = vec![zeros("b_zero", &product.b_zero)];
+    let dynamic = match &product.a {
+        Activations::Static(given) => {
+            all.push(zeros("a_zero", &given.a_zero));
+            ""
+        }
+        Activations::Dynamic(Dynamic { with_params, .. }) => {
+            all.push(format!("params {with_params}"));
+            "dynamic "
+        }
+    };
+    all.extend(match &product.output {
+        Output::I32 { accumulate } => vec![format!("accumulate {accumulate}")],
+        Output::I8(stage) => quantized_features("i8", stage),
+        Output::U8(stage) => quantized_features("u8", stage),
+        Output::F32(stage) => float_features(stage),
+    });
+    all.into_iter().map(|feature| format!("{dynamic}{feature}")).collect()
+}
+
+fn quantized_features<T>(name: &str, stage: &QuantizedStage<T>) -> Vec<String> {
+    let residual = match stage.residual().map(|residual| &residual.matrix) {
+        None => "none",
+        Some(Added::Matrix(_)) => "matrix",
+        Some(Added::InPlace) => "in place",
+    };
+    vec![
+        format!("{name} residual {residual}, kept {}", stage.is_kept),
+        format!("{name} {}", limit(&stage.limits)),
+        format!("{name} table {}", stage.table.is_some()),
+    ]
+}
+
+fn float_features(stage: &FloatStage) -> Vec<String> {
+    let residual = match &stage.residual {
+        None => "none",
+        Some(Added::Matrix(_)) => "matrix",
+        Some(Added::InPlace) => "in place",
+    };
+    vec![
+        format!("f32 residual {residual}, kept {}", stage.is_kept),
+        format!("f32 {}", limit(&stage.limits)),
+        format!("f32 activation {:?}", stage.activation),
+    ]
+}
+
+fn limit<T, S>(limits: &Option<Limits<T, S>>) -> &'static str {
+    match limits {
+        None => "no clamp",
+        Some(Limits::Clamp(..)) => "clamp",
+        Some(Limits::Relu) => "relu",
+        Some(Limits::Relu6(_)) => "relu6",
+    }
+}
+
+/// All features of products are drawn, often enough that a second of `qgemm verify` has them all.
+#[test]
+fn all_features_are_drawn() {
+    let mut counts = BTreeMap::<String, u32>::new();
+    for index in 0..5000 {
+        let case = draw::case(3, index);
+        case.products()
+            .iter()
+            .flat_map(features)
+            .for_each(|feature| *counts.entry(feature).or_default() += 1);
+    }
+    // Static products: 3 + 3 zero points, 2 of sums, for each type 6 residuals, 4 limits and 2 tables, or 7 activations;
+    // dynamic ones have the same zero points of B and stages, and parameters or none.
+    let stages = 2 * (6 + 4 + 2) + (6 + 4 + 7);
+    assert_eq!(counts.len(), (3 + 3 + 2 + stages) + (3 + 2 + stages), "{counts:#?}");
+    let rarest = counts.iter().min_by_key(|(_, count)| **count).unwrap();
+    assert!(*rarest.1 >= 5, "{rarest:?}");
 }

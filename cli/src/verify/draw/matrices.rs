@@ -1,7 +1,8 @@
 //! Random matrices: layouts and values.
 
 use crate::files::matrices::{Elements8, Matrix8};
-use crate::verify::case::Layout;
+use crate::verify::destination::Layout;
+use crate::verify::operands::MatrixF32;
 use qgemm::ElementType::{self, I8, U8};
 use qgemm::Gather;
 use rand::rngs::Xoshiro256PlusPlus as Random;
@@ -13,7 +14,7 @@ pub fn element_type(rng: &mut Random) -> ElementType {
 }
 
 /// The layout of an input, whose rows or columns may all be one and the same.
-pub fn input_layout(rng: &mut Random, shape: (usize, usize)) -> Layout {
+fn input_layout(rng: &mut Random, shape: (usize, usize)) -> Layout {
     layout(rng, shape, true)
 }
 
@@ -89,9 +90,15 @@ pub fn gather_indices(rng: &mut Random, count: usize, rows: usize) -> Vec<u32> {
     indices
 }
 
+/// A matrix of finite floats.
+pub fn matrix_f32(rng: &mut Random, shape @ (rows, cols): (usize, usize)) -> MatrixF32 {
+    let layout = input_layout(rng, shape);
+    MatrixF32 { rows, cols, layout, data: float_values(rng, layout.len) }
+}
+
 /// Floats of one sign or two, of very different magnitudes, with many ties or zeros among them.
-pub fn float_values(rng: &mut Random, len: usize) -> Vec<f32> {
-    let most = *[1.0f32, 1.0, 100.0, 1e-30, 1e-41, 1e30].choose(rng).expect("not empty");
+fn float_values(rng: &mut Random, len: usize) -> Vec<f32> {
+    let most = *[1.0f32, 1.0, 1.0, 100.0, 100.0, 1e-30, 1e-41, 1e30].choose(rng).expect("not empty");
     let (lo, hi) = match rng.random_range(0..6) {
         0 => (0.0, most),
         1 => (-most, 0.0),
