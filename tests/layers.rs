@@ -98,7 +98,6 @@ const CRATES: &[Crate] = &[
             "info",
             "report",
             "network",
-            "owned_output",
             "arguments",
             "files",
             "memory",

@@ -101,8 +101,14 @@ fn quantized_stage<T: Int8Element>(
 /// Limits that leave some of the output type's `lo..=hi`.
 fn limits(rng: &mut Random, zero_point: i32, (lo, hi): (i32, i32)) -> Option<Limits<i32, f32>> {
     let (x, y) = (rng.random_range(lo..=hi), rng.random_range(lo..=hi));
-    // 6 is mostly some steps away from 0, and sometimes so many that they do not fit i32.
-    let output_scale = 6.0 / if rng.random_bool(0.9) { rng.random_range(0.3..400.0) } else { 1e30 };
+    let output_scale = 6.0
+        / match rng.random_range(0..8) {
+            // So many steps that they do not fit i32.
+            0 => 1e30,
+            // Ties between two numbers of steps.
+            1..4 => rng.random_range(0..200) as f32 + 0.5,
+            _ => rng.random_range(0.3..400.0),
+        };
     match rng.random_range(0..12) {
         0 => Some(Limits::Clamp(x, i32::MAX)),
         1 => Some(Limits::Clamp(i32::MIN, x)),
