@@ -365,7 +365,7 @@ impl fmt::Display for Error {
                 write!(f, "{argument}: is {}x{}, must be {}x{}", got.0, got.1, need.0, need.1)
             }
             Error::Element { argument, got, need } => {
-                write!(f, "{argument}: is for {got}, must be for the output's {need}")
+                write!(f, "{argument}: is of {got}, must be of {need}")
             }
             Error::NotOwned { argument } => {
                 write!(f, "{argument}: was given to a stage to be kept, must be given to each call's view of it")
