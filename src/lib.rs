@@ -38,6 +38,9 @@
 //! `huge-pages` (default): on Linux, packed matrices of 4 MiB and more ask for huge pages (`madvise`), with
 //! which a matrix-vector product from memory takes a third less time.
 //!
+//! `serde` (not by default): [`QuantParams`], [`Multiplier`], [`Rounding`], [`ElementType`] and [`Activation`] are
+//! serialized, the last three by their names (`"gelu_tanh"`, `"i8"`).
+//!
 //! # Environment
 //!
 //! `QGEMM_ISA` names the instruction set or the kernel to use (see [`Dispatch::auto`]). `QGEMM_CACHES` gives the
