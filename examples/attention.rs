@@ -2,7 +2,7 @@
 
 use qgemm::{Dequantize, Error, Gemm, MatMut, MatRef, QuantParams, Requantize, Task, run_batch};
 
-pub fn main() -> Result<(), Error> {
+pub(crate) fn main() -> Result<(), Error> {
     // Data: queries, keys and values, all heads of a token in one row.
     let (seq, heads, d) = (48, 8, 32);
     let floats = |seed: usize| -> Vec<f32> {

@@ -2,7 +2,7 @@
 
 use qgemm::{Conv2d, Error, Gather, Gemm, MatMut, MatRef, PackedB, Requantize};
 
-pub fn main() -> Result<(), Error> {
+pub(crate) fn main() -> Result<(), Error> {
     // Data: images [batch, height, width, in] of u8 with zero point 7, weights [kernel y, kernel x, in, out].
     let (batch, height, width, channels, out) = (2, 15, 20, 8, 12);
     let image: Vec<u8> = (0..batch * height * width * channels).map(|i| (i * 37 % 256) as u8).collect();

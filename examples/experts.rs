@@ -4,7 +4,7 @@ use qgemm::{
     Dequantize, DynamicGemm, Error, GatherF32, Linear, MatMut, MatRef, Task, run_batch, scatter_add_f32,
 };
 
-pub fn main() -> Result<(), Error> {
+pub(crate) fn main() -> Result<(), Error> {
     // Data: tokens, experts' weights of [out, in], and for each expert the tokens that are routed to it, each token to two.
     let (tokens, experts, k, n) = (40, 4, 64, 48);
     let x: Vec<f32> = (0..tokens * k).map(|i| (i * 7919 % 1009) as f32 / 504.0 - 1.0).collect();

@@ -2,7 +2,7 @@
 
 use qgemm::{Error, Linear, MatMut, MatRef, Observer, quantize};
 
-pub fn main() -> Result<(), Error> {
+pub(crate) fn main() -> Result<(), Error> {
     // Data: a weight of [out, in], a bias, batches of inputs.
     let (m, k, n) = (64, 512, 256);
     let weight: Vec<f32> = (0..n * k).map(|i| noise(i) * (0.02 + (i / k % 7) as f32 * 0.01)).collect();

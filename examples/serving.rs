@@ -4,7 +4,7 @@ use qgemm::{Error, Linear, MatMut, MatRef};
 use std::sync::Arc;
 use std::time::Instant;
 
-pub fn main() -> Result<(), Error> {
+pub(crate) fn main() -> Result<(), Error> {
     let (k, n, requests) = (768, 768, 50);
     let weight: Vec<f32> = (0..n * k).map(|i| (i * 7919 % 997) as f32 / 10_000.0 - 0.05).collect();
 
