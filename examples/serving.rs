@@ -9,13 +9,12 @@ pub(crate) fn main() -> Result<(), Error> {
     let weight: Vec<f32> = (0..n * k).map(|i| (i * 7919 % 997) as f32 / 10_000.0 - 0.05).collect();
 
     // Each request stays on the thread that serves it: the server has a thread per core already.
-    let layer = Linear::out_in(MatRef::row_major(&weight, n, k)?).relu().threads(1).build()?;
+    let layer = Arc::new(Linear::out_in(MatRef::row_major(&weight, n, k)?).relu().threads(1).build()?);
     let weight = Arc::new(weight);
     let start = Instant::now();
     let threads: Vec<_> = (0..8)
         .map(|thread| {
-            // A clone shares the packed weights.
-            let (layer, weight) = (layer.clone(), Arc::clone(&weight));
+            let (layer, weight) = (Arc::clone(&layer), Arc::clone(&weight));
             std::thread::spawn(move || -> Result<f32, Error> {
                 let mut worst = 0f32;
                 for request in 0..requests {

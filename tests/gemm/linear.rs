@@ -152,7 +152,7 @@ fn check(float: &Float, case: usize) {
         assert_eq!(layer.weights().element_type(), ElementType::I8);
         assert_eq!(floats(&|y| layer.run_dynamic(x, y)), dynamic, "case {case}");
         assert_eq!(floats(&|y| layer.clone().run_f32(xq, y)), to_f32, "case {case}");
-        assert_eq!(bytes(&|y| layer.with_threads(1).run_requantized(xq, y)), to_bytes, "case {case}");
+        assert_eq!(bytes(&|y| layer.clone().threads(1).run_requantized(xq, y)), to_bytes, "case {case}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! The description of a linear layer, and what is made of it: quantized and packed weights, quantized biases, stages.
 
 use crate::buffer;
-use crate::call::linear::layer::{Linear, Parts, Static, ToBytes};
+use crate::call::linear::layer::{Linear, Static, ToBytes};
 use crate::element::{ElementType, Int8Element};
 use crate::engine::threads::Threads;
 use crate::error::Error;
@@ -20,7 +20,6 @@ use crate::quantize::per_channel::{quantize_columns, quantize_rows};
 use crate::quantize::scales::{product_scales, requantize_scales};
 use crate::weights::packed::PackedB;
 use qgemm_kernels::in_default_float_mode;
-use std::sync::Arc;
 
 /// A [`Linear`] that is being described. [`build`](Self::build) makes it, and checks everything.
 #[derive(Clone, Debug)]
@@ -185,8 +184,7 @@ impl<'a> LinearBuilder<'a> {
             None => None,
         };
         let Self { asymmetric, per_tensor, threads, .. } = self;
-        let parts = Parts { weights, weight_scales, asymmetric, per_tensor, dynamic, input };
-        Ok(Linear { parts: Arc::new(parts), threads })
+        Ok(Linear { weights, weight_scales, asymmetric, per_tensor, dynamic, input, threads })
     }
 
     fn float_stage(&self, scaled: Dequantize<'_>) -> Result<OwnedDequantize, Error> {

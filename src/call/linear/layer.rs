@@ -9,7 +9,6 @@ use crate::matrix::view::MatMut;
 use crate::output::owned::{OwnedDequantize, OwnedRequantize};
 use crate::product::operands::{FloatLhs, Lhs};
 use crate::weights::packed::PackedB;
-use std::sync::Arc;
 
 /// A linear layer, `y = activation(x · W + bias)`, whose weights are 8-bit and packed once.
 ///
@@ -22,7 +21,7 @@ use std::sync::Arc;
 /// | [`run_f32`](Self::run_f32) | u8 or i8, with [`input`](crate::LinearBuilder::input) | f32 | [`Gemm::run_f32`] |
 /// | [`run_requantized`](Self::run_requantized) | u8 or i8, with `input` | u8 or i8, with [`output`](crate::LinearBuilder::output) | [`Gemm::run_requantized`] |
 ///
-/// It owns all it needs and may be shared between threads; a clone shares the weights.
+/// It owns all it needs, and threads may share it, in an [`Arc`](std::sync::Arc) for example. A clone copies the weights.
 ///
 /// ```
 /// use qgemm::{Linear, MatMut, MatRef, QuantParams, quantize};
@@ -50,22 +49,17 @@ use std::sync::Arc;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Linear {
-    pub(super) parts: Arc<Parts>,
-    pub(super) threads: Threads<'static>,
-}
-
-#[derive(Debug)]
-pub(super) struct Parts {
     pub(super) weights: PackedB,
     pub(super) weight_scales: Vec<f32>,
     pub(super) asymmetric: bool,
     pub(super) per_tensor: bool,
     pub(super) dynamic: OwnedDequantize,
     pub(super) input: Option<Static>,
+    pub(super) threads: Threads<'static>,
 }
 
 /// The stages for 8-bit inputs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Static {
     pub(super) element: ElementType,
     pub(super) zero_point: i32,
@@ -74,7 +68,7 @@ pub(super) struct Static {
 }
 
 /// The stage to 8-bit outputs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ToBytes {
     pub(super) element: ElementType,
     pub(super) bias: Option<Vec<i32>>,
@@ -84,28 +78,28 @@ pub(super) struct ToBytes {
 impl Linear {
     /// K: the features of the input.
     pub fn in_features(&self) -> usize {
-        self.parts.weights.k()
+        self.weights.k()
     }
 
     /// N: the features of the output.
     pub fn out_features(&self) -> usize {
-        self.parts.weights.n()
+        self.weights.n()
     }
 
     /// The packed weights.
     pub fn weights(&self) -> &PackedB {
-        &self.parts.weights
+        &self.weights
     }
 
     /// The scale of each column of the weights.
     pub fn weight_scales(&self) -> &[f32] {
-        &self.parts.weight_scales
+        &self.weight_scales
     }
 
-    /// The layer, on other threads: at most so many (see [`Threads`]).
+    /// The layer, on other threads: at most so many, say (see [`Threads`]).
     #[must_use]
-    pub fn with_threads(&self, threads: impl Into<Threads<'static>>) -> Self {
-        Self { parts: Arc::clone(&self.parts), threads: threads.into() }
+    pub fn threads(self, threads: impl Into<Threads<'static>>) -> Self {
+        Self { threads: threads.into(), ..self }
     }
 
     /// f32 to f32: each row of x is quantized by the call, or all of it, as the builder said.
@@ -114,10 +108,10 @@ impl Linear {
     /// Those of [`DynamicGemm::run_f32`]; `y` is then as it was.
     pub fn run_dynamic<'x>(&self, x: impl Into<FloatLhs<'x>>, y: MatMut<'_, f32>) -> Result<(), Error> {
         let x: FloatLhs<'_> = x.into();
-        let gemm = DynamicGemm::new(x, &self.parts.weights).threads(self.threads);
-        let gemm = if self.parts.asymmetric { gemm.asymmetric() } else { gemm };
-        let gemm = if self.parts.per_tensor { gemm.per_tensor() } else { gemm };
-        gemm.run_f32(y, &self.parts.dynamic)
+        let gemm = DynamicGemm::new(x, &self.weights).threads(self.threads);
+        let gemm = if self.asymmetric { gemm.asymmetric() } else { gemm };
+        let gemm = if self.per_tensor { gemm.per_tensor() } else { gemm };
+        gemm.run_f32(y, &self.dynamic)
     }
 
     /// 8 bits to f32, for an x quantized with the parameters given as [`input`](crate::LinearBuilder::input).
@@ -154,11 +148,11 @@ impl Linear {
 
     /// The product of an 8-bit x, and its stages.
     fn product<'s>(&'s self, x: Lhs<'s>, needed_by: &'static str) -> Result<(Gemm<'s>, &'s Static), Error> {
-        let input = self.parts.input.as_ref().ok_or(Error::Missing { argument: "input", needed_by })?;
+        let input = self.input.as_ref().ok_or(Error::Missing { argument: "input", needed_by })?;
         if x.element_type() != input.element {
             return Err(Error::Element { argument: "x", got: x.element_type(), need: input.element });
         }
-        let gemm = Gemm::new(x, &self.parts.weights).a_zero(input.zero_point);
+        let gemm = Gemm::new(x, &self.weights).a_zero(input.zero_point);
         Ok((gemm.threads(self.threads), input))
     }
 }
