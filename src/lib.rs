@@ -30,6 +30,18 @@
 //! # Ok::<(), qgemm::Error>(())
 //! ```
 //!
+//! # Which call
+//!
+//! | you have | you call |
+//! |---|---|
+//! | a float layer, to run in int8 | [`Linear`]: quantizes, packs, runs in three ways |
+//! | f32 activations and 8-bit weights | [`DynamicGemm`] |
+//! | 8-bit activations and weights | [`Gemm`], with [`Requantize`] or [`Dequantize`] |
+//! | two 8-bit matrices, once | [`matmul_i32`] |
+//! | a convolution, tokens of an expert | [`Gather`] or [`GatherF32`] as A, [`Conv2d`], [`scatter_add_f32`] |
+//! | many small products, heads, groups | [`run_batch`] of [`Task`]s, views by [`MatRef::batch`] and [`MatMut::col_chunks`] |
+//! | float weights, biases, ranges | [`quantize_columns`], [`quantize_bias`], [`Observer`], [`QuantParams`] |
+//!
 //! # Features
 //!
 //! `rayon` (default): large products use the calling thread's rayon pool, or helpers if it belongs to none. Without it
