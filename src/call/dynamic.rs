@@ -56,8 +56,9 @@ use qgemm_kernels::in_default_float_mode;
 /// ```
 ///
 /// B is best packed for [`ElementType::I8`](crate::ElementType::I8) activations, and for
-/// [`U8`](crate::ElementType::U8) if they are asymmetric. The quantized A, M·K bytes and 8 to 72 per row, lies in
-/// memory that the calling thread keeps (see [`release_thread_memory`](crate::release_thread_memory)).
+/// [`U8`](crate::ElementType::U8) if they are asymmetric. The quantized A, M·K bytes and 12 to 76 per row, lies in
+/// memory that the calling thread keeps (see [`release_thread_memory`](crate::release_thread_memory)); where several taps
+/// of a [`GatherF32`](crate::GatherF32) have one scale, the quantized source lies there instead.
 #[derive(Clone, Copy, Debug)]
 pub struct DynamicGemm<'a> {
     pub(crate) a: FloatLhs<'a>,
@@ -91,7 +92,7 @@ impl<'a> DynamicGemm<'a> {
         Self { scheme: Scheme::Asymmetric, ..self }
     }
 
-    /// Quantizes all of A by one scale and zero point.
+    /// Quantizes all of A by one scale and zero point; gathered rows by those of all of their source, picked or not.
     #[must_use]
     pub fn per_tensor(self) -> Self {
         Self { per_tensor: true, ..self }
