@@ -9,6 +9,7 @@ use crate::matrix::view::MatMut;
 use crate::output::owned::{OwnedDequantize, OwnedRequantize};
 use crate::product::operands::{FloatLhs, Lhs};
 use crate::weights::packed::PackedB;
+use std::fmt;
 
 /// A linear layer, `y = activation(x · W + bias)`, whose weights are 8-bit and packed once.
 ///
@@ -47,7 +48,7 @@ use crate::weights::packed::PackedB;
 /// assert!(y.iter().zip(float).all(|(y, float)| (y - float).abs() < 0.02));
 /// # Ok::<(), qgemm::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Linear {
     pub(super) weights: PackedB,
     pub(super) weight_scales: Vec<f32>,
@@ -58,8 +59,18 @@ pub struct Linear {
     pub(super) threads: Threads<'static>,
 }
 
+impl fmt::Debug for Linear {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the scales and biases, of which there may be thousands.
+        f.debug_struct("Linear")
+            .field("weights", &self.weights)
+            .field("threads", &self.threads)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The stages for 8-bit inputs.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Static {
     pub(super) element: ElementType,
     pub(super) zero_point: i32,
@@ -68,7 +79,7 @@ pub(super) struct Static {
 }
 
 /// The stage to 8-bit outputs.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct ToBytes {
     pub(super) element: ElementType,
     pub(super) bias: Option<Vec<i32>>,
