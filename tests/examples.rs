@@ -8,6 +8,8 @@ mod conv2d;
 mod experts;
 #[path = "../examples/linear.rs"]
 mod linear;
+#[path = "../examples/ndarray.rs"]
+mod ndarray_slices;
 #[path = "../examples/serving.rs"]
 mod serving;
 
@@ -18,4 +20,5 @@ fn examples_run() {
     attention::main().unwrap();
     experts::main().unwrap();
     serving::main().unwrap();
+    ndarray_slices::main().unwrap();
 }
