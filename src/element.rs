@@ -2,6 +2,7 @@
 
 /// An 8-bit integer type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum ElementType {
     /// -128..=127
     I8,

@@ -30,6 +30,18 @@
 //! # Ok::<(), qgemm::Error>(())
 //! ```
 //!
+//! # Which call
+//!
+//! | you have | you call |
+//! |---|---|
+//! | a float layer, to run in int8 | [`Linear`]: quantizes, packs, runs in three ways |
+//! | f32 activations and 8-bit weights | [`DynamicGemm`] |
+//! | 8-bit activations and weights | [`Gemm`], with [`Requantize`] or [`Dequantize`] |
+//! | two 8-bit matrices, once | [`matmul_i32`] |
+//! | a convolution, tokens of an expert | [`Gather`] or [`GatherF32`] as A, [`Conv2d`], [`scatter_add_f32`] |
+//! | many small products, heads, groups | [`run_batch`] of [`Task`]s, views by [`MatRef::batch`] and [`MatMut::col_chunks`] |
+//! | float weights, biases, ranges | [`quantize_columns`], [`quantize_bias`], [`Observer`], [`QuantParams`] |
+//!
 //! # Features
 //!
 //! `rayon` (default): large products use the calling thread's rayon pool, or helpers if it belongs to none. Without it
@@ -37,6 +49,9 @@
 //!
 //! `huge-pages` (default): on Linux, packed matrices of 4 MiB and more ask for huge pages (`madvise`), with
 //! which a matrix-vector product from memory takes a third less time.
+//!
+//! `serde` (not by default): [`QuantParams`], [`Multiplier`], [`Rounding`], [`ElementType`] and [`Activation`] are
+//! serialized, the last three by their names (`"gelu_tanh"`, `"i8"`).
 //!
 //! # Environment
 //!
@@ -93,6 +108,8 @@ mod weights;
 pub use call::batch::{run_batch, run_batch_on};
 pub use call::dynamic::DynamicGemm;
 pub use call::gemm::Gemm;
+pub use call::linear::builder::LinearBuilder;
+pub use call::linear::layer::Linear;
 pub use call::matmul::matmul_i32;
 pub use call::memory::release_thread_memory;
 pub use call::scatter::{scatter_add_f32, scatter_add_i32};
@@ -103,6 +120,7 @@ pub use engine::threads::{ParallelFor, Threads};
 pub use error::Error;
 pub use matrix::conv2d::{Conv2d, Conv2dBuilder};
 pub use matrix::gather::Gather;
+pub use matrix::gather_f32::GatherF32;
 pub use matrix::operand::Operand;
 pub use matrix::view::{MatMut, MatRef};
 pub use one_or_each::OneOrEach;
@@ -114,7 +132,7 @@ pub use output::owned::{OwnedDequantize, OwnedRequantize};
 pub use output::requantize::Requantize;
 pub use output::scale::Scale;
 pub use output::table::Table;
-pub use product::operands::{Lhs, Rhs};
+pub use product::operands::{FloatLhs, Lhs, Rhs};
 pub use product::zero_point::ZeroPoint;
 pub use qgemm_kernels::{Caches, Isa, RawParts, RawPartsMut};
 pub use quantize::bias::{fold_bias, quantize_bias};

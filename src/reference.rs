@@ -14,6 +14,7 @@ use crate::output::dequantize::{Dequantize, FloatResidual};
 use crate::output::requant::{Requant, ResidualMatrix, Scaling};
 use crate::output::requantize::Requantize;
 use crate::output::scale::{Scale, ScaleOfA};
+use crate::product::operands::FloatLhs;
 use crate::product::{Product, accumulator};
 use crate::quantize::params::QuantParams;
 use crate::quantize::scheme::Scheme;
@@ -195,14 +196,20 @@ impl DynamicA {
         let mut bits: Vec<u8> = with_capacity(m.saturating_mul(k), QUANTIZED_A)?;
         let (mut scales, mut zeros) = (with_capacity(m, QUANTIZED_A)?, with_capacity(m, QUANTIZED_A)?);
         let (qmin, qmax) = if gemm.scheme == Scheme::Symmetric { (-127, 127) } else { (0, 255) };
-        let given = if gemm.per_tensor { Some(dynamic_params(gemm, 0..m)?) } else { None };
+        let source: FloatLhs<'_> = gemm.a.source().into();
+        let given = if gemm.per_tensor {
+            let argument = if let FloatLhs::Gathered(_) = gemm.a { "source" } else { "a" };
+            Some(dynamic_params(gemm.scheme, (argument, &source), 0..source.rows())?)
+        } else {
+            None
+        };
         for i in 0..m {
             let params = match given {
                 Some(params) => params,
-                None => dynamic_params(gemm, i..i + 1)?,
+                None => dynamic_params(gemm.scheme, ("a", &gemm.a), i..i + 1)?,
             };
             bits.extend((0..k).map(|l| {
-                let steps = (real(gemm, i, l) / params.scale).round_ties_even() as i64;
+                let steps = (real(&gemm.a, i, l) / params.scale).round_ties_even() as i64;
                 (steps + i64::from(params.zero_point)).clamp(qmin, qmax) as u8
             }));
             scales.push(params.scale);
@@ -251,25 +258,29 @@ fn with_capacity<T>(len: usize, purpose: &'static str) -> Result<Vec<T>, Error> 
     Ok(values)
 }
 
-fn real(gemm: &DynamicGemm<'_>, i: usize, l: usize) -> f32 {
-    *gemm.a.get(i, l).expect("the shapes were checked")
+fn real(a: &FloatLhs<'_>, i: usize, l: usize) -> f32 {
+    a.get(i, l).expect("the shapes were checked")
 }
 
 /// The parameters of some rows, from all their values.
-fn dynamic_params(gemm: &DynamicGemm<'_>, rows: Range<usize>) -> Result<QuantParams, Error> {
+fn dynamic_params(
+    scheme: Scheme,
+    (argument, a): (&'static str, &FloatLhs<'_>),
+    rows: Range<usize>,
+) -> Result<QuantParams, Error> {
     let (mut lo, mut hi) = (0f32, 0f32);
-    for (row, column) in rows.flat_map(|i| (0..gemm.a.cols()).map(move |l| (i, l))) {
-        let got = real(gemm, row, column);
+    for (row, column) in rows.flat_map(|i| (0..a.cols()).map(move |l| (i, l))) {
+        let got = real(a, row, column);
         if !got.is_finite() {
-            return Err(Error::NotFinite { argument: "a", row, column, got });
+            return Err(Error::NotFinite { argument, row, column, got });
         }
         (lo, hi) = (lo.min(got), hi.max(got));
     }
-    let scale = match gemm.scheme {
+    let scale = match scheme {
         Scheme::Symmetric => hi.max(-lo) / 127.0,
         Scheme::Asymmetric => (hi - lo) / 255.0,
     };
-    match (scale, gemm.scheme) {
+    match (scale, scheme) {
         (f32::INFINITY, _) => Err(Error::QuantizationRange { got: (lo.into(), hi.into()) }),
         (0.0, _) => Ok(QuantParams { scale: 1.0, zero_point: 0 }),
         (_, Scheme::Symmetric) => Ok(QuantParams { scale, zero_point: 0 }),

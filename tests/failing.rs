@@ -144,6 +144,12 @@ fn check_all(dispatch: &Dispatch, threads: Threads<'_>, on: &On) {
             ("unpacked", Gemm::new(a, b).dispatch(dispatch)),
             ("wide unpacked", Gemm::new(signed, b).dispatch(dispatch).a_zero(i32::MIN).b_zero(7)),
         ];
+        // Rows of the source in fives, some of them padding.
+        let taps: Vec<u32> = (0..m * (k / 5))
+            .map(|i| if i % 11 == 0 { GatherF32::PADDING } else { (i * 7 % (m * k / 5)) as u32 })
+            .collect();
+        let some = b.submatrix(0..k / 5 * 5, 0..n).unwrap();
+        let packed_some = PackedB::pack_with(dispatch, some, ElementType::I8).unwrap();
         let stage = Requantize::new(1e-4, 3).unwrap();
         let floats = Dequantize::new(0.25).unwrap();
         let (dynamic_floats, dynamic_bytes) =
@@ -188,6 +194,23 @@ fn check_all(dispatch: &Dispatch, threads: Threads<'_>, on: &On) {
                 Task::dynamic_f32(columns.per_tensor(), MatMut::row_major(c, m, n)?, dynamic_floats)?,
             ];
             run_batch_on(&mut tasks, threads)
+        });
+        let gathered = || {
+            let a = GatherF32::new(MatRef::row_major(&reals, m * k / 5, 5)?, &taps, k / 5)?;
+            Ok::<_, Error>(DynamicGemm::new(a, &packed_some).threads(threads))
+        };
+        check(&name("gathered"), m * n, on, &|_, bytes, _| {
+            gathered()?.run_requantized(MatMut::row_major(bytes, m, n)?, dynamic_bytes)
+        });
+        check(&name("gathered, one scale"), m * n, on, &|_, _, c| {
+            let gemm = gathered()?.asymmetric().per_tensor();
+            gemm.run_f32(MatMut::row_major(c, m, n)?, dynamic_floats)
+        });
+        check(&name("layer"), 1, on, &|_, _, _| {
+            let params = QuantParams { scale: 0.1, zero_point: 3 };
+            let weight = MatRef::new(&reals[..k], n, k, 0, 1)?;
+            let layer = Linear::out_in(weight).input::<u8>(params).output::<u8>(params).bias(&reals[..n]);
+            layer.activation(Activation::Tanh).before_activation(params).build().map(|_| ())
         });
         check(&name("packing"), 1, on, &|_, _, _| {
             PackedB::pack_with(dispatch, b, ElementType::I8).map(|_| ())

@@ -76,5 +76,5 @@ pub use float_mode::in_default_float_mode;
 pub use huge_pages::prefer_huge;
 pub use layout::{LayoutError, batch_extent, extent};
 pub use offer::Offer;
-pub use raw_parts::{RawParts, RawPartsMut};
+pub use raw_parts::{RawParts, RawPartsMut, raw_slice};
 pub use table::TABLE;

@@ -31,12 +31,12 @@ impl<'a, T> RawParts<'a, T> {
     /// spans more than `isize::MAX` bytes, nor any pointer and strides if `rows` or `cols` is 0.
     ///
     /// # Safety
-    /// Otherwise, from the first to the last element, with all that lies between them, whether or not it belongs to the
-    /// matrix, for all of the lifetime `'a`:
+    /// Unless the matrix is refused or has no elements, the memory from its first to its last element, also that which
+    /// lies between elements, is for all of the lifetime `'a`
     ///
-    /// - the memory is part of one allocation and may be read through `first`;
-    /// - it holds values of `T`;
-    /// - nobody writes to it.
+    /// - part of one allocation, and may be read through `first`;
+    /// - filled with values of `T`;
+    /// - written by nobody.
     #[must_use]
     pub unsafe fn new(
         first: *const T,
@@ -57,19 +57,19 @@ impl<'a, T> RawParts<'a, T> {
     pub fn strides(&self) -> (usize, usize) {
         self.strides
     }
+}
 
-    /// All values from the first to the last element.
-    ///
-    /// # Errors
-    /// [`LayoutError::TooLarge`] if they reach further than `isize::MAX` bytes, [`LayoutError::Address`] if the pointer
-    /// is null or misaligned. A matrix without elements has neither error.
-    pub fn as_slice(&self) -> Result<&'a [T], LayoutError> {
-        let Some(len) = checked_len(self.first, self.shape, self.strides)? else { return Ok(&[]) };
-        // SAFETY: the pointer is aligned and not null, and the length does not exceed isize::MAX bytes, all of which
-        // was just checked. The caller of `new` promised the rest: these values are in one allocation, initialized,
-        // readable and written by nobody for 'a.
-        Ok(unsafe { core::slice::from_raw_parts(self.first, len) })
-    }
+/// All values of a matrix from the first to the last element.
+///
+/// # Errors
+/// [`LayoutError::TooLarge`] if they reach further than `isize::MAX` bytes, [`LayoutError::Address`] if the pointer is
+/// null or misaligned. A matrix without elements has neither error.
+pub fn raw_slice<'a, T>(parts: &RawParts<'a, T>) -> Result<&'a [T], LayoutError> {
+    let Some(len) = checked_len(parts.first, parts.shape, parts.strides)? else { return Ok(&[]) };
+    // SAFETY: the pointer is aligned and not null, and the length does not exceed isize::MAX bytes, all of which was
+    // just checked. The caller of `RawParts::new` promised the rest: these values are in one allocation, initialized,
+    // readable and written by nobody for 'a.
+    Ok(unsafe { core::slice::from_raw_parts(parts.first, len) })
 }
 
 /// A mutable matrix that is no slice of the program's. Element (i, j) lies `i * row_stride + j * col_stride` elements
@@ -84,18 +84,19 @@ pub struct RawPartsMut<'a, T> {
 }
 
 impl<T> RawPartsMut<'_, T> {
-    /// A `rows` x `cols` matrix whose first element is at `first`, with strides in elements, which are not negative.
+    /// A `rows` x `cols` matrix whose first element is at `first`, with strides in elements. They are not negative, and
+    /// the elements are distinct.
     ///
     /// A null or misaligned `first` is no breach of the promise below: the matrix is then refused. Neither is a matrix
     /// in which two elements coincide, one that spans more than `isize::MAX` bytes, nor any pointer and strides if
     /// `rows` or `cols` is 0.
     ///
     /// # Safety
-    /// Otherwise, for all of the lifetime `'a`:
+    /// Unless the matrix is refused or has no elements, each element is for all of the lifetime `'a`
     ///
-    /// - all elements are part of one allocation, and may be read and written through `first`;
-    /// - they hold values of `T`, also those that are only to be written;
-    /// - nobody else reads or writes an element, and no reference to one exists, as for a `&mut T` to each.
+    /// - part of one allocation with all others, and may be read and written through `first`;
+    /// - a value of `T`, also if it is only to be written;
+    /// - read and written by nobody else, and no other reference to it exists, as if this were a `&mut T` to it.
     #[must_use]
     pub unsafe fn new(first: *mut T, rows: usize, cols: usize, row_stride: usize, col_stride: usize) -> Self {
         Self { first, shape: (rows, cols), strides: (row_stride, col_stride), life: PhantomData }
@@ -114,7 +115,7 @@ impl<T> RawPartsMut<'_, T> {
     /// The address of the first element, once it and the layout are checked; a dangling one if there is no element.
     ///
     /// # Errors
-    /// [`LayoutError::TooLarge`] and [`LayoutError::Address`], as for [`RawParts::as_slice`].
+    /// [`LayoutError::TooLarge`] and [`LayoutError::Address`], as for [`raw_slice`].
     pub(crate) fn checked_first(&self) -> Result<*mut T, LayoutError> {
         let len = checked_len(self.first, self.shape, self.strides)?;
         Ok(if len.is_some() { self.first } else { NonNull::dangling().as_ptr() })

@@ -14,7 +14,7 @@ use crate::output::destination::Destination;
 use crate::output::region::Extent;
 use crate::output::requantize::Requantize;
 use crate::output::scale::{Scale, ScaleOfA};
-use crate::product::operands::Rhs;
+use crate::product::operands::{FloatLhs, Lhs, Rhs};
 use crate::product::zero_point::ZeroPoint;
 use crate::product::{Product, accumulator};
 use crate::quantize::params::QuantParams;
@@ -56,11 +56,12 @@ use qgemm_kernels::in_default_float_mode;
 /// ```
 ///
 /// B is best packed for [`ElementType::I8`](crate::ElementType::I8) activations, and for
-/// [`U8`](crate::ElementType::U8) if they are asymmetric. The quantized A, M·K bytes and 8 to 72 per row, lies in
-/// memory that the calling thread keeps (see [`release_thread_memory`](crate::release_thread_memory)).
+/// [`U8`](crate::ElementType::U8) if they are asymmetric. The quantized A, M·K bytes and 12 to 76 per row, lies in
+/// memory that the calling thread keeps (see [`release_thread_memory`](crate::release_thread_memory)); where several taps
+/// of a [`GatherF32`](crate::GatherF32) have one scale, the quantized source lies there instead.
 #[derive(Clone, Copy, Debug)]
 pub struct DynamicGemm<'a> {
-    pub(crate) a: MatRef<'a, f32>,
+    pub(crate) a: FloatLhs<'a>,
     pub(crate) b: Rhs<'a>,
     pub(crate) b_zero: ZeroPoint<'a>,
     pub(crate) scheme: Scheme,
@@ -70,11 +71,12 @@ pub struct DynamicGemm<'a> {
 }
 
 impl<'a> DynamicGemm<'a> {
-    /// The product of `a` (M×K) and `b` (K×N), each row of `a` quantized symmetrically.
-    pub fn new(a: MatRef<'a, f32>, b: impl Into<Rhs<'a>>) -> Self {
+    /// The product of `a` (M×K, perhaps a [`GatherF32`](crate::GatherF32)) and `b` (K×N), each row of `a` quantized
+    /// symmetrically.
+    pub fn new(a: impl Into<FloatLhs<'a>>, b: impl Into<Rhs<'a>>) -> Self {
         let b_zero = ZeroPoint::PerTensor(0);
         Self {
-            a,
+            a: a.into(),
             b: b.into(),
             b_zero,
             scheme: Scheme::Symmetric,
@@ -90,7 +92,7 @@ impl<'a> DynamicGemm<'a> {
         Self { scheme: Scheme::Asymmetric, ..self }
     }
 
-    /// Quantizes all of A by one scale and zero point.
+    /// Quantizes all of A by one scale and zero point; gathered rows by those of all of their source, picked or not.
     #[must_use]
     pub fn per_tensor(self) -> Self {
         Self { per_tensor: true, ..self }
@@ -221,10 +223,11 @@ impl<'a> DynamicGemm<'a> {
     /// Reserves the memory that this thread needs to compute `m` rows of the output alone.
     pub(crate) fn reserve(&self, m: usize, destination: &Destination<'_, '_>) -> Result<(), Error> {
         quantized_a::with(|quantized| {
-            quantized.reserve(&self.float_a(), m)?;
+            let float_a = self.float_a();
+            quantized.reserve(&float_a, m)?;
             // Zero points decide how wide sums are. They will be between those for the widest and for the narrowest.
             for a_zero in [0, 128] {
-                let gemm = self.quantized(quantized.operand(&self.float_a())?, &[]).a_zero(a_zero);
+                let gemm = self.quantized(quantized.lhs(&float_a, 0..m)?, &[]).a_zero(a_zero);
                 engine::run::reserve(&Product::checked_before(&gemm.arguments), 0..m, destination)?;
             }
             Ok(())
@@ -269,15 +272,16 @@ impl<'a> DynamicGemm<'a> {
         threads: Threads<'_>,
     ) -> Result<(), Error> {
         let (first, m) = (extent.rows.start, extent.rows.len());
-        let mut part = destination.with_scale(quantized.scale(scale), extent.rows)?;
-        let gemm = self.quantized(quantized.operand(&self.float_a())?, quantized.zeros());
+        let mut part = destination.with_scale(quantized.scale(scale), extent.rows.clone())?;
+        let float_a = self.float_a();
+        let gemm = self.quantized(quantized.lhs(&float_a, extent.rows)?, quantized.zeros());
         let product = Product::checked_before(&gemm.arguments);
         debug_assert!(first + m <= self.a.rows() && product.m == m);
-        engine::run::run(&product, Extent { rows: 0..m, ..extent }, &mut part, threads)
+        engine::run::run(&product, Extent { rows: 0..m, columns: extent.columns }, &mut part, threads)
     }
 
     /// The product of a quantized A, whose rows have the given zero points.
-    pub(crate) fn quantized<'q>(&'q self, a: Operand<'q>, zeros: &'q [i32]) -> Gemm<'q> {
+    pub(crate) fn quantized<'q>(&'q self, a: impl Into<Lhs<'q>>, zeros: &'q [i32]) -> Gemm<'q> {
         let mut gemm = Gemm::new(a, self.b).b_zero(self.b_zero);
         gemm.arguments.dispatch = self.dispatch;
         match self.scheme {

@@ -7,16 +7,19 @@ use crate::engine::plan::Needs;
 use crate::engine::scratch::{self, Kept};
 use crate::engine::threads::{Share, Threads, is_worth_sharing, share};
 use crate::error::Error;
+use crate::matrix::gather::Gather;
+use crate::matrix::gather_f32::GatherF32;
 use crate::matrix::operand::Operand;
-use crate::matrix::view::{MatMut, MatRef};
+use crate::matrix::view::MatRef;
 use crate::output::scale::{Scale, greatest_of};
+use crate::product::operands::{FloatLhs, Lhs};
 use crate::quantize::params::QuantParams;
 use crate::quantize::rows::{
-    RowsMut, quantize_by_scheme, quantize_transposed, rows_transposed, span_of_rows,
+    RowsMut, quantize_by_scheme, quantize_copies, rows_copied, span_of_rows, transpose_rows,
 };
 use crate::quantize::scheme::Scheme;
 use crate::quantize::span::Span;
-use qgemm_kernels::in_default_float_mode;
+use qgemm_kernels::{BlockMut, in_default_float_mode};
 use std::cell::Cell;
 use std::ops::Range;
 
@@ -32,19 +35,21 @@ pub(crate) fn release() {
 /// An A to be quantized.
 #[derive(Clone, Copy)]
 pub(crate) struct FloatA<'a> {
-    pub(crate) a: MatRef<'a, f32>,
+    pub(crate) a: FloatLhs<'a>,
     pub(crate) scheme: Scheme,
     /// Whether one scale and zero point serve all rows, else each has its own.
     pub(crate) per_tensor: bool,
 }
 
-/// Quantized rows of an A.
+/// Quantized rows of an A, or the quantized source that they are gathered from.
 #[derive(Default)]
 pub(crate) struct QuantizedA {
     bits: Vec<u8>,
-    /// One scale per row.
+    /// Rows of A.
+    rows: usize,
+    /// One scale per row of A, and perhaps more.
     scales: Vec<f32>,
-    /// One zero point per row.
+    /// One zero point per row of A, and perhaps more.
     zeros: Vec<i32>,
     /// Scales of rows, multiplied by those that an output has for all or each of them.
     products: Vec<f32>,
@@ -62,43 +67,43 @@ pub(crate) fn with<R>(f: impl FnOnce(&mut QuantizedA) -> R) -> Result<R, Error> 
 }
 
 impl FloatA<'_> {
+    /// The gathered rows of which the source is quantized, since all have one scale, and a row of the source is in several
+    /// of them.
+    fn gathered_from_quantized(&self) -> Option<GatherF32<'_>> {
+        match self.a {
+            FloatLhs::Gathered(gather) if self.per_tensor && gather.picks().taps() > 1 => Some(gather),
+            FloatLhs::Matrix(_) | FloatLhs::Gathered(_) => None,
+        }
+    }
+
+    /// The shape of the matrix that is quantized, for some rows of A.
+    fn quantized_shape(&self, rows: usize) -> (usize, usize) {
+        match self.gathered_from_quantized() {
+            Some(gather) => (gather.source().rows(), gather.source().cols()),
+            None => (rows, self.a.cols()),
+        }
+    }
+
     /// The parameters of all of A, whose values have this span.
     fn params_of_all(&self, span: Span) -> Result<QuantParams, Error> {
-        let (m, params) = (self.a.rows(), self.scheme.params(span));
+        let source = self.a.source();
+        let (m, params) = (source.rows(), self.scheme.params(span));
         if !span.is_finite() {
-            let wrong = |i: &usize| !span_of_rows(&self.a, *i..i + 1, self.scheme).is_finite();
-            return Err(self.refusal((0..m).find(wrong).unwrap_or(0)));
+            let wrong = |i: &usize| !span_of_rows(&source, *i..i + 1, self.scheme).is_finite();
+            let argument = if let FloatLhs::Gathered(_) = self.a { "source" } else { "a" };
+            return Err(refusal(argument, &source.into(), (0..m).find(wrong).unwrap_or(0)));
         }
-        if params.scale.is_finite() { Ok(params) } else { Err(self.too_wide(0..m)) }
-    }
-
-    /// The reason that row `i` cannot be quantized.
-    fn refusal(&self, i: usize) -> Error {
-        for column in 0..self.a.cols() {
-            match self.a.get(i, column) {
-                Some(&got) if !got.is_finite() => {
-                    return Error::NotFinite { argument: "a", row: i, column, got };
-                }
-                _ => (),
-            }
-        }
-        self.too_wide(i..i + 1)
-    }
-
-    /// The error for rows whose range is too wide.
-    fn too_wide(&self, rows: Range<usize>) -> Error {
-        let span = span_of_rows(&self.a, rows, self.scheme);
-        Error::QuantizationRange { got: (span.lo().into(), span.hi().into()) }
+        if params.scale.is_finite() { Ok(params) } else { Err(too_wide(span)) }
     }
 
     /// How the rows of a product with `n` columns are shared.
-    fn share_of_rows<'t>(&self, rows: usize, n: usize, threads: Threads<'t>) -> Share<'t> {
+    fn share_of_rows<'t>(&self, (rows, k): (usize, usize), n: usize, threads: Threads<'t>) -> Share<'t> {
         /// The multiply-adds that take as long as a value: about 2 µs of work are 2^14 values.
         const VALUE: usize = 1 << 5;
         /// Those that count where the product is shared as well, so that a thread is woken anyway (15 % of 128x128x128 on
         /// Zen 4).
         const VALUE_BEFORE_SHARED_PRODUCT: usize = 1 << 7;
-        let values = rows.saturating_mul(self.a.cols());
+        let values = rows.saturating_mul(k);
         let shared = is_worth_sharing(values.saturating_mul(n), threads);
         let value = if shared { VALUE_BEFORE_SHARED_PRODUCT } else { VALUE };
         let mut share = share(values.saturating_mul(value), threads);
@@ -107,17 +112,35 @@ impl FloatA<'_> {
     }
 }
 
+/// The reason that row `i` of `a` cannot be quantized.
+fn refusal(argument: &'static str, a: &FloatLhs<'_>, i: usize) -> Error {
+    let values = || (0..a.cols()).map(|column| a.get(i, column).unwrap_or(0.0));
+    for (column, got) in values().enumerate() {
+        if !got.is_finite() {
+            return Error::NotFinite { argument, row: i, column, got };
+        }
+    }
+    too_wide(values().fold(Span::ZERO, |span, value| span.with(&[value])))
+}
+
+/// The error for values that span too wide a range.
+fn too_wide(span: Span) -> Error {
+    Error::QuantizationRange { got: (span.lo().into(), span.hi().into()) }
+}
+
 impl QuantizedA {
     /// Makes room for so many rows.
     ///
     /// # Errors
     /// [`Error::Memory`] if there is not enough.
     pub(crate) fn reserve(&mut self, a: &FloatA<'_>, rows: usize) -> Result<(), Error> {
-        resize(&mut self.bits, rows.saturating_mul(row_stride(a.a.cols())), PURPOSE)?;
-        resize(&mut self.scales, rows, PURPOSE)?;
-        resize(&mut self.zeros, rows, PURPOSE)?;
+        let (quantized, k) = a.quantized_shape(rows);
+        resize(&mut self.bits, quantized.saturating_mul(row_stride(k)), PURPOSE)?;
+        resize(&mut self.scales, rows.max(quantized), PURPOSE)?;
+        resize(&mut self.zeros, rows.max(quantized), PURPOSE)?;
         resize(&mut self.products, rows, PURPOSE)?;
-        match transposed_needs(&a.a) {
+        self.rows = rows;
+        match copied_needs(a) {
             Some(needs) => buffers::reserve(&needs),
             None => Ok(()),
         }
@@ -138,34 +161,57 @@ impl QuantizedA {
         self.reserve(a, rows.len())?;
         let mut given = None;
         if a.per_tensor {
-            let all = 0..a.a.rows();
-            let share = a.share_of_rows(all.len(), n, threads);
-            let span = divide(SpanRows { a, rows: all }, &share, Span::join)?;
+            let source = &a.a.source();
+            let share = a.share_of_rows((source.rows(), source.cols()), n, threads);
+            let all = SpanRows { source, scheme: a.scheme, rows: 0..source.rows() };
+            let span = divide(all, &share, Span::join)?;
             given = Some(in_default_float_mode(|| a.params_of_all(span))?);
         }
-        let share = a.share_of_rows(rows.len(), n, threads);
-        let k = a.a.cols();
-        let bits = MatMut::new(&mut self.bits, rows.len(), k, row_stride(k), 1)?.block;
-        let out = RowsMut { bits, scales: &mut self.scales, zeros: &mut self.zeros };
-        let rows = QuantizeRows { a, first: rows.start, given, out };
-        divide(rows, &share, Result::and)?.map_err(|row| in_default_float_mode(|| a.refusal(row)))
+        let (quantized, k) = a.quantized_shape(rows.len());
+        let share = a.share_of_rows((quantized, k), n, threads);
+        let bits =
+            BlockMut::new(&mut self.bits, quantized, k, row_stride(k), 1).expect("it holds as many rows");
+        let (scales, zeros) = (&mut self.scales[..quantized], &mut self.zeros[..quantized]);
+        let out = RowsMut { bits, scales, zeros };
+        if a.gathered_from_quantized().is_none() {
+            let rows = QuantizeRows { a, first: rows.start, given, out };
+            return divide(rows, &share, Result::and)?
+                .map_err(|row| in_default_float_mode(|| refusal("a", &a.a, row)));
+        }
+        let source = &FloatA { a: a.a.source().into(), ..*a };
+        let rows = QuantizeRows { a: source, first: 0, given, out };
+        divide(rows, &share, Result::and)?
+            .map_err(|row| in_default_float_mode(|| refusal("source", &source.a, row)))?;
+        if let Some(params) = given {
+            self.scales.fill(params.scale);
+            self.zeros.fill(params.zero_point);
+        }
+        Ok(())
     }
 
-    /// The rows that [`fill`](Self::fill) quantized.
-    pub(crate) fn operand(&self, a: &FloatA<'_>) -> Result<Operand<'_>, Error> {
-        let (m, k) = (self.scales.len(), a.a.cols());
-        let bits = MatRef::new(&self.bits, m, k, row_stride(k), 1)?;
-        Ok(Operand { bits, element: a.scheme.element() })
+    /// The rows that [`fill`](Self::fill) quantized, of which `rows` are those of A.
+    pub(crate) fn lhs<'s>(&'s self, a: &'s FloatA<'_>, rows: Range<usize>) -> Result<Lhs<'s>, Error> {
+        let (quantized, k) = a.quantized_shape(self.rows);
+        let bits = MatRef::new(&self.bits, quantized, k, row_stride(k), 1)?;
+        let quantized = Operand { bits, element: a.scheme.element() };
+        Ok(match a.gathered_from_quantized() {
+            None => Lhs::Matrix(quantized),
+            Some(gather) => {
+                // 0 is the zero point; all are one.
+                let padding = self.zeros.first().map_or(0, |zero| *zero as u8);
+                Lhs::Gathered(Gather::picked(quantized, gather.picks().of_rows(rows), padding))
+            }
+        })
     }
 
     /// Their zero points.
     pub(crate) fn zeros(&self) -> &[i32] {
-        &self.zeros
+        &self.zeros[..self.rows]
     }
 
     /// The parameters of each row.
     pub(crate) fn params(&self) -> impl Iterator<Item = QuantParams> {
-        let each = self.scales.iter().zip(&self.zeros);
+        let each = self.scales[..self.rows].iter().zip(&self.zeros);
         each.map(|(&scale, &zero_point)| QuantParams { scale, zero_point })
     }
 
@@ -174,7 +220,7 @@ impl QuantizedA {
     /// # Errors
     /// [`Error::Scale`] or [`Error::ScaleProduct`] if a product of scales is infinite.
     pub(crate) fn multiply_scales(&mut self, b: Scale<'_>) -> Result<(), Error> {
-        let scales = self.scales.iter().zip(&mut self.products);
+        let scales = self.scales[..self.rows].iter().zip(&mut self.products);
         match b {
             Scale::PerTensor(b) => scales.for_each(|(scale, product)| *product = scale * b),
             Scale::PerRow(rows) | Scale::RowsByColumns { rows, .. } => {
@@ -190,7 +236,7 @@ impl QuantizedA {
     pub(crate) fn scale<'s>(&'s self, b: Scale<'s>) -> Scale<'s> {
         match b {
             Scale::PerTensor(_) | Scale::PerRow(_) => Scale::PerRow(&self.products),
-            Scale::PerColumn(columns) => Scale::RowsByColumns { rows: &self.scales, columns },
+            Scale::PerColumn(columns) => Scale::RowsByColumns { rows: &self.scales[..self.rows], columns },
             Scale::RowsByColumns { columns, .. } => Scale::RowsByColumns { rows: &self.products, columns },
         }
     }
@@ -216,9 +262,10 @@ fn row_stride(k: usize) -> usize {
     }
 }
 
-/// Rows of A whose span is wanted.
+/// Rows of a matrix whose span is wanted.
 struct SpanRows<'a> {
-    a: &'a FloatA<'a>,
+    source: &'a MatRef<'a, f32>,
+    scheme: Scheme,
     rows: Range<usize>,
 }
 
@@ -226,14 +273,15 @@ impl Work for SpanRows<'_> {
     type Output = Span;
 
     fn halve(self, parts: usize) -> Result<Halves<Self>, Self> {
-        let (Self { a, rows }, here) = (self, parts / 2);
+        let (Self { source, scheme, rows }, here) = (self, parts / 2);
         let middle = rows.start + rows.len() * here / parts;
-        let (top, bottom) = (rows.start..middle, middle..rows.end);
-        Ok(Halves { first: (Self { a, rows: top }, here), second: (Self { a, rows: bottom }, parts - here) })
+        let part = |rows| Self { source, scheme, rows };
+        let (top, bottom) = (part(rows.start..middle), part(middle..rows.end));
+        Ok(Halves { first: (top, here), second: (bottom, parts - here) })
     }
 
     fn run(self, _: usize) -> Result<Span, Undone<Self>> {
-        Ok(span_of_rows(&self.a.a, self.rows, self.a.scheme))
+        Ok(span_of_rows(self.source, self.rows, self.scheme))
     }
 }
 
@@ -260,26 +308,39 @@ impl Work for QuantizeRows<'_> {
     }
 
     fn run(self, _: usize) -> Result<Self::Output, Undone<Self>> {
-        let (FloatA { a, scheme, .. }, given) = (self.a, self.given);
-        let Some(needs) = transposed_needs(a) else {
+        let (FloatA { a, scheme, .. }, given) = (*self.a, self.given);
+        if let (FloatLhs::Matrix(a), None) = (&a, copied_needs(self.a)) {
             let Self { first, out, .. } = self;
-            return Ok(in_default_float_mode(|| quantize_by_scheme(a, first, *scheme, given, out)));
-        };
+            return Ok(in_default_float_mode(|| quantize_by_scheme(a, first, scheme, given, out)));
+        }
+        let needs = copied_needs(self.a).unwrap_or_default();
         let mut rest = Some(self);
         let quantized = buffers::with(&needs, |scratch| {
             let Self { first, out, .. } = rest.take().expect("it is called once");
             let sums = &mut scratch.buffers.sums;
             sums.resize(sums.len().max(needs.sums), 0);
             let memory = &mut bytemuck::cast_slice_mut(sums)[..needs.sums];
-            in_default_float_mode(|| quantize_transposed(a, first, *scheme, given, out, memory))
+            let copy = |rows: Range<usize>, copies: &mut [f32]| match &a {
+                FloatLhs::Matrix(a) => transpose_rows(a, rows, copies),
+                FloatLhs::Gathered(a) => a.copy_rows(rows, copies),
+            };
+            in_default_float_mode(|| quantize_copies(a.cols(), first, scheme, given, out, memory, copy))
         });
         quantized.map_err(|error| Undone { rest: rest.expect("it was not called"), error })
     }
 }
 
-/// The scratch memory that rows of a matrix of contiguous columns are transposed into; `None` for other matrices.
-fn transposed_needs(a: &MatRef<'_, f32>) -> Option<Needs> {
-    let by_columns = !a.rows_are_slices() && a.transpose().rows_are_slices();
-    let sums = rows_transposed(a.cols()).min(a.rows()).saturating_mul(a.cols());
-    by_columns.then(|| Needs { sums, ..Needs::default() })
+/// The scratch memory that rows are copied to before they are quantized: transposed if columns are contiguous, or gathered;
+/// `None` for other matrices.
+fn copied_needs(a: &FloatA<'_>) -> Option<Needs> {
+    let matrix = match a.gathered_from_quantized() {
+        Some(gather) => gather.source().into(),
+        None => a.a,
+    };
+    let copied = match matrix {
+        FloatLhs::Matrix(a) => !a.rows_are_slices() && a.transpose().rows_are_slices(),
+        FloatLhs::Gathered(_) => true,
+    };
+    let sums = rows_copied(matrix.cols()).min(matrix.rows()).saturating_mul(matrix.cols());
+    copied.then(|| Needs { sums, ..Needs::default() })
 }

@@ -94,6 +94,11 @@ impl<'a> Gather<'a> {
         Ok(Self { source, picks, padding: None })
     }
 
+    /// Rows picked from a source of the shape that the picks were checked for. `padding` is the bits of padding.
+    pub(crate) fn picked(source: Operand<'a>, picks: RowPicks<'a>, padding: u8) -> Self {
+        Self { source, picks, padding: Some(padding) }
+    }
+
     /// Sets the value of padding, in place of the zero point.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::matrix::view::{MatMut, MatRef, layout_error};
-use qgemm_kernels::{BlockMut, RawParts, RawPartsMut};
+use qgemm_kernels::{BlockMut, RawParts, RawPartsMut, raw_slice};
 
 impl<'a, T> MatRef<'a, T> {
     /// The matrix at an address: of a foreign library, or a strided part of an array that its owner gives no slice of.
@@ -26,7 +26,7 @@ impl<'a, T> MatRef<'a, T> {
     /// address.
     pub fn from_raw_parts(parts: RawParts<'a, T>) -> Result<Self, Error> {
         let (shape, strides) = (parts.shape(), parts.strides());
-        let data = parts.as_slice().map_err(|misfit| layout_error(misfit, "matrix", 0, shape, strides))?;
+        let data = raw_slice(&parts).map_err(|misfit| layout_error(misfit, "matrix", 0, shape, strides))?;
         Self::new(data, shape.0, shape.1, strides.0, strides.1)
     }
 }

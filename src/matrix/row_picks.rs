@@ -1,6 +1,7 @@
 //! Rows of a matrix picked by index and put side by side, whatever its elements are.
 
 use crate::error::Error;
+use std::ops::Range;
 
 /// The part of a gathered matrix that does not depend on its elements: which rows of the source make up each of its
 /// rows.
@@ -60,6 +61,12 @@ impl<'a> RowPicks<'a> {
                 Err(Error::TooLarge { argument: "gathered a", shape, strides: (taps, 1) })
             }
         }
+    }
+
+    /// Some of the rows.
+    pub(crate) fn of_rows(&self, rows: Range<usize>) -> Self {
+        let indices = &self.indices[rows.start * self.taps..rows.end * self.taps];
+        Self { indices, rows: rows.len(), ..*self }
     }
 
     /// The number of rows.

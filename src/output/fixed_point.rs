@@ -6,13 +6,31 @@ use qgemm_kernels::in_default_float_mode;
 
 /// A real factor `m · 2^(shift - 31)`, with m in [2^30, 2^31), or m = 0 and shift = 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(try_from = "Parts"))]
 pub struct Multiplier {
     m: i32,
     shift: i32,
 }
 
+/// A multiplier as it was stored, which nobody has checked.
+#[cfg(feature = "serde")]
+#[derive(serde::Deserialize)]
+struct Parts {
+    m: i32,
+    shift: i32,
+}
+
+#[cfg(feature = "serde")]
+impl TryFrom<Parts> for Multiplier {
+    type Error = Error;
+    fn try_from(Parts { m, shift }: Parts) -> Result<Self, Error> {
+        Multiplier::new(m, shift)
+    }
+}
+
 /// The rounding of `x · m · 2^(shift - 31)` to an integer. The four differ in ties, and the first two round twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Rounding {
     /// gemmlowp's output pipeline, and TFLite's kernels built on it:

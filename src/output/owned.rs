@@ -40,7 +40,7 @@ pub struct OwnedRequantize {
     clamp: (i32, i32),
     /// The scale and the zero point of a residual in place.
     residual: Option<(f32, i32)>,
-    table: Option<(Box<[u8; 256]>, ElementType)>,
+    table: Option<([u8; 256], ElementType)>,
 }
 
 /// A [`Dequantize`] that owns its scales and its bias: made by [`Dequantize::into_owned`], and checked there once.
@@ -147,7 +147,7 @@ impl Requantize<'_> {
             }
             Scaling::F64(factors) => OwnedScaling::F64(OwnedOneOrEach::new(factors)?),
         };
-        let table = self.table.map(|(bytes, element)| (Box::new(*bytes), element));
+        let table = self.table.map(|(bytes, element)| (*bytes, element));
         let Self { scale_of_a, zero_point, clamp, .. } = self;
         Ok(OwnedRequantize { scaling, scale_of_a, zero_point, clamp, residual, table })
     }
@@ -165,7 +165,7 @@ impl OwnedRequantize {
             }
             OwnedScaling::F64(factors) => Scaling::F64(factors.view()),
         };
-        let table = self.table.as_ref().map(|(bytes, element)| (&**bytes, *element));
+        let table = self.table.as_ref().map(|(bytes, element)| (bytes, *element));
         let Self { scale_of_a, zero_point, clamp, .. } = *self;
         Requantize { scaling, scale_of_a, zero_point, clamp, residual, table }
     }

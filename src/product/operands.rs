@@ -3,6 +3,7 @@
 use crate::element::{ElementType, Int8Element};
 use crate::error::Error;
 use crate::matrix::gather::Gather;
+use crate::matrix::gather_f32::GatherF32;
 use crate::matrix::operand::Operand;
 use crate::matrix::view::MatRef;
 use crate::weights::packed::PackedB;
@@ -104,6 +105,64 @@ impl<'a> Lhs<'a> {
         match self {
             Lhs::Matrix(_) => Ok(()),
             Lhs::Gathered(a) => a.check_zero(least, greatest),
+        }
+    }
+}
+
+/// The left-hand matrix A (M×K) of a product that quantizes it: a view of f32, or rows gathered from one.
+///
+/// Made by `into()` from a [`MatRef`] of `f32`, or from a [`GatherF32`].
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum FloatLhs<'a> {
+    /// A matrix.
+    Matrix(MatRef<'a, f32>),
+    /// Rows put together from rows of another matrix.
+    Gathered(GatherF32<'a>),
+}
+
+impl<'a> From<MatRef<'a, f32>> for FloatLhs<'a> {
+    fn from(a: MatRef<'a, f32>) -> Self {
+        FloatLhs::Matrix(a)
+    }
+}
+
+impl<'a> From<GatherF32<'a>> for FloatLhs<'a> {
+    fn from(a: GatherF32<'a>) -> Self {
+        FloatLhs::Gathered(a)
+    }
+}
+
+impl<'a> FloatLhs<'a> {
+    /// Number of rows: M.
+    pub fn rows(&self) -> usize {
+        match self {
+            FloatLhs::Matrix(a) => a.rows(),
+            FloatLhs::Gathered(a) => a.shape().0,
+        }
+    }
+
+    /// Number of columns: K.
+    pub fn cols(&self) -> usize {
+        match self {
+            FloatLhs::Matrix(a) => a.cols(),
+            FloatLhs::Gathered(a) => a.shape().1,
+        }
+    }
+
+    /// Element (i, k); `None` if there is none.
+    pub(crate) fn get(&self, i: usize, k: usize) -> Option<f32> {
+        match self {
+            FloatLhs::Matrix(a) => a.get(i, k).copied(),
+            FloatLhs::Gathered(a) => a.get(i, k),
+        }
+    }
+
+    /// The matrix that all elements, but padding, come from: A itself, or the source of gathered rows.
+    pub(crate) fn source(&self) -> MatRef<'a, f32> {
+        match self {
+            FloatLhs::Matrix(a) => *a,
+            FloatLhs::Gathered(a) => a.source(),
         }
     }
 }

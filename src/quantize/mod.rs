@@ -2,7 +2,7 @@
 
 pub(crate) mod bias;
 mod calibration;
-mod checks;
+pub(crate) mod checks;
 pub(crate) mod functions;
 mod histogram;
 pub(crate) mod observer;

@@ -12,6 +12,7 @@ pub(crate) const MAX_ZERO_POINT: i32 = 1 << 21;
 /// The zero point lies in the range of the integers, as ONNX and TFLite need it, unless the range of real values
 /// excludes 0 ([`from_range_tight`](Self::from_range_tight), [`from_data_tight`](Self::from_data_tight)).
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct QuantParams {
     /// The real distance between two consecutive integers; finite and positive.
     pub scale: f32,

@@ -4,7 +4,7 @@ use crate::buffer::refill;
 use crate::error::Error;
 use crate::matrix::view::{MatMut, MatRef};
 use crate::quantize::rows::{
-    RowsMut, quantize_by_scheme, quantize_transposed, rows_transposed, span_of_rows,
+    RowsMut, quantize_by_scheme, quantize_copies, rows_copied, span_of_rows, transpose_rows,
 };
 use crate::quantize::scheme::Scheme;
 use crate::quantize::span::Span;
@@ -107,14 +107,16 @@ fn quantize_each_row(x: MatRef<'_, f32>, mut out: BlockMut<'_, u8>, scales: &mut
     let together = ROWS_TOGETHER.min(m);
     let (mut floats, mut bytes) = (Vec::new(), Vec::new());
     if by_columns {
-        refill(&mut floats, rows_transposed(k).min(m).saturating_mul(k), 0.0, "transposed x")?;
+        refill(&mut floats, rows_copied(k).min(m).saturating_mul(k), 0.0, "transposed x")?;
     }
     if !out.rows_are_slices() {
         refill(&mut bytes, together.saturating_mul(k), 0, "quantized x")?;
     }
     let mut quantize = |first: usize, out: RowsMut<'_>| {
         let quantized = match by_columns {
-            true => quantize_transposed(&x, first, Scheme::Symmetric, None, out, &mut floats),
+            true => quantize_copies(k, first, Scheme::Symmetric, None, out, &mut floats, |rows, copies| {
+                transpose_rows(&x, rows, copies);
+            }),
             false => quantize_by_scheme(&x, first, Scheme::Symmetric, None, out),
         };
         quantized.expect("all values are finite");

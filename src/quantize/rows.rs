@@ -110,35 +110,40 @@ pub(crate) fn quantize_by_scheme(
     quantized.map_err(|row| first + row)
 }
 
-/// The rows of `k` values that [`quantize_transposed`] transposes at a time: 256 KiB where they are not long.
-pub(crate) fn rows_transposed(k: usize) -> usize {
+/// The rows of `k` values that [`quantize_copies`] copies at a time: 256 KiB where they are not long.
+pub(crate) fn rows_copied(k: usize) -> usize {
     ((1 << 16) / k.max(1)).clamp(16, 64)
 }
 
-/// [`quantize_by_scheme`] for an `x` whose columns are contiguous: blocks of rows are transposed into `memory`, which
-/// holds [`rows_transposed`] of them, or all.
-pub(crate) fn quantize_transposed(
-    x: &MatRef<'_, f32>,
+/// [`quantize_by_scheme`] of rows of `k` values that are no slices. `copy(rows, out)` writes some of them to `out`, one
+/// after the other. `memory` holds [`rows_copied`] of them, or all.
+pub(crate) fn quantize_copies(
+    k: usize,
     first: usize,
     scheme: Scheme,
     given: Option<QuantParams>,
     out: RowsMut<'_>,
     memory: &mut [f32],
+    copy: impl Fn(Range<usize>, &mut [f32]),
 ) -> Result<(), usize> {
-    let (columns, k) = (x.transpose(), x.cols());
-    let together = rows_transposed(k);
     let (mut first, mut rest) = (first, out);
     while !rest.scales.is_empty() {
-        let rows = rest.scales.len().min(together);
+        let rows = rest.scales.len().min(rows_copied(k));
         let (out, below) = rest.split(rows);
-        let from = columns.data_from_row(0).get(first..).unwrap_or(&[]);
-        let mut block = BlockMut::new(memory, rows, k, k, 1).expect("it holds as many rows");
-        transpose(from, columns.row_stride(), &mut block);
+        copy(first..first + rows, &mut memory[..rows * k]);
         let block = MatRef::row_major(memory, rows, k).expect("it holds as many rows");
         quantize_by_scheme(&block, 0, scheme, given, out).map_err(|row| first + row)?;
         (first, rest) = (first + rows, below);
     }
     Ok(())
+}
+
+/// Transposes some rows of an `x` whose columns are contiguous to `out`, one after the other.
+pub(crate) fn transpose_rows(x: &MatRef<'_, f32>, rows: Range<usize>, out: &mut [f32]) {
+    let (columns, k) = (x.transpose(), x.cols());
+    let from = columns.data_from_row(0).get(rows.start..).unwrap_or(&[]);
+    let mut block = BlockMut::new(out, rows.len(), k, k, 1).expect("it holds as many rows");
+    transpose(from, columns.row_stride(), &mut block);
 }
 
 /// Rows whose parameters are found before any of them is quantized, so that the division of one row does not wait for

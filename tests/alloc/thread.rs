@@ -93,7 +93,10 @@ fn after_the_first_call_a_dynamic_product_allocates_nothing() {
             let real = |(i, &byte): (usize, &u8)| f32::from(byte) - i as f32 / 7.0;
             let real: Vec<f32> = product.a.iter().enumerate().map(real).collect();
             let columns = vec![0.1; 70];
-            let run = |stores: &mut Stores| {
+            let taps: Vec<u32> =
+                (0..66).map(|i| if i % 9 == 0 { GatherF32::PADDING } else { i % 30 }).collect();
+            let mut params = vec![QuantParams { scale: 1.0, zero_point: 0 }; 33];
+            let mut run = |stores: &mut Stores| {
                 let a = MatRef::row_major(&real, 33, 40).unwrap();
                 let b = MatRef::row_major(&product.b, 40, 70).unwrap();
                 let b = if one_shot { Rhs::from(b) } else { Rhs::from(&product.packed) };
@@ -103,6 +106,16 @@ fn after_the_first_call_a_dynamic_product_allocates_nothing() {
                     let c = MatMut::row_major(&mut stores.reals, 33, 70).unwrap();
                     gemm.run_f32(c, output).unwrap();
                 }
+                // Rows of two taps: 66 pieces of 20 numbers, of which 30 rows are picked.
+                let source = MatRef::row_major(&real, 66, 20).unwrap();
+                let gathered = GatherF32::new(source, &taps, 2).unwrap();
+                let gemm = DynamicGemm::new(gathered, b).dispatch(&product.dispatch).asymmetric();
+                let bytes = Requantize::dynamic(&columns, 3).unwrap().residual_in_place(0.5, 1);
+                let c = MatMut::row_major(&mut stores.bytes, 33, 70).unwrap();
+                gemm.run_requantized_with_params(c, bytes, &mut params).unwrap();
+                let gelu = output.activation(Activation::Gelu).residual_in_place();
+                let c = MatMut::col_major(&mut stores.reals, 33, 70).unwrap();
+                gemm.per_tensor().run_f32_with_params(c, gelu, &mut params[..1]).unwrap();
             };
             std::thread::scope(|scope| {
                 let counted = scope.spawn(|| {
@@ -119,4 +132,34 @@ fn after_the_first_call_a_dynamic_product_allocates_nothing() {
             });
         }
     }
+}
+
+#[test]
+fn after_the_first_call_a_layer_allocates_nothing() {
+    let _turn = turn();
+    let (m, k, n) = (9, 50, 70);
+    let weight: Vec<f32> = (0..n * k).map(|i| (i % 23) as f32 - 11.0).collect();
+    let params = QuantParams { scale: 0.1, zero_point: 100 };
+    let layer = Linear::out_in(MatRef::row_major(&weight, n, k).unwrap()).relu();
+    let layer = layer.input::<u8>(params).output::<u8>(params).build().unwrap();
+    let (x, xq) = (vec![1.5f32; m * k], vec![7u8; m * k]);
+    std::thread::scope(|scope| {
+        let counted = scope.spawn(|| {
+            let (mut floats, mut bytes) = (vec![0f32; m * n], vec![0u8; m * n]);
+            let mut run = || {
+                let (x, xq) = (MatRef::row_major(&x, m, k).unwrap(), MatRef::row_major(&xq, m, k).unwrap());
+                layer.run_dynamic(x, MatMut::row_major(&mut floats, m, n).unwrap()).unwrap();
+                layer.run_f32(xq, MatMut::row_major(&mut floats, m, n).unwrap()).unwrap();
+                layer.run_requantized(xq, MatMut::row_major(&mut bytes, m, n).unwrap()).unwrap();
+            };
+            ENLISTED.set(Some(0));
+            let first = allocations(&mut run);
+            let again = allocations(|| (0..3).for_each(|_| run()));
+            ENLISTED.set(None);
+            (first, again)
+        });
+        let (first, again) = counted.join().unwrap();
+        assert!(first[0] > 0, "a first call takes memory: the count does not see it");
+        assert_eq!(again, [0, 0]);
+    });
 }

@@ -74,6 +74,11 @@ fn the_reference_is_the_same_in_every_mode() {
 }
 
 #[test]
+fn layers_and_gathered_products_are_the_same_in_every_mode() {
+    assert_the_same(&products::layers(), |mode, call| mode.run(&call.run));
+}
+
+#[test]
 fn dynamic_products_are_the_same_in_every_mode() {
     assert_the_same(&products::dynamic(), |mode, call| mode.run(&call.run));
 }

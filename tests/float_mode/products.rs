@@ -77,8 +77,10 @@ enum Stage {
     PerRow,
     RowsByColumns,
     Clamped,
+    Relu6,
     WithResidual,
     WithTinyResidual,
+    WithResidualInPlace,
     WithTable,
     FixedPoint(Rounding),
     Factor,
@@ -90,17 +92,22 @@ enum Stage {
     F32Tiny,
     F32TinyBias,
     F32Clamped,
+    F32Residual,
+    F32ResidualInPlace,
+    F32Activation(Activation),
 }
 
-const STAGES: [Stage; 22] = [
+const STAGES: [Stage; 32] = [
     Stage::Sums,
     Stage::PerTensor,
     Stage::PerColumn,
     Stage::PerRow,
     Stage::RowsByColumns,
     Stage::Clamped,
+    Stage::Relu6,
     Stage::WithResidual,
     Stage::WithTinyResidual,
+    Stage::WithResidualInPlace,
     Stage::WithTable,
     Stage::FixedPoint(Rounding::Gemmlowp),
     Stage::FixedPoint(Rounding::Ruy),
@@ -115,6 +122,14 @@ const STAGES: [Stage; 22] = [
     Stage::F32Tiny,
     Stage::F32TinyBias,
     Stage::F32Clamped,
+    Stage::F32Residual,
+    Stage::F32ResidualInPlace,
+    Stage::F32Activation(Activation::Gelu),
+    Stage::F32Activation(Activation::GeluTanh),
+    Stage::F32Activation(Activation::Silu),
+    Stage::F32Activation(Activation::Sigmoid),
+    Stage::F32Activation(Activation::Tanh),
+    Stage::F32Activation(Activation::HardSwish),
 ];
 
 /// One of each kind.
@@ -142,6 +157,8 @@ impl Inputs {
             Stage::PerRow => bytes(Requantize::new(Scale::PerRow(rows), 3)?),
             Stage::RowsByColumns => bytes(Requantize::new(both, 0)?),
             Stage::Clamped => bytes(Requantize::new(columns, 5)?.clamp_to(5, 90)),
+            Stage::Relu6 => bytes(Requantize::new(columns, 5)?.relu6(0.11)?),
+            Stage::WithResidualInPlace => bytes(Requantize::new(columns, 5)?.residual_in_place(0.37, 4)),
             Stage::WithResidual => bytes(Requantize::new(columns, 5)?.residual(residual, 0.37, 4)),
             Stage::WithTinyResidual => bytes(Requantize::new(unit, 5)?.residual(residual, SUBNORMAL, 4)),
             Stage::WithTable => bytes(Requantize::new(both, 5)?.table(self.table)),
@@ -155,6 +172,12 @@ impl Inputs {
             Stage::F32Tiny => floats(Dequantize::new(LEAST)?),
             Stage::F32TinyBias => floats(Dequantize::new(0.0)?.bias(self.tiny_bias)),
             Stage::F32Clamped => floats(Dequantize::new(LEAST)?.clamp_to(-SUBNORMAL, LEAST)),
+            Stage::F32Residual => {
+                let residual = MatRef::new(&self.tiny_bias[..n], m, n, 0, 1)?;
+                floats(Dequantize::new(LEAST)?.residual(residual))
+            }
+            Stage::F32ResidualInPlace => floats(Dequantize::new(columns)?.residual_in_place()),
+            Stage::F32Activation(activation) => floats(Dequantize::new(columns)?.activation(activation)),
         }
     }
 
@@ -180,9 +203,10 @@ impl Inputs {
     }
 }
 
-/// Calls `run` with memory for so many values, and returns the bits that it stores.
+/// Calls `run` with memory for so many values, each of whose bytes is 3, and returns the bits that it stores.
 fn stored<T: bytemuck::Pod>(len: usize, run: impl FnOnce(&mut [T]) -> Result<(), Error>) -> Outcome {
     let mut c = vec![T::zeroed(); len];
+    bytemuck::cast_slice_mut(&mut c).fill(3u8);
     run(&mut c)?;
     Ok(bytemuck::cast_slice(&c).to_vec())
 }
@@ -336,6 +360,64 @@ fn tasks(outputs: &mut [Outputs]) -> Result<Vec<Task<'static, '_>>, Error> {
 
 pub fn dynamic() -> Vec<Call> {
     dynamic_calls((5, 40, 20), |gemm, c, output| gemm.run_f32(c, output))
+}
+
+/// A linear layer, built and run in the mode; gathered rows, to 8 bits with the parameters that were found.
+pub fn layers() -> Vec<Call> {
+    const SHAPE: (usize, usize, usize) = (6, 40, 20);
+    let (m, k, n) = SHAPE;
+    let inputs = inputs(SHAPE, Zeros::Near);
+    let value = |i: usize| (i.wrapping_mul(2_654_435_761) >> 13) as u8 as f32 - 120.0;
+    let weight = leaked((0..k * n).map(|i| value(i) * 1e-3));
+    let tiny = leaked((0..k * n).map(|i| value(i) * 1e-41));
+    let x = leaked((0..m * k).map(|i| value(i + 5) * 0.02));
+    let layer = move |weight: &'static [f32], activation: Option<Activation>| {
+        let layer = Linear::out_in(MatRef::row_major(weight, n, k)?).bias(inputs.real_bias).relu6();
+        let output = QuantParams { scale: 0.03, zero_point: 9 };
+        let layer = layer.input::<u8>(QuantParams { scale: 0.013, zero_point: 7 }).output::<i8>(output);
+        let layer = match activation {
+            Some(activation) => layer.activation(activation).before_activation(output),
+            None => layer,
+        };
+        layer.build()
+    };
+    let run = move |layer: Linear| {
+        let x = MatRef::row_major(x, m, k)?;
+        let dynamic = stored(m * n, |y| layer.run_dynamic(x, MatMut::row_major(y, m, n)?))?;
+        let floats = stored(m * n, |y| layer.run_f32(inputs.a(), MatMut::row_major(y, m, n)?))?;
+        let bytes = stored::<i8>(m * n, |y| layer.run_requantized(inputs.a(), MatMut::row_major(y, m, n)?))?;
+        Ok([dynamic, floats, bytes].concat())
+    };
+    let mut calls = vec![
+        call("layer", move || run(layer(weight, None)?)),
+        call("layer with GELU", move || run(layer(weight, Some(Activation::Gelu))?)),
+        call("layer of subnormal weights", move || run(layer(tiny, None)?)),
+    ];
+    static INDICES: [u32; 12] = [5, GatherF32::PADDING, 0, 1, 3, 3, 2, 4, GatherF32::PADDING, 1, 5, 0];
+    for (taps, asymmetric, per_tensor) in (0..8).map(|bits| (1 + (bits & 1), bits & 2 != 0, bits & 4 != 0)) {
+        calls.push(call(format!("gathered, {taps} taps, {asymmetric}, {per_tensor}"), move || {
+            let (rows, k) = (INDICES.len() / taps, k / taps);
+            let source = MatRef::new(x, 6, k, 40, 1)?;
+            let a = GatherF32::new(source, &INDICES, taps)?;
+            let gemm = DynamicGemm::new(a, MatRef::row_major(inputs.b, taps * k, n)?);
+            let gemm = if asymmetric { gemm.asymmetric() } else { gemm };
+            let gemm = if per_tensor { gemm.per_tensor() } else { gemm };
+            let mut found =
+                vec![QuantParams { scale: 1.0, zero_point: 0 }; if per_tensor { 1 } else { rows }];
+            let output = Requantize::dynamic(inputs.columns, 3)?;
+            let bytes = stored::<i8>(rows * n, |c| {
+                let c = MatMut::row_major(c, rows, n)?;
+                gemm.run_requantized_with_params(c, output, &mut found)
+            })?;
+            let theirs = stored::<i8>(rows * n, |c| {
+                reference::run_dynamic_requantized(&gemm, MatMut::row_major(c, rows, n)?, output)
+            })?;
+            let scales: Vec<f32> = found.iter().map(|params| params.scale).collect();
+            let zeros = found.iter().flat_map(|params| params.zero_point.to_ne_bytes());
+            Ok([bytes, theirs, bits(&scales), zeros.collect()].concat())
+        }));
+    }
+    calls
 }
 
 type RunDynamic = fn(&DynamicGemm<'_>, MatMut<'_, f32>, &Dequantize<'_>) -> Result<(), Error>;

@@ -298,7 +298,7 @@ fn heads_are_written_side_by_side_and_one_after_the_other() {
         for (head, ((q, k), v)) in heads_of(0).zip(heads_of(1)).zip(heads_of(2)).enumerate() {
             let c = &mut want_scores[head * seq * seq..][..seq * seq];
             let scores = Gemm::new(q, k.transpose()).threads(1);
-            reference::run_requantized(&scores, MatMut::row_major(c, seq, seq).unwrap(), &bytes).unwrap();
+            reference::run_requantized(&scores, MatMut::row_major(c, seq, seq).unwrap(), bytes).unwrap();
             let mut sums = vec![0i32; seq * d];
             let values = Gemm::new(MatRef::row_major(c, seq, seq).unwrap(), v).a_zero(3);
             reference::run_i32(&values, MatMut::row_major(&mut sums, seq, d).unwrap()).unwrap();
@@ -313,7 +313,7 @@ fn heads_are_written_side_by_side_and_one_after_the_other() {
             let mut tasks: Vec<_> = heads_of(0)
                 .zip(heads_of(1))
                 .zip(outputs)
-                .map(|((q, k), c)| Task::requantized(Gemm::new(q, k.transpose()), c, &bytes).unwrap())
+                .map(|((q, k), c)| Task::requantized(Gemm::new(q, k.transpose()), c, bytes).unwrap())
                 .collect();
             run_batch_on(&mut tasks, Threads::ALL.eager()).unwrap();
             drop(tasks);

@@ -219,6 +219,7 @@ fn what_cannot_be_is_refused() {
     let plain = || Conv2d::builder(1, (5, 6), (3, 2));
     let range = |argument, got, min, max| Error::Range { argument, got, min, max };
     let huge = usize::MAX;
+    let at_most = |number: i128| number.min(i64::MAX.into()) as i64;
     #[rustfmt::skip]
     let cases = [
         (Conv2d::builder(1, (0, 6), (1, 1)), range("height", 0, 1, i64::MAX)),
@@ -232,12 +233,12 @@ fn what_cannot_be_is_refused() {
         (plain().dilation(3, 1), range("dilated kernel height", 7, 1, 5)),
         (plain().dilation(3, 1).padding(1, 0, 0, 0), range("dilated kernel height", 7, 1, 6)),
         (plain().dilation(1, 6), range("dilated kernel width", 7, 1, 6)),
-        (plain().dilation(1, huge), range("dilated kernel width", i64::MAX, 1, 6)),
+        (plain().dilation(1, huge), range("dilated kernel width", at_most(huge as i128 + 1), 1, 6)),
         (Conv2d::builder(1, (5, 6), (huge, 1)).dilation(huge, 1), range("dilated kernel height", i64::MAX, 1, 5)),
         (plain().padding(u32::MAX as usize - 5, 0, 1, 0), range("padded height", MAX + 1, 1, MAX)),
         (plain().padding(0, u32::MAX as usize - 6, 0, 1), range("padded width", MAX + 1, 1, MAX)),
         (Conv2d::builder(1 << 16, (1 << 8, 1 << 8), (1, 1)), range("pixels", MAX + 1, 0, MAX)),
-        (Conv2d::builder(huge, (5, 6), (1, 1)), range("pixels", (huge as i128 * 30).min(i64::MAX.into()) as i64, 0, MAX)),
+        (Conv2d::builder(huge, (5, 6), (1, 1)), range("pixels", at_most(huge as i128 * 30), 0, MAX)),
         (Conv2d::builder(huge, (u32::MAX as usize, u32::MAX as usize), (1, 1)), range("pixels", i64::MAX, 0, MAX)),
     ];
     for (builder, want) in cases {

@@ -136,7 +136,7 @@ fn each_error_names_the_argument_its_value_and_what_it_must_be() {
         ("Shape", quantize_rows(reals, out(3, 2), &mut [0.0; 2]).unwrap_err(), &["out", "is 3x2", "must be 2x3"]),
         ("Shape", quantize_columns(reals, out(2, 2), &mut [0.0; 3]).unwrap_err(), &["out", "is 2x2", "must be 2x3"]),
         ("Shape", Gather::conv2d(view, &Conv2d::builder(3, (1, 1), (1, 1)).build().unwrap()).unwrap_err(), &["source", "is 2x3", "must be 3x3"]),
-        ("Element", bytes_refused::<i8>(good, &requantize.table(&Table::<u8>::from_fn(|x| x))), &["table", "is for u8", "must be for the output's i8"]),
+        ("Element", bytes_refused::<i8>(good, &requantize.table(&Table::<u8>::from_fn(|x| x))), &["table", "is of u8", "must be of i8"]),
         ("Missing", Observer::min_max().params(0, 255).unwrap_err(), &["data", "was not given", "must be for Observer::params"]),
         ("Missing", Observer::min_max().params_tight(0, 255).unwrap_err(), &["data", "was not given", "must be for Observer::params_tight"]),
         ("Missing", Observer::min_max().symmetric_params().unwrap_err(), &["data", "was not given", "must be for Observer::symmetric_params"]),

@@ -4,7 +4,7 @@
 use crate::support::config;
 use crate::views::{need, number};
 use proptest::prelude::*;
-use qgemm::{Error, MatMut, MatRef, RawParts, RawPartsMut};
+use qgemm::{Error, Gemm, MatMut, MatRef, RawParts, RawPartsMut};
 use std::collections::HashSet;
 
 /// Mostly so small that a matrix has few elements.
@@ -316,4 +316,29 @@ fn views_that_reach_further_than_memory_are_refused() {
         assert_eq!(MatRef::from_raw_parts(parts).unwrap_err(), too_large("matrix"));
         assert_eq!(MatMut::from_raw_parts(parts_mut).unwrap_err(), too_large("output"));
     }
+}
+
+/// An ndarray view of any axes and steps, as long as none is reversed.
+fn of_ndarray<'a, T>(array: &'a ndarray::ArrayView2<'_, T>) -> MatRef<'a, T> {
+    let stride = |axis: usize| usize::try_from(array.strides()[axis]).expect("no axis is reversed");
+    // SAFETY: the array is borrowed for 'a, and a view of it by address spans memory of one array that nobody writes to.
+    let parts = unsafe { RawParts::new(array.as_ptr(), array.nrows(), array.ncols(), stride(0), stride(1)) };
+    MatRef::from_raw_parts(parts).unwrap()
+}
+
+#[test]
+fn slices_of_ndarray_are_operands() {
+    use ndarray::{Array2, s};
+    let a = Array2::from_shape_fn((9, 40), |(i, j)| (i * 37 + j * 11) as u8);
+    let b = Array2::from_shape_fn((60, 30), |(i, j)| (i * 29 + j * 7) as u8 as i8);
+    let (a, b) = (a.slice(s![..;2, 3..37]), b.slice(s![..34, 5..;3]).to_owned());
+    let b = b.t().to_owned();
+    let b = b.t();
+    assert!(a.as_slice().is_none());
+    let (m, n) = (a.nrows(), b.ncols());
+    let mut c = vec![0i32; m * n];
+    let product = Gemm::new(of_ndarray(&a), of_ndarray(&b));
+    product.run_i32(MatMut::row_major(&mut c, m, n).unwrap()).unwrap();
+    let want = a.mapv(i32::from).dot(&b.mapv(i32::from));
+    assert_eq!(Array2::from_shape_vec((m, n), c).unwrap(), want);
 }

@@ -141,7 +141,7 @@ fn a_mixture_of_experts_goes_there_and_back() {
         let gather = Gather::rows(tokens.view(), indices).unwrap();
         let output = Dequantize::new(1.0).unwrap();
         Gemm::new(gather, expert.view())
-            .run_f32(MatMut::row_major(&mut outputs, 3, 6).unwrap(), &output)
+            .run_f32(MatMut::row_major(&mut outputs, 3, 6).unwrap(), output)
             .unwrap();
         let rows = MatRef::row_major(&outputs, 3, 6).unwrap();
         scatter_add_f32(rows, indices, Some(weights), MatMut::row_major(&mut c, 5, 6).unwrap()).unwrap();
