@@ -2,7 +2,7 @@
 
 use crate::files::matrices::Matrix8;
 use crate::verify::destination::Destination;
-use crate::verify::operands::{GatheredRows, MatrixF32, ZeroPoints};
+use crate::verify::operands::{GatheredFloats, GatheredRows, MatrixF32, ZeroPoints};
 use crate::verify::stage::{FloatStage, QuantizedStage, ScaleOfA};
 use qgemm::ElementType;
 use std::slice;
@@ -55,9 +55,15 @@ pub enum OwnedLhs {
     Gathered(GatheredRows),
 }
 
+/// A left operand of f32 that owns its data.
+pub enum OwnedFloats {
+    Matrix(MatrixF32),
+    Gathered(GatheredFloats),
+}
+
 /// The left operand of a [`qgemm::DynamicGemm`], and how it is quantized.
 pub struct Dynamic {
-    pub a: MatrixF32,
+    pub a: OwnedFloats,
     pub asymmetric: bool,
     pub per_tensor: bool,
     /// The call hands back the scales and zero points that it finds. A task cannot.

@@ -3,9 +3,10 @@
 use crate::arguments::values::Values;
 use crate::files::matrices::{Elements8, Matrix8};
 use crate::verify::buffer::{Buffer, Written};
-use crate::verify::case::{Activations, Case, Dynamic, Output, OwnedLhs, Product};
+use crate::verify::case::{Activations, Case, Dynamic, Output, OwnedFloats, OwnedLhs, Product};
 use crate::verify::described::Described;
-use crate::verify::operands::GatheredRows;
+use crate::verify::destination::Layout;
+use crate::verify::operands::{GatheredFloats, GatheredRows, MatrixF32, Picks};
 use crate::verify::stage::QuantizedStage;
 use qgemm::{Dequantize, Error, Int8Element, MatMut, QuantParams, Requantize, reference};
 
@@ -33,7 +34,17 @@ fn product_by_definition(product: &Product) -> Result<Written, Error> {
             store(product, &Described::Gemm(gemm), &mut written.c)?;
         }
         Activations::Dynamic(given) => {
-            let gemm = given.describe(given.a.view()?, b);
+            let put_together;
+            let a = match &given.a {
+                OwnedFloats::Matrix(a) => a.view()?.into(),
+                // One scale comes from all of the source, which the gathered rows may not hold.
+                OwnedFloats::Gathered(rows) if given.per_tensor => rows.gather()?.into(),
+                OwnedFloats::Gathered(rows) => {
+                    put_together = gathered_floats(rows)?;
+                    put_together.view()?.into()
+                }
+            };
+            let gemm = given.describe(a, b);
             store(product, &Described::Dynamic(gemm), &mut written.c)?;
             if !product.c.is_empty() {
                 find_params(given, &mut written.params)?;
@@ -97,7 +108,7 @@ impl Described<'_> {
 
 /// The row-major matrix that gathered rows stand for.
 fn gathered_matrix(rows: &GatheredRows, a_zero: &Values<i32>) -> Result<Matrix8, Error> {
-    let GatheredRows { source, indices, taps, padding } = rows;
+    let GatheredRows { source, picks: Picks { indices, taps }, padding } = rows;
     let operand = source.operand()?;
     let mut bits = Vec::new();
     for (i, &index) in indices.iter().enumerate() {
@@ -114,9 +125,30 @@ fn gathered_matrix(rows: &GatheredRows, a_zero: &Values<i32>) -> Result<Matrix8,
     Ok(Matrix8 { rows, cols, strides: (cols, 1), data })
 }
 
-/// Writes the parameters of a dynamic A: one for all of it, or those of each row. Nothing is written if `params` is empty.
+/// The row-major matrix that gathered rows of floats stand for.
+fn gathered_floats(rows: &GatheredFloats) -> Result<MatrixF32, Error> {
+    let GatheredFloats { source, picks: Picks { indices, taps } } = rows;
+    let (view, source_cols) = (source.view()?, source.cols);
+    // `GatherF32::PADDING` is beyond the rows of every source, and stands for zeros.
+    let row =
+        |&index: &u32| (0..source_cols).map(move |j| view.get(index as usize, j).copied().unwrap_or(0.0));
+    let data: Vec<f32> = indices.iter().flat_map(row).collect();
+    let (rows, cols) = (indices.len() / taps, taps * source_cols);
+    Ok(MatrixF32 { rows, cols, layout: Layout { row_stride: cols, col_stride: 1, len: data.len() }, data })
+}
+
+/// Writes the parameters of a dynamic A: one for all of it, or of its source; or those of each row. Nothing is written if
+/// `params` is empty.
 fn find_params(given: &Dynamic, params: &mut [QuantParams]) -> Result<(), Error> {
-    let a = given.a.view()?;
+    let put_together;
+    let a = match &given.a {
+        OwnedFloats::Matrix(a) => a.view()?,
+        OwnedFloats::Gathered(rows) if given.per_tensor => rows.source.view()?,
+        OwnedFloats::Gathered(rows) => {
+            put_together = gathered_floats(rows)?;
+            put_together.view()?
+        }
+    };
     let row = |i| (0..a.cols()).map(move |j| a.get(i, j).copied().unwrap_or(f32::NAN));
     if given.per_tensor {
         params.fill(params_of((0..a.rows()).flat_map(row), given.asymmetric));

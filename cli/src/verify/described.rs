@@ -1,7 +1,7 @@
 //! Products as the library's builders describe them.
 
 use crate::verify::case::{Dynamic, Static};
-use qgemm::{DynamicGemm, Gemm, Lhs, MatRef, Rhs, ZeroPoint};
+use qgemm::{DynamicGemm, FloatLhs, Gemm, Lhs, Rhs, ZeroPoint};
 
 /// A product as its builder describes it.
 pub enum Described<'a> {
@@ -21,7 +21,7 @@ impl Static {
 }
 
 impl Dynamic {
-    pub fn describe<'a>(&self, a: MatRef<'a, f32>, (b, b_zero): (Rhs<'a>, ZeroPoint<'a>)) -> DynamicGemm<'a> {
+    pub fn describe<'a>(&self, a: FloatLhs<'a>, (b, b_zero): (Rhs<'a>, ZeroPoint<'a>)) -> DynamicGemm<'a> {
         let gemm = DynamicGemm::new(a, b).b_zero(b_zero);
         let gemm = if self.asymmetric { gemm.asymmetric() } else { gemm };
         if self.per_tensor { gemm.per_tensor() } else { gemm }

@@ -3,9 +3,9 @@
 use crate::arguments::scales::OwnedScale;
 use crate::arguments::values::Values;
 use crate::files::matrices::Matrix8;
-use crate::verify::case::{Activations, Call, Case, Dynamic, Output, OwnedLhs, Product, Static};
+use crate::verify::case::{Activations, Call, Case, Dynamic, Output, OwnedFloats, OwnedLhs, Product, Static};
 use crate::verify::destination::{Destination, Layout};
-use crate::verify::operands::{GatheredRows, MatrixF32, ZeroPoints};
+use crate::verify::operands::{GatheredFloats, GatheredRows, MatrixF32, Picks, ZeroPoints};
 use crate::verify::stage::{Added, FloatStage, Limits, QuantizedResidual, QuantizedStage, Scaling};
 use std::fmt::{self, Debug, Display, Formatter};
 
@@ -49,7 +49,7 @@ impl Display for Activations {
                 let scheme = if *asymmetric { "asymmetric" } else { "symmetric" };
                 let per = if *per_tensor { "tensor" } else { "row" };
                 let back = if *with_params { ", parameters handed back" } else { "" };
-                write!(f, "{}, {scheme} per {per}{back}", Brief(a))
+                write!(f, "{a}, {scheme} per {per}{back}")
             }
         }
     }
@@ -59,12 +59,28 @@ impl Display for OwnedLhs {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             OwnedLhs::Matrix(a) => write!(f, "{}", Brief(a)),
-            OwnedLhs::Gathered(GatheredRows { source, indices, taps, padding }) => {
-                write!(f, "{taps} tap(s) of {} rows of {}, ", source.rows, Brief(source))?;
+            OwnedLhs::Gathered(GatheredRows { source, picks, padding }) => {
                 let padding = padding.map_or("the zero point".into(), |value| value.to_string());
-                write!(f, "indices {}, padding {padding}", first_values(indices))
+                write!(f, "{picks} of {} rows of {}, padding {padding}", source.rows, Brief(source))
             }
         }
+    }
+}
+
+impl Display for OwnedFloats {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            OwnedFloats::Matrix(a) => write!(f, "{}", Brief(a)),
+            OwnedFloats::Gathered(GatheredFloats { source, picks }) => {
+                write!(f, "{picks} of {} rows of {}", source.rows, Brief(source))
+            }
+        }
+    }
+}
+
+impl Display for Picks {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{} tap(s), indices {},", self.taps, first_values(&self.indices))
     }
 }
 

@@ -1,12 +1,12 @@
 //! Cases computed by kernels, in the form that the case asks for.
 
 use crate::verify::buffer::{Buffer, Written};
-use crate::verify::case::{Activations, Call, Case, Output, OwnedLhs, Product};
+use crate::verify::case::{Activations, Call, Case, Output, OwnedFloats, OwnedLhs, Product};
 use crate::verify::described::Described;
 use crate::verify::stage::{FloatStage, QuantizedStage};
 use qgemm::{
-    Dequantize, Dispatch, Error, Int8Element, Lhs, MatMut, OwnedDequantize, OwnedRequantize, PackedB,
-    QuantParams, Requantize, Rhs, Task, Threads, run_batch_on,
+    Dequantize, Dispatch, Error, FloatLhs, Int8Element, Lhs, MatMut, OwnedDequantize, OwnedRequantize,
+    PackedB, QuantParams, Requantize, Rhs, Task, Threads, run_batch_on,
 };
 use rayon::ThreadPool;
 use rayon::prelude::*;
@@ -92,7 +92,11 @@ impl<'a> Ready<'a> {
                 Described::Gemm(gemm.dispatch(dispatch).threads(threads))
             }
             Activations::Dynamic(given) => {
-                let gemm = given.describe(given.a.view()?, b);
+                let a: FloatLhs<'_> = match &given.a {
+                    OwnedFloats::Matrix(a) => a.view()?.into(),
+                    OwnedFloats::Gathered(rows) => rows.gather()?.into(),
+                };
+                let gemm = given.describe(a, b);
                 Described::Dynamic(gemm.dispatch(dispatch).threads(threads))
             }
         })

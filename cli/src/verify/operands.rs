@@ -3,7 +3,7 @@
 use crate::arguments::values::Values;
 use crate::files::matrices::Matrix8;
 use crate::verify::destination::Layout;
-use qgemm::{Error, Gather, MatRef, ZeroPoint};
+use qgemm::{Error, Gather, GatherF32, MatRef, ZeroPoint};
 
 /// Zero points, of the types that calls take.
 pub enum ZeroPoints {
@@ -47,19 +47,36 @@ impl MatrixF32 {
     }
 }
 
-/// Each row of A is `taps` rows of `source`, one after another; the data of a [`Gather`].
-pub struct GatheredRows {
-    pub source: Matrix8,
-    /// `taps` row numbers per row of A.
+/// The rows that are put together to those of A.
+pub struct Picks {
+    /// `taps` row numbers per row of A, or those of padding.
     pub indices: Vec<u32>,
     pub taps: usize,
+}
+
+/// Each row of A is some rows of `source`, one after another; the data of a [`Gather`].
+pub struct GatheredRows {
+    pub source: Matrix8,
+    pub picks: Picks,
     /// The elements of rows that are padding; `None` for the zero point of A.
     pub padding: Option<i32>,
 }
 
+/// Each row of A is some rows of `source`, one after another; the data of a [`GatherF32`].
+pub struct GatheredFloats {
+    pub source: MatrixF32,
+    pub picks: Picks,
+}
+
+impl GatheredFloats {
+    pub fn gather(&self) -> Result<GatherF32<'_>, Error> {
+        GatherF32::new(self.source.view()?, &self.picks.indices, self.picks.taps)
+    }
+}
+
 impl GatheredRows {
     pub fn gather(&self) -> Result<Gather<'_>, Error> {
-        let gather = Gather::new(self.source.operand()?, &self.indices, self.taps)?;
+        let gather = Gather::new(self.source.operand()?, &self.picks.indices, self.picks.taps)?;
         match self.padding {
             Some(value) => gather.padding(value),
             None => Ok(gather),

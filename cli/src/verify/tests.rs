@@ -3,7 +3,7 @@
 use crate::arguments::machine::dispatch;
 use crate::files::matrices::Elements8;
 use crate::verify::buffer::{Buffer, Written};
-use crate::verify::case::{Activations, Call, Case, Dynamic, Output, OwnedLhs, Product, Static};
+use crate::verify::case::{Activations, Call, Case, Dynamic, Output, OwnedFloats, OwnedLhs, Product, Static};
 use crate::verify::definition::by_definition;
 use crate::verify::destination::{Destination, Layout};
 use crate::verify::kernels::by_kernels;
@@ -129,6 +129,9 @@ fn kind(case: &Case) -> &'static str {
     match &case.call {
         Call::One(Product { a: Activations::Static(Static { a: OwnedLhs::Matrix(_), .. }), .. }) => "static",
         Call::One(Product { a: Activations::Static(_), .. }) => "gathered",
+        Call::One(Product {
+            a: Activations::Dynamic(Dynamic { a: OwnedFloats::Gathered(_), .. }), ..
+        }) => "gathered floats",
         Call::One(Product { a: Activations::Dynamic(_), output: Output::F32(_), .. }) => "dynamic to f32",
         Call::One(Product { a: Activations::Dynamic(_), .. }) => "dynamic to 8 bits",
         Call::Parts(Product { a: Activations::Static(_), .. }, _) => "static parts",
@@ -162,7 +165,7 @@ fn wrong_products_are_noticed() {
         *seen += 1;
         *noticed += u32::from(difference(&expected, &got, &wrong).is_some());
     }
-    assert_eq!(counts.len(), 7, "{counts:?}");
+    assert_eq!(counts.len(), 8, "{counts:?}");
     // Saturated outputs and empty products do not change with B.
     for (kind, (noticed, seen)) in counts {
         assert!(seen >= 15 && noticed * 4 > seen, "{kind}: {noticed} of {seen}");
@@ -182,8 +185,9 @@ fn features(product: &Product) -> Vec<String> {
             all.push(zeros("a_zero", &given.a_zero));
             ""
         }
-        Activations::Dynamic(Dynamic { with_params, .. }) => {
-            all.push(format!("params {with_params}"));
+        Activations::Dynamic(Dynamic { a, with_params, per_tensor, .. }) => {
+            let is_gathered = matches!(a, OwnedFloats::Gathered(_));
+            all.push(format!("gathered {is_gathered}, per tensor {per_tensor}, params {with_params}"));
             "dynamic "
         }
     };
@@ -243,9 +247,9 @@ fn all_features_are_drawn() {
             .for_each(|feature| *counts.entry(feature).or_default() += 1);
     }
     // Static products: 3 + 3 zero points, 2 of sums, for each type 6 residuals, 4 limits and 2 tables, or 7 activations;
-    // dynamic ones have the same zero points of B and stages, and parameters or none.
+    // dynamic ones have the same zero points of B and stages, and gathered rows, one scale, and parameters, or not.
     let stages = 2 * (6 + 4 + 2) + (6 + 4 + 7);
-    assert_eq!(counts.len(), (3 + 3 + 2 + stages) + (3 + 2 + stages), "{counts:#?}");
+    assert_eq!(counts.len(), (3 + 3 + 2 + stages) + (3 + 2 * 2 * 2 + stages), "{counts:#?}");
     let rarest = counts.iter().min_by_key(|(_, count)| **count).unwrap();
     assert!(*rarest.1 >= 5, "{rarest:?}");
 }

@@ -10,13 +10,13 @@ mod zero_points;
 
 use crate::arguments::values::Values;
 use crate::shape::Shape;
-use crate::verify::case::{Activations, Call, Case, Dynamic, Output, OwnedLhs, Product, Static};
+use crate::verify::case::{Activations, Call, Case, Dynamic, Output, OwnedFloats, OwnedLhs, Product, Static};
 use crate::verify::destination::Destination;
 use crate::verify::draw::matrices::{element_type, gather_indices, matrix_f32, matrix8, output_layout};
 use crate::verify::draw::output::{bias, dynamic_output, static_output};
 use crate::verify::draw::shapes::shape;
 use crate::verify::draw::zero_points::zero_points;
-use crate::verify::operands::{GatheredRows, ZeroPoints};
+use crate::verify::operands::{GatheredFloats, GatheredRows, Picks, ZeroPoints};
 use qgemm::ElementType::{self, I8, U8};
 use rand::rngs::Xoshiro256PlusPlus as Random;
 use rand::{RngExt, SeedableRng};
@@ -80,9 +80,7 @@ fn dynamic_product_of_any_size(rng: &mut Random, with_params: bool) -> Product {
 
 fn static_product(rng: &mut Random, Shape { m, k, n }: Shape) -> Product {
     let element = element_type(rng);
-    let taps = rng.random_bool(0.2).then(|| rng.random_range(1..=9));
-    // A gathered row is a whole number of rows of the source.
-    let k = taps.map_or(k, |taps| k / taps * taps);
+    let (taps, k) = taps(rng, k);
     let output = static_output(rng, element, Shape { m, k, n });
     // i32 outputs are defined modulo 2^32. The others need exact sums, which must stay below 2^63.
     let any_zero = matches!(output, Output::I32 { .. });
@@ -96,13 +94,25 @@ fn static_product(rng: &mut Random, Shape { m, k, n }: Shape) -> Product {
     product(rng, Shape { m, k, n }, a, output, element)
 }
 
-fn dynamic_product(rng: &mut Random, shape @ Shape { m, k, .. }: Shape, with_params: bool) -> Product {
-    let a = matrix_f32(rng, (m, k));
+fn dynamic_product(rng: &mut Random, Shape { m, k, n }: Shape, with_params: bool) -> Product {
+    let (taps, k) = taps(rng, k);
+    let a = match taps {
+        None => OwnedFloats::Matrix(matrix_f32(rng, (m, k))),
+        Some(taps) => OwnedFloats::Gathered(gathered_floats(rng, (m, k), taps)),
+    };
     let (asymmetric, per_tensor) = (rng.random(), rng.random_bool(0.3));
-    let greatest = a.data.iter().fold(0f32, |max, x| max.max(x.abs()));
-    let output = dynamic_output(rng, greatest, shape);
+    let (OwnedFloats::Matrix(values) | OwnedFloats::Gathered(GatheredFloats { source: values, .. })) = &a;
+    let greatest = values.data.iter().fold(0f32, |max, x| max.max(x.abs()));
+    let output = dynamic_output(rng, greatest, Shape { m, k, n });
     let a = Activations::Dynamic(Dynamic { a, asymmetric, per_tensor, with_params });
-    product(rng, shape, a, output, if asymmetric { U8 } else { I8 })
+    product(rng, Shape { m, k, n }, a, output, if asymmetric { U8 } else { I8 })
+}
+
+/// The taps of gathered rows, if rows are gathered, and the elements of a row: `k`, or about as many if they must be a
+/// whole number of rows of a source.
+fn taps(rng: &mut Random, k: usize) -> (Option<usize>, usize) {
+    let taps = rng.random_bool(0.2).then(|| rng.random_range(1..=9));
+    (taps, taps.map_or(k, |taps| k / taps * taps))
 }
 
 /// A product with a random B and C. The integers of A are of type `a_type`.
@@ -141,7 +151,7 @@ fn gathered_rows(
 ) -> GatheredRows {
     let rows = rng.random_range(1..=m.max(2));
     let source = matrix8(rng, element, (rows, k / taps));
-    let indices = gather_indices(rng, m * taps, rows);
+    let picks = Picks { indices: gather_indices(rng, m * taps, rows), taps };
     let (lo, hi) = element.range();
     // Padding with the zero point is an error if an element cannot hold it.
     let needs_value = match a_zero.widened() {
@@ -149,5 +159,12 @@ fn gathered_rows(
         Values::PerAxis(zeros) => !zeros.iter().all(|zero| (lo..=hi).contains(zero)),
     };
     let padding = (needs_value || rng.random_bool(0.3)).then(|| rng.random_range(lo..=hi));
-    GatheredRows { source, indices, taps, padding }
+    GatheredRows { source, picks, padding }
+}
+
+/// An A of M×K floats whose rows are gathered, some of them padding.
+fn gathered_floats(rng: &mut Random, (m, k): (usize, usize), taps: usize) -> GatheredFloats {
+    let rows = rng.random_range(1..=m.max(2));
+    let source = matrix_f32(rng, (rows, k / taps));
+    GatheredFloats { source, picks: Picks { indices: gather_indices(rng, m * taps, rows), taps } }
 }
