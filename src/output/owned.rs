@@ -40,7 +40,8 @@ pub struct OwnedRequantize {
     clamp: (i32, i32),
     /// The scale and the zero point of a residual in place.
     residual: Option<(f32, i32)>,
-    table: Option<([u8; 256], ElementType)>,
+    /// A vector of one table: vectors can be asked for without an abort.
+    table: Option<(Vec<[u8; 256]>, ElementType)>,
 }
 
 /// A [`Dequantize`] that owns its scales and its bias: made by [`Dequantize::into_owned`], and checked there once.
@@ -147,7 +148,10 @@ impl Requantize<'_> {
             }
             Scaling::F64(factors) => OwnedScaling::F64(OwnedOneOrEach::new(factors)?),
         };
-        let table = self.table.map(|(bytes, element)| (*bytes, element));
+        let table = match self.table {
+            None => None,
+            Some((bytes, element)) => Some((owned(std::slice::from_ref(bytes))?, element)),
+        };
         let Self { scale_of_a, zero_point, clamp, .. } = self;
         Ok(OwnedRequantize { scaling, scale_of_a, zero_point, clamp, residual, table })
     }
@@ -165,7 +169,8 @@ impl OwnedRequantize {
             }
             OwnedScaling::F64(factors) => Scaling::F64(factors.view()),
         };
-        let table = self.table.as_ref().map(|(bytes, element)| (bytes, *element));
+        let table =
+            self.table.as_ref().and_then(|(bytes, element)| bytes.first().map(|bytes| (bytes, *element)));
         let Self { scale_of_a, zero_point, clamp, .. } = *self;
         Requantize { scaling, scale_of_a, zero_point, clamp, residual, table }
     }
