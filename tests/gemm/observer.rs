@@ -96,7 +96,8 @@ fn percentiles_are_those_of_sorted_values_within_a_bin() {
     let mut random = Random(3);
     for case in 0..cases(600) {
         let mut batches = batches(case, &mut random);
-        let percent = [99.999, 99.0, 90.0, 50.0, 1.0, f64::MIN_POSITIVE, 100.0][random.below(7)];
+        let thousandths = [99_999, 99_990, 99_900, 99_000, 90_000, 50_000, 1000, 0, 100_000][random.below(9)];
+        let percent = (thousandths as f64 / 1000.0).max(f64::MIN_POSITIVE);
         let observer = observed(Observer::percentile(percent).unwrap(), &batches);
         let mut sorted = batches.concat();
         sorted.sort_by(f32::total_cmp);
@@ -105,7 +106,7 @@ fn percentiles_are_those_of_sorted_values_within_a_bin() {
             assert_eq!(n, 0);
             continue;
         };
-        let cut = ((n as f64 * ((100.0 - percent) / 200.0)) as usize).min((n - 1) / 2);
+        let cut = (n * (100_000 - thousandths) / 200_000).min((n - 1) / 2);
         let (want_lo, want_hi) = (f64::from(sorted[cut]), f64::from(sorted[n - 1 - cut]));
         let within = |want: f64| want.abs() / 128.0 + 2f64.powi(-132);
         assert!(lo <= want_lo && want_lo - lo <= within(want_lo), "{percent} of {n}: {lo:e} {want_lo:e}");
@@ -127,6 +128,13 @@ fn percentiles_are_those_of_sorted_values_within_a_bin() {
         }
         assert_eq!(other.range(), observer.range());
     }
+    // One of 2000 at each end, though (100 - 99.9) / 200 is a little less than 1 / 2000 in f64.
+    let mut observer = Observer::percentile(99.9).unwrap();
+    let data: Vec<f32> =
+        (0..2000).map(|i| [-1e6, 1.0, 1e6][usize::from(i > 0) + usize::from(i > 1998)]).collect();
+    observer.observe(&data).unwrap();
+    let (lo, hi) = observer.range().unwrap();
+    assert!((0.99..=1.0).contains(&lo) && (1.0..1.01).contains(&hi), "{lo} {hi}");
     let mut observer = Observer::percentile(98.0).unwrap();
     let data: Vec<f32> = (0..1000).map(|i| if i % 200 == 0 { 1e9 } else { (i % 100) as f32 }).collect();
     observer.observe(&data).unwrap();
