@@ -35,9 +35,10 @@ export QGEMM_REQUIRE_ISA='scalar,portable,!avx2,!neon'
 tests=(--test selftest --test packing --test quantize_rows --test float_mode --test gemm --test alloc)
 
 echo '--- s390x-unknown-linux-gnu'
-# Left out: what folds a bias. qemu 7.2 has `mdebr` wrong, an f64 product of two f32: 0.5 times 0.5 is 2^-16.
+# Left out: what quantizes a bias, which is in f64. qemu 7.2 has `mdebr` wrong, an f64 product of two f32: 0.5 times 0.5 is 2^-16.
 cargo test -Z build-std --target s390x-unknown-linux-gnu -p qgemm-kernels -p qgemm --lib "${tests[@]}" -- \
-  --nocapture --test-threads=2 --skip fold_bias --skip the_worked_example --skip each_error_names
+  --nocapture --test-threads=2 --skip fold_bias --skip the_worked_example --skip each_error_names \
+  --skip biases_are_quotients --skip layers_are_the_calls
 
 echo '--- i686-unknown-linux-gnu'
 cargo test -Z build-std --target i686-unknown-linux-gnu \
