@@ -222,6 +222,9 @@ impl<'a> DynamicGemm<'a> {
 
     /// Reserves the memory that this thread needs to compute `m` rows of the output alone.
     pub(crate) fn reserve(&self, m: usize, destination: &Destination<'_, '_>) -> Result<(), Error> {
+        if m == 0 || self.b.shape().1 == 0 {
+            return Ok(());
+        }
         quantized_a::with(|quantized| {
             let float_a = self.float_a();
             quantized.reserve(&float_a, m)?;

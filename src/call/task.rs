@@ -194,7 +194,10 @@ impl<'a, 'c> Task<'a, 'c> {
     /// If B is not packed, [`Error::Kernel`] or [`Error::Variable`] if the environment is wrong.
     pub fn into_parts(self, parts: usize) -> Result<Vec<Self>, Error> {
         let (kernel, mut tasks) = (self.kernel()?, Vec::new());
-        self.cut_into(parts, &kernel, &mut tasks)?;
+        let Extent { rows, columns } = &self.extent;
+        let most =
+            if rows.is_empty() || columns.is_empty() { 1 } else { rows.len().saturating_mul(columns.len()) };
+        self.cut_into(parts.min(most), &kernel, &mut tasks)?;
         Ok(tasks)
     }
 

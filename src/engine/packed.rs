@@ -79,14 +79,16 @@ impl BlocksToCut {
         if tiles <= 1 && panels <= 1 {
             return None;
         }
-        if tiles >= 4 * parts || tiles > panels {
+        // Rows of nothing may be as many as a usize counts.
+        let share = |count: usize| (count as u128 * here as u128 / parts as u128) as usize;
+        if tiles >= parts.saturating_mul(4) || tiles > panels {
             // The same number of rows for each thread: 64 rows are tiles of 6 and 5, which takes less time than to wait
             // for 66 (2 % of 128x768x768). In a small product this thread has a head start, and whole tiles are better.
             let small = rows.saturating_mul(row_work) / parts < 8 * GRAIN;
-            let at = if small { tiles * here / parts * mr } else { rows * here / parts };
+            let at = if small { share(tiles) * mr } else { share(rows) };
             Some((Axis::Rows, at.max(1)))
         } else {
-            Some((Axis::Columns, (panels * here / parts).max(1)))
+            Some((Axis::Columns, share(panels).max(1)))
         }
     }
 }

@@ -69,9 +69,7 @@ impl Histogram {
     /// The outer edges of the bins that hold the least and the greatest value after a fraction of all values, rounded
     /// down to a number of them, was cut off at each end. At least one value remains. There has to be a value.
     pub(crate) fn span_without(&self, fraction: f64) -> (f32, f32) {
-        /// More than the errors of a fraction such as (100 - 99.9) / 200, which of 2000 values is to be one.
-        const ROUNDING: f64 = 1.0 + 1.0 / (1u64 << 40) as f64;
-        let cut = ((self.values as f64 * fraction * ROUNDING) as u64).min(self.values.saturating_sub(1) / 2);
+        let cut = ((self.values as f64 * fraction) as u64).min(self.values.saturating_sub(1) / 2);
         let lo = self.first_beyond(cut, 0..BINS);
         let hi = self.first_beyond(cut, (0..BINS).rev());
         (least(lo), greatest(hi))

@@ -29,6 +29,9 @@ pub struct Observer {
     statistic: Statistic,
 }
 
+/// More than the error of a difference such as 100 - 99.9, by which one of 2000 values is to be cut off at each end.
+const ROUNDING: f64 = 1.0 / (1u64 << 47) as f64;
+
 #[derive(Clone)]
 enum Statistic {
     MinMax(Span),
@@ -115,7 +118,7 @@ impl Observer {
             Statistic::MovingAverage { ends, .. } => *ends,
             Statistic::Percentile { span, .. } if *span == Span::EMPTY => None,
             Statistic::Percentile { percent, span, histogram } => {
-                let (lo, hi) = histogram.span_without((100.0 - percent) / 200.0);
+                let (lo, hi) = histogram.span_without((100.0 - percent + ROUNDING) / 200.0);
                 Some((lo.max(span.lo()).into(), hi.min(span.hi()).into()))
             }
         })

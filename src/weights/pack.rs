@@ -91,7 +91,8 @@ impl PackedColumns {
     /// [`Error::Memory`] if there is not enough.
     pub(crate) fn reserve(&mut self, source: &PackSource<'_>, n: usize) -> Result<(), Error> {
         let (dispatch, k) = (source.dispatch, source.b.rows());
-        let kernel = dispatch.choose(k, n);
+        // The kernel of all columns, as in `pack`: what a product reserves is for that one.
+        let kernel = dispatch.choose(k, source.b.cols());
         let values = kernel.padded_values(n).ok_or(TOO_LARGE)?;
         let stored = variant_for(kernel.table_row(), source.activations, source.b.element).b;
         let mut bytes = kernel.panel_bytes(k, n, stored).ok_or(TOO_LARGE)?;
@@ -120,7 +121,7 @@ impl PackedColumns {
         // If this fails there is no matrix, not a part of one.
         (self.k, self.n) = (0, 0);
         let (k, n, dispatch) = (b.rows(), b.cols(), source.dispatch);
-        let kernel = dispatch.choose(k, n);
+        let kernel = dispatch.choose(k, source.b.cols());
         self.lay_out(&part, kernel)?;
         if n > 0 {
             match needed {

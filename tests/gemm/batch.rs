@@ -344,3 +344,27 @@ fn heads_are_written_side_by_side_and_one_after_the_other() {
         });
     }
 }
+
+#[test]
+fn any_number_of_parts_may_be_asked_for_and_empty_outputs_need_no_memory() {
+    let (a, b) = ([1u8; 300], [1i8; 600]);
+    let product = Gemm::new(MatRef::row_major(&a, 3, 100).unwrap(), MatRef::row_major(&b, 100, 6).unwrap());
+    for parts in [1 << 62, (1 << 62) + 1, usize::MAX] {
+        let mut c = [0i32; 18];
+        let task = Task::i32(product, MatMut::row_major(&mut c, 3, 6).unwrap()).unwrap();
+        run_batch(&mut task.into_parts(parts).unwrap()).unwrap();
+        assert_eq!(c, [100; 18]);
+    }
+    let nothing = MatRef::new(&[0i8; 0], 0, 0, 0, 0).unwrap();
+    let rows = MatRef::new(&[0u8; 0], usize::MAX, 0, 0, 0).unwrap();
+    let c = MatMut::new(&mut [0i32; 0], usize::MAX, 0, 0, 0).unwrap();
+    let task = Task::i32(Gemm::new(rows, nothing), c).unwrap();
+    assert_eq!(task.into_parts(64).unwrap().len(), 1);
+
+    let far = [1f32];
+    let far = MatRef::new(&far, 1 << 15, 1 << 15, 0, 0).unwrap();
+    let b = MatRef::new(&[0i8; 0], 1 << 15, 0, 0, 0).unwrap();
+    let c = MatMut::new(&mut [0f32; 0], 1 << 15, 0, 0, 0).unwrap();
+    let output = Dequantize::dynamic(1.0).unwrap();
+    run_batch(&mut [Task::dynamic_f32(DynamicGemm::new(far, b), c, output).unwrap()]).unwrap();
+}
