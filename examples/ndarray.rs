@@ -10,7 +10,7 @@ fn view<'a, T>(x: &'a ArrayView2<'_, T>) -> Result<MatRef<'a, T>, Error> {
     MatRef::from_raw_parts(unsafe { RawParts::new(x.as_ptr(), x.nrows(), x.ncols(), rows, cols) })
 }
 
-/// The same, to be written to.
+/// A view to be written to.
 fn view_mut<'a, T>(x: &'a mut ArrayViewMut2<'_, T>) -> Result<MatMut<'a, T>, Error> {
     let ((rows, cols), (m, n)) = (strides(x.strides()), x.dim());
     // SAFETY: the array is borrowed mutably for 'a, so that its elements are nobody else's.

@@ -1,6 +1,6 @@
 //! One value for a whole matrix, or one for each of its rows or columns.
 
-use crate::error::Error;
+use crate::error::{Error, check_length};
 
 /// One value for a whole matrix, or one for each index of an axis.
 ///
@@ -62,10 +62,8 @@ impl<'a, T: Copy> OneOrEach<'a, T> {
     /// [`Error::Length`] if there is a value for each index of an axis, and not `need` of them.
     pub(crate) fn check_len(&self, argument: &'static str, need: usize) -> Result<(), Error> {
         match self {
-            OneOrEach::PerAxis(values) if values.len() != need => {
-                Err(Error::Length { argument, got: values.len(), need })
-            }
-            _ => Ok(()),
+            OneOrEach::PerTensor(_) => Ok(()),
+            OneOrEach::PerAxis(values) => check_length(argument, values.len(), need),
         }
     }
 }

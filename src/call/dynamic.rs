@@ -6,7 +6,7 @@ use crate::element::Int8Element;
 use crate::engine;
 use crate::engine::quantized_a::{self, FloatA, QuantizedA};
 use crate::engine::threads::Threads;
-use crate::error::Error;
+use crate::error::{Error, check_length};
 use crate::matrix::operand::Operand;
 use crate::matrix::view::{MatMut, MatRef};
 use crate::output::dequantize::Dequantize;
@@ -212,12 +212,7 @@ impl<'a> DynamicGemm<'a> {
 
     /// Checks that there is room for the parameters.
     pub(crate) fn check_params(&self, params: &[QuantParams]) -> Result<(), Error> {
-        match if self.per_tensor { 1 } else { self.a.rows() } {
-            need if need != params.len() => {
-                Err(Error::Length { argument: "params", got: params.len(), need })
-            }
-            _ => Ok(()),
-        }
+        check_length("params", params.len(), if self.per_tensor { 1 } else { self.a.rows() })
     }
 
     /// Reserves the memory that this thread needs to compute `m` rows of the output alone.

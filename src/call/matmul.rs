@@ -3,7 +3,7 @@
 use crate::buffer;
 use crate::call::gemm::Gemm;
 use crate::element::Int8Element;
-use crate::error::Error;
+use crate::error::{Error, check_length};
 use crate::matrix::view::{MatMut, MatRef};
 
 /// The product of two row-major matrices: `C[i,j] = Σ_l A[i,l] · B[l,j]` modulo 2^32, where A is m×k and B is k×n, each of
@@ -23,8 +23,8 @@ pub fn matmul_i32<A: Int8Element, B: Int8Element>(
     b: &[B],
     (m, k, n): (usize, usize, usize),
 ) -> Result<Vec<i32>, Error> {
-    check_len("a", a.len(), (m, k))?;
-    check_len("b", b.len(), (k, n))?;
+    check_length("a", a.len(), len("a", (m, k))?)?;
+    check_length("b", b.len(), len("b", (k, n))?)?;
     let mut c = Vec::new();
     buffer::refill(&mut c, len("output", (m, n))?, 0, "output")?;
     let (a, b) = (MatRef::row_major(a, m, k)?, MatRef::row_major(b, k, n)?);
@@ -35,11 +35,4 @@ pub fn matmul_i32<A: Int8Element, B: Int8Element>(
 fn len(argument: &'static str, (rows, cols): (usize, usize)) -> Result<usize, Error> {
     let too_large = Error::TooLarge { argument, shape: (rows, cols), strides: (cols, 1) };
     rows.checked_mul(cols).ok_or(too_large)
-}
-
-fn check_len(argument: &'static str, got: usize, shape: (usize, usize)) -> Result<(), Error> {
-    match len(argument, shape)? {
-        need if need != got => Err(Error::Length { argument, got, need }),
-        _ => Ok(()),
-    }
 }

@@ -1,7 +1,7 @@
 //! Rows added to rows of an output by index: what a mixture of experts does with the outputs of its experts.
 
 use crate::call::gemm::shape;
-use crate::error::Error;
+use crate::error::{Error, check_length, check_shape};
 use crate::matrix::view::{MatMut, MatRef};
 use multiversion::multiversion;
 use qgemm_kernels::in_default_float_mode;
@@ -84,20 +84,11 @@ pub fn scatter_add_f32(
 /// Those of [`scatter_add_i32`].
 fn check<T>(rows: &MatRef<'_, T>, indices: &[u32], (m, n): (usize, usize)) -> Result<(), Error> {
     check_length("indices", indices.len(), rows.rows())?;
-    if rows.cols() != n {
-        let got = (rows.rows(), rows.cols());
-        return Err(Error::Shape { argument: "rows", got, need: (rows.rows(), n) });
-    }
+    check_shape("rows", (rows.rows(), rows.cols()), (rows.rows(), n))?;
     match indices.iter().position(|&index| index as usize >= m) {
         Some(position) => Err(Error::Index { position, got: indices[position], rows: m, padding: false }),
         None => Ok(()),
     }
-}
-
-/// # Errors
-/// [`Error::Length`] if there are not as many values as rows.
-fn check_length(argument: &'static str, got: usize, need: usize) -> Result<(), Error> {
-    if got == need { Ok(()) } else { Err(Error::Length { argument, got, need }) }
 }
 
 // Wider vectors gain while the rows of C stay in the first-level cache: 2x2048 weighted rows take 220 ns, not 345 (Zen

@@ -298,9 +298,7 @@ impl Error {
             Error::Bias { .. } => "bias",
         }
     }
-}
 
-impl Error {
     /// The error of a part, with the row counted from the first of the whole output, of which the part begins at `first`.
     pub(crate) fn below(self, first: usize) -> Self {
         match self {
@@ -314,3 +312,21 @@ impl Error {
 }
 
 impl std::error::Error for Error {}
+
+/// # Errors
+/// [`Error::Length`] if there are `got` values, not `need`.
+#[inline]
+pub(crate) fn check_length(argument: &'static str, got: usize, need: usize) -> Result<(), Error> {
+    if got == need { Ok(()) } else { Err(Error::Length { argument, got, need }) }
+}
+
+/// # Errors
+/// [`Error::Shape`] if a matrix has `got` rows and columns, not `need`.
+#[inline]
+pub(crate) fn check_shape(
+    argument: &'static str,
+    got: (usize, usize),
+    need: (usize, usize),
+) -> Result<(), Error> {
+    if got == need { Ok(()) } else { Err(Error::Shape { argument, got, need }) }
+}

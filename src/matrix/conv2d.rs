@@ -1,7 +1,7 @@
 //! The indices of convolutions: which pixel each tap of the kernel lies on, for each output pixel.
 
 use crate::buffer::reserve;
-use crate::error::Error;
+use crate::error::{Error, check_shape};
 use crate::matrix::row_picks::RowPicks;
 
 /// The index list of a two-dimensional convolution, made and checked once, for any number of inputs of its shape.
@@ -121,10 +121,7 @@ impl Conv2d {
     /// [`Error::Shape`] if the source has not one row for each pixel, [`Error::TooLarge`] if the number of elements
     /// overflows.
     pub(crate) fn picks(&self, source: (usize, usize)) -> Result<RowPicks<'_>, Error> {
-        if source.0 != self.pixels {
-            let need = (self.pixels, source.1);
-            return Err(Error::Shape { argument: "source", got: source, need });
-        }
+        check_shape("source", source, (self.pixels, source.1))?;
         RowPicks::known(&self.indices, self.taps, self.padded, source)
     }
 }

@@ -1,6 +1,6 @@
 //! The choice of an f32 output.
 
-use crate::error::Error;
+use crate::error::{Error, check_length, check_shape};
 use crate::matrix::view::MatRef;
 use crate::output::activation::Activation;
 use crate::output::region::Region;
@@ -174,18 +174,10 @@ impl<'a> Dequantize<'a> {
         self.scale_of_a.check(scale_of_a)?;
         self.check_clamp()?;
         self.scale.check_shape(m, n)?;
-        if let Some(FloatResidual::Matrix(matrix)) = self.residual
-            && (matrix.rows(), matrix.cols()) != (m, n)
-        {
-            let got = (matrix.rows(), matrix.cols());
-            return Err(Error::Shape { argument: "residual", got, need: (m, n) });
+        if let Some(FloatResidual::Matrix(matrix)) = self.residual {
+            check_shape("residual", (matrix.rows(), matrix.cols()), (m, n))?;
         }
-        match self.bias {
-            Some(bias) if bias.len() != n => {
-                Err(Error::Length { argument: "bias", got: bias.len(), need: n })
-            }
-            _ => Ok(()),
-        }
+        self.bias.map_or(Ok(()), |bias| check_length("bias", bias.len(), n))
     }
 
     /// # Errors

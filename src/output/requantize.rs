@@ -1,7 +1,7 @@
 //! The choice of an 8-bit output.
 
 use crate::element::{ElementType, Int8Element};
-use crate::error::Error;
+use crate::error::{Error, check_shape};
 use crate::matrix::operand::Operand;
 use crate::output::f64_factors::F64Factors;
 use crate::output::fixed_point::{Multipliers, Rounding};
@@ -239,10 +239,9 @@ impl<'a> Requantize<'a> {
         let ChosenResidual { matrix, scale, zero_point } = residual;
         let matrix = match matrix {
             None => ResidualMatrix::Output(element),
-            Some(matrix) if (matrix.rows(), matrix.cols()) == need => ResidualMatrix::Operand(matrix),
             Some(matrix) => {
-                let got = (matrix.rows(), matrix.cols());
-                return Err(Error::Shape { argument: "residual", got, need });
+                check_shape("residual", (matrix.rows(), matrix.cols()), need)?;
+                ResidualMatrix::Operand(matrix)
             }
         };
         Ok(Residual { matrix, scale, zero_point })

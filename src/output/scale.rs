@@ -1,6 +1,6 @@
 //! Float scales from the sums to the output.
 
-use crate::error::Error;
+use crate::error::{Error, check_length};
 use multiversion::multiversion;
 use qgemm_kernels::in_default_float_mode;
 use std::ops::Range;
@@ -131,17 +131,13 @@ impl<'a> Scale<'a> {
     /// # Errors
     /// [`Error::Length`].
     pub(crate) fn check_shape(&self, m: usize, n: usize) -> Result<(), Error> {
-        let length = |argument, scales: &[f32], need| match scales.len() {
-            got if got != need => Err(Error::Length { argument, got, need }),
-            _ => Ok(()),
-        };
         match self {
             Scale::PerTensor(_) => Ok(()),
-            Scale::PerColumn(columns) => length("scale", columns, n),
-            Scale::PerRow(rows) => length("scale", rows, m),
+            Scale::PerColumn(columns) => check_length("scale", columns.len(), n),
+            Scale::PerRow(rows) => check_length("scale", rows.len(), m),
             Scale::RowsByColumns { rows, columns } => {
-                length("scale.rows", rows, m)?;
-                length("scale.columns", columns, n)
+                check_length("scale.rows", rows.len(), m)?;
+                check_length("scale.columns", columns.len(), n)
             }
         }
     }

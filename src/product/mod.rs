@@ -5,7 +5,7 @@ pub(crate) mod operands;
 pub(crate) mod zero_point;
 
 use crate::dispatch::select::Dispatch;
-use crate::error::Error;
+use crate::error::{Error, check_length};
 use crate::product::operands::{Lhs, Rhs};
 use crate::product::zero_point::ZeroPoint;
 
@@ -72,12 +72,8 @@ impl<'a> Product<'a> {
         let (least, greatest) = a_zero.min_max();
         a.check_zero(least, greatest)?;
         b_zero.check_len("b_zero", n)?;
-        match bias {
-            Some(bias) if bias.len() != n => {
-                Err(Error::Length { argument: "bias", got: bias.len(), need: n })
-            }
-            _ => Ok(product),
-        }
+        bias.map_or(Ok(()), |bias| check_length("bias", bias.len(), n))?;
+        Ok(product)
     }
 
     /// The product of arguments that passed [`new`](Self::new) earlier and did not change since.

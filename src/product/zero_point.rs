@@ -1,6 +1,6 @@
 //! Zero points, as frameworks store them.
 
-use crate::error::Error;
+use crate::error::{Error, check_length};
 use crate::one_or_each::OneOrEach;
 use std::ops::Range;
 
@@ -23,9 +23,9 @@ pub enum ZeroPoint<'a> {
     PerTensor(i32),
     /// One per row of A, or per column of B.
     PerAxis(&'a [i32]),
-    /// The same, as i8.
+    /// One per row or column, in i8.
     PerAxisI8(&'a [i8]),
-    /// The same, as u8.
+    /// One per row or column, in u8.
     PerAxisU8(&'a [u8]),
 }
 
@@ -136,10 +136,7 @@ impl ZeroPoint<'_> {
     /// [`Error::Length`] if each row or column has its own, and there are not `need` of them.
     #[inline]
     pub(crate) fn check_len(&self, argument: &'static str, need: usize) -> Result<(), Error> {
-        match self.len() {
-            Some(got) if got != need => Err(Error::Length { argument, got, need }),
-            _ => Ok(()),
-        }
+        self.len().map_or(Ok(()), |got| check_length(argument, got, need))
     }
 
     /// The least and the greatest; (0, 0) if there is none.

@@ -1,9 +1,9 @@
 //! Biases in the scale of the sums, the scale of A times that of B.
 
 use crate::element::Int8Element;
-use crate::error::Error;
+use crate::error::{Error, check_length};
 use crate::one_or_each::OneOrEach;
-use crate::quantize::checks::{all_positive, positive, same_length};
+use crate::quantize::checks::{all_positive, positive};
 use crate::quantize::params::QuantParams;
 use qgemm_kernels::in_default_float_mode;
 
@@ -37,7 +37,7 @@ pub fn quantize_bias<'a>(
 ) -> Result<(), Error> {
     let b_scale = b_scale.into();
     in_default_float_mode(|| {
-        same_length(bias.len(), out.len())?;
+        check_length("out", out.len(), bias.len())?;
         b_scale.check_len("b_scale", bias.len())?;
         positive("a_scale", 0, a_scale)?;
         all_positive("b_scale", b_scale.values())?;
@@ -65,7 +65,7 @@ pub fn fold_bias<T: Int8Element>(
         bias.check()?;
         positive("scale", 0, a_scale)?;
         positive("scale", 0, b_scale)?;
-        same_length(q.len(), out.len())?;
+        check_length("out", out.len(), q.len())?;
         let unit = f64::from(a_scale) * f64::from(b_scale);
         store_rounded(out, |j| {
             let steps = i64::from(q[j].to_i32()) - i64::from(bias.zero_point);

@@ -3,15 +3,6 @@
 use crate::error::Error;
 
 /// # Errors
-/// [`Error::Length`] if the lengths of input and output differ.
-pub(crate) fn same_length(input: usize, out: usize) -> Result<(), Error> {
-    if input == out {
-        return Ok(());
-    }
-    Err(Error::Length { argument: "out", got: out, need: input })
-}
-
-/// # Errors
 /// [`Error::Scale`] if a scale, at `index` among those of `argument`, is not finite and positive.
 pub(crate) fn positive(argument: &'static str, index: usize, got: f32) -> Result<(), Error> {
     if got.is_finite() && got > 0.0 {

@@ -1,8 +1,7 @@
 //! Quantizing and dequantizing slices, and single values.
 
 use crate::element::Int8Element;
-use crate::error::Error;
-use crate::quantize::checks::same_length;
+use crate::error::{Error, check_length};
 use crate::quantize::params::QuantParams;
 use crate::quantize::round;
 use crate::quantize::scheme::Scheme;
@@ -17,7 +16,7 @@ use qgemm_kernels::in_default_float_mode;
 pub fn quantize<T: Int8Element>(x: &[f32], params: QuantParams, out: &mut [T]) -> Result<(), Error> {
     in_default_float_mode(|| {
         params.check()?;
-        same_length(x.len(), out.len())?;
+        check_length("out", out.len(), x.len())?;
         round::quantize(x, params, T::TYPE.range(), bytemuck::cast_slice_mut(out));
         Ok(())
     })
@@ -31,7 +30,7 @@ pub fn quantize<T: Int8Element>(x: &[f32], params: QuantParams, out: &mut [T]) -
 pub fn dequantize<T: Int8Element>(q: &[T], params: QuantParams, out: &mut [f32]) -> Result<(), Error> {
     in_default_float_mode(|| {
         params.check()?;
-        same_length(q.len(), out.len())?;
+        check_length("out", out.len(), q.len())?;
         // A table of the 256 results, since the difference may take 64 bits.
         let table: [f32; 256] =
             std::array::from_fn(|byte| round::dequantize(T::from_bits(byte as u8).to_i32(), params));
@@ -73,7 +72,7 @@ impl QuantParams {
 /// is not finite.
 pub fn dynamic_quantize_linear(x: &[f32], out: &mut [u8]) -> Result<QuantParams, Error> {
     in_default_float_mode(|| {
-        same_length(x.len(), out.len())?;
+        check_length("out", out.len(), x.len())?;
         let span = finite_span(x)?.join(Span::ZERO);
         let params = Scheme::Asymmetric.params(span);
         if !params.scale.is_finite() {

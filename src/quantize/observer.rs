@@ -65,7 +65,7 @@ impl Observer {
     /// The range of `percent` of all values: half of the other values is cut off at each end, as ONNX Runtime's
     /// `PercentileCalibrater` does it without `symmetric`, where 99.999 is the default.
     ///
-    /// Of n values, `n · (100 - percent) / 200` are cut off at each end, rounded down; at least one remains. The range
+    /// `n · (100 - percent) / 200` of n values are cut off at each end, rounded down; at least one remains. The range
     /// is that of the values which remain, found from counts of values by their leading 16 bits (sign, exponent, 7 bits
     /// of the fraction): each end lies at most 1/128 of its magnitude, or 2^-132, outside of it, and never outside of
     /// the range of all values. The range does not depend on the order of the values, nor on how they are divided into

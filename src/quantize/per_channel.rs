@@ -1,7 +1,7 @@
 //! Matrices quantized with a scale per row, or per column.
 
 use crate::buffer::refill;
-use crate::error::Error;
+use crate::error::{Error, check_length, check_shape};
 use crate::matrix::view::{MatMut, MatRef};
 use crate::quantize::rows::{
     RowsMut, quantize_by_scheme, quantize_copies, rows_copied, span_of_rows, transpose_rows,
@@ -76,14 +76,8 @@ pub fn quantize_columns(x: MatRef<'_, f32>, out: MatMut<'_, i8>, scales: &mut [f
 /// # Errors
 /// [`Error::Shape`] and [`Error::Length`] of the public functions. `need` is the number of scales.
 fn check_shapes(x: &MatRef<'_, f32>, out: &MatMut<'_, i8>, need: usize, scales: usize) -> Result<(), Error> {
-    let (got, shape) = ((out.rows(), out.cols()), (x.rows(), x.cols()));
-    if got != shape {
-        return Err(Error::Shape { argument: "out", got, need: shape });
-    }
-    if scales != need {
-        return Err(Error::Length { argument: "scales", got: scales, need });
-    }
-    Ok(())
+    check_shape("out", (out.rows(), out.cols()), (x.rows(), x.cols()))?;
+    check_length("scales", scales, need)
 }
 
 /// [`quantize_rows`] for arguments that fit each other.

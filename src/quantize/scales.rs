@@ -1,7 +1,7 @@
 //! The scales from sums to outputs.
 
-use crate::error::Error;
-use crate::quantize::checks::{all_positive, positive, same_length};
+use crate::error::{Error, check_length};
+use crate::quantize::checks::{all_positive, positive};
 use qgemm_kernels::in_default_float_mode;
 
 /// The scale for [`Requantize`](crate::Requantize) from the scales of A, B and the output:
@@ -51,7 +51,7 @@ fn store_scales(
     out: &mut [f32],
     scale: impl Fn(f32) -> f32,
 ) -> Result<(), Error> {
-    same_length(b_scales.len(), out.len())?;
+    check_length("out", out.len(), b_scales.len())?;
     positive("a_scale", 0, a_scale)?;
     all_positive("b_scales", b_scales)?;
     for (index, &b_scale) in b_scales.iter().enumerate() {

@@ -21,7 +21,7 @@ impl ZeroPoints {
         }
     }
 
-    /// The same numbers as i32.
+    /// All of them, as i32.
     pub fn widened(&self) -> Values<i32> {
         match self {
             ZeroPoints::I32(Values::PerTensor(zero)) => Values::PerTensor(*zero),

@@ -4,7 +4,7 @@ use crate::buffer;
 use crate::call::linear::layer::{Linear, Static, ToBytes};
 use crate::element::{ElementType, Int8Element};
 use crate::engine::threads::Threads;
-use crate::error::Error;
+use crate::error::{Error, check_length};
 use crate::matrix::operand::Operand;
 use crate::matrix::view::{MatMut, MatRef};
 use crate::one_or_each::OneOrEach;
@@ -170,11 +170,7 @@ impl<'a> LinearBuilder<'a> {
         };
         let (weights, weight_scales) = self.weights.pack(activations)?;
         let n = weights.n();
-        if let Some(bias) = self.bias
-            && bias.len() != n
-        {
-            return Err(Error::Length { argument: "bias", got: bias.len(), need: n });
-        }
+        self.bias.map_or(Ok(()), |bias| check_length("bias", bias.len(), n))?;
         let dynamic = self.float_stage(Dequantize::dynamic(&weight_scales)?)?;
         let input = match self.input {
             Some(input) => Some(self.static_stages(input, &weight_scales)?),
