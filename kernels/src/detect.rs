@@ -80,6 +80,7 @@ impl fmt::Display for Isa {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Features {
     has: [bool; Isa::ALL.len()],
+    fma: bool,
     slow_stores: bool,
 }
 
@@ -90,7 +91,7 @@ impl Features {
         // SAFETY: `detected` is true only for instruction sets that the CPU and the operating system report.
         let features = unsafe { Self::assume(detected) };
         #[cfg(target_arch = "x86_64")]
-        return Self { slow_stores: is_zen_4(), ..features };
+        return Self { fma: fma(), slow_stores: is_zen_4(), ..features };
         #[cfg(not(target_arch = "x86_64"))]
         features
     }
@@ -101,7 +102,20 @@ impl Features {
     /// The CPU has every extension that the documentation of [`Isa`] lists for each instruction set for which `has`
     /// returns true, and the operating system, if any, saves the registers that it uses.
     pub unsafe fn assume(has: impl Fn(Isa) -> bool) -> Self {
-        Self { has: Isa::ALL.map(has), slow_stores: false }
+        Self { has: Isa::ALL.map(has), fma: false, slow_stores: false }
+    }
+
+    /// These features and, on x86-64, FMA and F16C, which come with AVX2 on all CPUs but are not part of it.
+    ///
+    /// # Safety
+    /// The CPU has them, and AVX2.
+    pub unsafe fn with_fma(self) -> Self {
+        Self { fma: true, ..self }
+    }
+
+    /// Whether the CPU has AVX2, FMA and F16C.
+    pub fn has_fma(&self) -> bool {
+        self.fma
     }
 
     /// Whether the CPU has `isa`.
@@ -154,6 +168,12 @@ pub(crate) fn detected(isa: Isa) -> bool {
         #[allow(unreachable_patterns)]
         _ => false,
     }
+}
+
+/// Whether the CPU has AVX2, FMA and F16C.
+#[cfg(target_arch = "x86_64")]
+fn fma() -> bool {
+    has!("avx2" "fma" "f16c")
 }
 
 /// Whether the vendor is AMD, or Hygon, whose CPUs are Zen and answer CPUID as AMD's do.

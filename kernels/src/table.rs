@@ -3,6 +3,8 @@
 #[cfg(target_arch = "aarch64")]
 use crate::aarch64;
 use crate::contract::kernel::Kernel;
+use crate::groupwise;
+use crate::groupwise::kernel::GroupKernel;
 #[cfg(target_arch = "x86_64")]
 use crate::x86;
 use crate::{portable, scalar};
@@ -51,4 +53,18 @@ pub static TABLE: &[&Kernel] = &[
     &aarch64::i8mm_dot::KERNEL,
     #[cfg(target_arch = "aarch64")]
     &aarch64::i8mm_matrix::KERNEL,
+];
+
+/// Every group-wise kernel of this target, the narrowest instruction set first.
+pub static GROUP_TABLE: &[&GroupKernel] = &[
+    &groupwise::scalar::KERNEL,
+    &groupwise::portable::KERNEL,
+    #[cfg(target_arch = "x86_64")]
+    &x86::groupwise_256::AVX2,
+    #[cfg(target_arch = "x86_64")]
+    &x86::groupwise_256::AVX_VNNI,
+    #[cfg(target_arch = "x86_64")]
+    &x86::groupwise_512::BW,
+    #[cfg(target_arch = "x86_64")]
+    &x86::groupwise_512::VNNI,
 ];

@@ -1,6 +1,6 @@
 //! Runs the self-test on every kernel that this CPU can run, with guard pages around its arena.
 
-use qgemm_kernels::{Features, Isa, Kernel, TABLE, Variant, selftest};
+use qgemm_kernels::{Features, GROUP_TABLE, Isa, Kernel, TABLE, Variant, selftest};
 
 /// Memory with an inaccessible page before and after it (see `new` for the exception).
 #[cfg(unix)]
@@ -79,6 +79,24 @@ fn every_kernel_of_this_cpu_is_exact() {
         let mut report = String::new();
         let outcome = selftest::run(ready, arena().bytes(), &mut report);
         // Scripts read this line, which the bare-metal rig prints too.
+        println!("\n{report}KERNEL {} passed={} failed={}", kernel.name, outcome.passed, outcome.failed);
+        assert!(outcome.passed + outcome.failed > 250, "{}: too few cases ran", kernel.name);
+        failed += outcome.failed;
+    }
+    assert_eq!(failed, 0, "cases failed, see above");
+}
+
+#[test]
+fn every_groupwise_kernel_of_this_cpu_is_exact() {
+    let features = Features::detect();
+    let mut failed = 0;
+    for kernel in GROUP_TABLE {
+        let Some(ready) = kernel.ready(&features) else {
+            println!("KERNEL {} not on this CPU", kernel.name);
+            continue;
+        };
+        let mut report = String::new();
+        let outcome = selftest::run_groupwise(ready, arena().bytes(), &mut report);
         println!("\n{report}KERNEL {} passed={} failed={}", kernel.name, outcome.passed, outcome.failed);
         assert!(outcome.passed + outcome.failed > 250, "{}: too few cases ran", kernel.name);
         failed += outcome.failed;

@@ -17,6 +17,7 @@
 mod arena;
 mod case;
 mod compare;
+mod groupwise;
 mod product;
 mod report;
 mod stage;
@@ -31,6 +32,7 @@ use crate::selftest::case::{Case, Kind};
 use core::fmt::Write;
 
 pub use crate::selftest::arena::ARENA;
+pub use crate::selftest::groupwise::run_groupwise;
 pub use crate::selftest::report::Outcome;
 
 /// Runs all cases on a kernel and writes a line to `out` for each that fails. `arena` is [`ARENA`] bytes, aligned to

@@ -1,0 +1,140 @@
+//! Vectors of columns, as the tile needs them.
+
+/// Vectors of [`LANES`](Self::LANES) columns: integers, real numbers, and the multiply-add of four values of k.
+///
+/// # Safety
+/// All functions use registers only, besides the memory that their safety section names, and no instructions but those
+/// of the kernel's instruction set; they compute what they say.
+pub unsafe trait GroupVector {
+    /// i32 in each lane, or the 4 bytes of each column of a step.
+    type Int: Copy;
+    /// f32 in each lane.
+    type Real: Copy;
+    /// Sums of a run of k-groups, wherever they are kept.
+    type Partial: Copy;
+    /// The columns of a vector: [`PANEL`](crate::groupwise::layout::PANEL) is a multiple of it.
+    const LANES: usize;
+    /// The k-groups of codes of 4 bits that a partial sum holds at most, an even number.
+    const RUN_4: usize;
+    /// The k-groups of codes of 8 bits that a partial sum holds at most.
+    const RUN_8: usize;
+    /// Whether A is words where codes have 8 bits.
+    const WORDS: bool;
+
+    /// # Safety
+    /// The CPU has the instructions; so it is for all functions here.
+    unsafe fn splat(value: i32) -> Self::Int;
+    /// # Safety
+    /// The lanes' i32 lie at `from`.
+    unsafe fn load(from: *const i32) -> Self::Int;
+    /// # Safety
+    /// There is room for the lanes' i32 at `to`.
+    unsafe fn store(x: Self::Int, to: *mut i32);
+    /// `acc + x·y` modulo 2^32.
+    ///
+    /// # Safety
+    /// See [`splat`](Self::splat).
+    unsafe fn multiply_add(acc: Self::Int, x: Self::Int, y: Self::Int) -> Self::Int;
+    /// The start of a sum: the pairs of 16 bits of `start` times (zero, 128·zero), for zero points in the lanes.
+    ///
+    /// # Safety
+    /// See [`splat`](Self::splat).
+    unsafe fn start(start: i32, zeros: Self::Int) -> Self::Int;
+    /// A byte for each lane.
+    ///
+    /// # Safety
+    /// As many bytes lie at `from`.
+    unsafe fn load_bytes(from: *const u8) -> Self::Int;
+    /// The low nibble of the lanes' lowest byte, or the high one, in lanes that are below 256.
+    ///
+    /// # Safety
+    /// See [`splat`](Self::splat).
+    unsafe fn nibble(x: Self::Int, high: bool) -> Self::Int;
+
+    /// The codes of a step: 4 bytes of each column.
+    ///
+    /// # Safety
+    /// They lie at `from`.
+    unsafe fn load_codes(from: *const u8) -> Self::Int;
+    /// The low nibble of every byte, and the high one.
+    ///
+    /// # Safety
+    /// See [`splat`](Self::splat).
+    unsafe fn nibbles(codes: Self::Int) -> (Self::Int, Self::Int);
+
+    /// A partial sum that continues from `acc`, or starts at 0 if `acc` is added in the end.
+    ///
+    /// # Safety
+    /// See [`splat`](Self::splat).
+    unsafe fn begin(acc: Self::Int) -> Self::Partial;
+    /// A partial sum that starts at 0 and is added by [`join`](Self::join).
+    ///
+    /// # Safety
+    /// See [`splat`](Self::splat).
+    unsafe fn begin_beside() -> Self::Partial;
+    /// The sum of two partial sums that hold half a run each.
+    ///
+    /// # Safety
+    /// See [`splat`](Self::splat).
+    unsafe fn join(x: Self::Partial, y: Self::Partial) -> Self::Partial;
+    /// `acc` with a partial sum of [`dot_4`](Self::dot_4) that [`begin`](Self::begin) made from it.
+    ///
+    /// # Safety
+    /// See [`splat`](Self::splat).
+    unsafe fn finish_4(acc: Self::Int, partial: Self::Partial) -> Self::Int;
+    /// `acc` with a partial sum of [`dot_8`](Self::dot_8) that [`begin`](Self::begin) made from it.
+    ///
+    /// # Safety
+    /// See [`splat`](Self::splat).
+    unsafe fn finish_8(acc: Self::Int, partial: Self::Partial) -> Self::Int;
+    /// Adds the products of 4 codes of each column, of 0 to 15, and 4 i8 at `a`.
+    ///
+    /// # Safety
+    /// 4 bytes lie at `a`.
+    unsafe fn dot_4(partial: Self::Partial, codes: Self::Int, a: *const u8) -> Self::Partial;
+    /// Adds the products of 4 codes of each column and 4 values of A: i8, or words in the order 0 2 1 3.
+    ///
+    /// # Safety
+    /// 4 bytes lie at `a`, or 8 if [`WORDS`](Self::WORDS).
+    unsafe fn dot_8(partial: Self::Partial, codes: Self::Int, a: *const u8) -> Self::Partial;
+
+    /// # Safety
+    /// See [`splat`](Self::splat).
+    unsafe fn zero() -> Self::Real;
+    /// # Safety
+    /// See [`splat`](Self::splat).
+    unsafe fn splat_real(value: f32) -> Self::Real;
+    /// # Safety
+    /// The lanes' f32 lie at `from`.
+    unsafe fn load_real(from: *const f32) -> Self::Real;
+    /// # Safety
+    /// The lanes' half-precision numbers lie at `from`.
+    unsafe fn load_f16(from: *const u16) -> Self::Real;
+    /// # Safety
+    /// The lanes' bfloat16 lie at `from`.
+    unsafe fn load_bf16(from: *const u16) -> Self::Real;
+    /// # Safety
+    /// There is room for the lanes' f32 at `to`.
+    unsafe fn store_real(x: Self::Real, to: *mut f32);
+    /// Rounded to nearest even.
+    ///
+    /// # Safety
+    /// See [`splat`](Self::splat).
+    unsafe fn to_real(x: Self::Int) -> Self::Real;
+    /// # Safety
+    /// See [`splat`](Self::splat).
+    unsafe fn multiply(x: Self::Real, y: Self::Real) -> Self::Real;
+    /// # Safety
+    /// See [`splat`](Self::splat).
+    unsafe fn add(x: Self::Real, y: Self::Real) -> Self::Real;
+    /// `x·y + z`, rounded once.
+    ///
+    /// # Safety
+    /// See [`splat`](Self::splat).
+    unsafe fn fused(x: Self::Real, y: Self::Real, z: Self::Real) -> Self::Real;
+    /// `lo` where x < lo, else `hi` where x > hi, else x. NaN becomes the NaN of bits 0x7fc00000.
+    ///
+    /// # Safety
+    /// See [`splat`](Self::splat).
+    unsafe fn clamp(x: Self::Real, lo: Self::Real, hi: Self::Real) -> Self::Real;
+}
