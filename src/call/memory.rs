@@ -1,5 +1,6 @@
 //! The memory that a thread keeps between calls.
 
+use crate::engine::groupwise::rows;
 #[cfg(feature = "rayon")]
 use crate::engine::helpers;
 use crate::engine::{buffers, quantized_a, unpacked};
@@ -19,6 +20,7 @@ fn release_of_engine() {
     buffers::release();
     unpacked::release();
     quantized_a::release();
+    rows::release();
 }
 
 #[cfg(test)]

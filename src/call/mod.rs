@@ -3,6 +3,7 @@
 pub(crate) mod batch;
 pub(crate) mod dynamic;
 pub(crate) mod gemm;
+pub(crate) mod groupwise;
 pub(crate) mod linear;
 pub(crate) mod matmul;
 pub(crate) mod memory;

@@ -2,6 +2,7 @@
 
 use crate::call::dynamic::DynamicGemm;
 use crate::call::gemm::{Gemm, all_of, bytes_destination, f32_destination, shape};
+use crate::call::groupwise::GroupwiseGemm;
 use crate::dispatch::select::Dispatch;
 use crate::element::Int8Element;
 use crate::engine;
@@ -16,7 +17,7 @@ use crate::output::region::Extent;
 use crate::output::requantize::Requantize;
 use crate::product::Product;
 use crate::product::operands::Rhs;
-use qgemm_kernels::{Kernel, Ready};
+use qgemm_kernels::PANEL;
 use std::ops::Range;
 
 /// A checked product with its output: [`run`](Self::run) alone, or in a batch with [`run_batch`](crate::run_batch). It
@@ -34,13 +35,25 @@ pub struct Task<'a, 'c> {
 enum Described<'a> {
     Gemm(Gemm<'a>),
     Dynamic(DynamicGemm<'a>),
+    Groupwise(GroupwiseGemm<'a>),
 }
 
 impl<'a> Described<'a> {
-    fn b(&self) -> Rhs<'a> {
+    /// B, unless it is group-wise.
+    fn b(&self) -> Option<Rhs<'a>> {
         match self {
-            Described::Gemm(gemm) => gemm.arguments.b,
-            Described::Dynamic(gemm) => gemm.b,
+            Described::Gemm(gemm) => Some(gemm.arguments.b),
+            Described::Dynamic(gemm) => Some(gemm.b),
+            Described::Groupwise(_) => None,
+        }
+    }
+
+    /// Rows of B.
+    fn k(&self) -> usize {
+        match self {
+            Described::Gemm(gemm) => gemm.arguments.b.shape().0,
+            Described::Dynamic(gemm) => gemm.b.shape().0,
+            Described::Groupwise(gemm) => gemm.product.b.k(),
         }
     }
 
@@ -48,6 +61,7 @@ impl<'a> Described<'a> {
         match self {
             Described::Gemm(gemm) => gemm.arguments.dispatch,
             Described::Dynamic(gemm) => gemm.dispatch,
+            Described::Groupwise(_) => None,
         }
     }
 
@@ -55,6 +69,7 @@ impl<'a> Described<'a> {
         match self {
             Described::Gemm(gemm) => gemm.threads,
             Described::Dynamic(gemm) => gemm.threads,
+            Described::Groupwise(gemm) => gemm.threads,
         }
     }
 }
@@ -138,6 +153,20 @@ impl<'a, 'c> Task<'a, 'c> {
         Ok(Self::new(Described::Dynamic(gemm), all, destination))
     }
 
+    /// [`GroupwiseGemm::run_f32`], to be run.
+    ///
+    /// # Errors
+    /// Those of the method, except those that depend on the values of A.
+    pub fn groupwise_f32(
+        gemm: GroupwiseGemm<'a>,
+        c: MatMut<'c, f32>,
+        output: impl Into<Dequantize<'a>>,
+    ) -> Result<Self, Error> {
+        let (all, dequant) = (all_of(&c), output.into());
+        gemm.check(shape(&c), &dequant)?;
+        Ok(Self::new(Described::Groupwise(gemm), all, Destination::F32 { c: c.block, dequant }))
+    }
+
     fn new(product: Described<'a>, extent: Extent, destination: Destination<'c, 'a>) -> Self {
         Self { product, destination, extent }
     }
@@ -184,7 +213,7 @@ impl<'a, 'c> Task<'a, 'c> {
     /// # Errors
     /// If B is not packed, [`Error::Kernel`] or [`Error::Variable`] if the environment is wrong.
     pub fn panel_columns(&self) -> Result<usize, Error> {
-        Ok(self.kernel()?.nr)
+        Ok(self.tile()?.1)
     }
 
     /// Cuts the output into at most `parts` tasks of about the same work, as the library cuts it for its own threads:
@@ -193,24 +222,24 @@ impl<'a, 'c> Task<'a, 'c> {
     /// # Errors
     /// If B is not packed, [`Error::Kernel`] or [`Error::Variable`] if the environment is wrong.
     pub fn into_parts(self, parts: usize) -> Result<Vec<Self>, Error> {
-        let (kernel, mut tasks) = (self.kernel()?, Vec::new());
+        let (tile, mut tasks) = (self.tile()?, Vec::new());
         let Extent { rows, columns } = &self.extent;
         let most =
             if rows.is_empty() || columns.is_empty() { 1 } else { rows.len().saturating_mul(columns.len()) };
-        self.cut_into(parts.min(most), &kernel, &mut tasks)?;
+        self.cut_into(parts.min(most), tile, &mut tasks)?;
         Ok(tasks)
     }
 
-    fn cut_into(self, parts: usize, kernel: &Kernel, tasks: &mut Vec<Self>) -> Result<(), Error> {
+    fn cut_into(self, parts: usize, tile: (usize, usize), tasks: &mut Vec<Self>) -> Result<(), Error> {
         let Extent { rows, columns } = &self.extent;
-        let row_work = columns.len().saturating_mul(self.k());
+        let ((mr, nr), row_work) = (tile, columns.len().saturating_mul(self.product.k()));
         let rows_to_cut = match self.product.b() {
-            Rhs::Packed(_) => rows.len(),
             // Every part packs the columns that it computes.
-            Rhs::Unpacked(_) => 1,
+            Some(Rhs::Unpacked(_)) => 1,
+            _ => rows.len(),
         };
-        let blocks = BlocksToCut { rows: rows_to_cut, panels: columns.len().div_ceil(kernel.nr), row_work };
-        let cut = if parts > 1 { blocks.cut(kernel.mr, parts) } else { None };
+        let blocks = BlocksToCut { rows: rows_to_cut, panels: columns.len().div_ceil(nr), row_work };
+        let cut = if parts > 1 { blocks.cut(mr, parts) } else { None };
         let (first, second) = match cut {
             None => {
                 tasks.push(self);
@@ -219,17 +248,20 @@ impl<'a, 'c> Task<'a, 'c> {
             Some((Axis::Rows, at)) => self.split_rows(at)?,
             Some((Axis::Columns, panels)) => self.split_columns(panels)?,
         };
-        first.cut_into(parts / 2, kernel, tasks)?;
-        second.cut_into(parts - parts / 2, kernel, tasks)
+        first.cut_into(parts / 2, tile, tasks)?;
+        second.cut_into(parts - parts / 2, tile, tasks)
     }
 
-    /// The kernel that decides where the output may be cut.
-    fn kernel(&self) -> Result<Ready, Error> {
-        match (self.product.b(), self.product.dispatch()) {
-            (Rhs::Packed(b), _) => Ok(b.columns.kernel()),
-            (Rhs::Unpacked(b), Some(dispatch)) => Ok(dispatch.choose(b.rows(), b.cols())),
-            (Rhs::Unpacked(b), None) => Ok(Dispatch::auto()?.choose(b.rows(), b.cols())),
-        }
+    /// The rows of a tile and the columns of a panel, which decide where the output may be cut.
+    fn tile(&self) -> Result<(usize, usize), Error> {
+        let kernel = match (&self.product, self.product.b(), self.product.dispatch()) {
+            (Described::Groupwise(gemm), ..) => return Ok((gemm.product.b.kernel.mr, PANEL)),
+            (_, Some(Rhs::Packed(b)), _) => b.columns.kernel(),
+            (_, Some(Rhs::Unpacked(b)), Some(dispatch)) => dispatch.choose(b.rows(), b.cols()),
+            (_, Some(Rhs::Unpacked(b)), None) => Dispatch::auto()?.choose(b.rows(), b.cols()),
+            (_, None, _) => unreachable!("other products have a B of their own"),
+        };
+        Ok((kernel.mr, kernel.nr))
     }
 
     /// Runs this product alone.
@@ -250,6 +282,7 @@ impl<'a, 'c> Task<'a, 'c> {
                 engine::run::run(&product, extent, destination, threads)
             }
             Described::Dynamic(gemm) => gemm.run(destination, extent, threads, None),
+            Described::Groupwise(gemm) => gemm.run(destination, extent, threads),
         }
     }
 
@@ -264,21 +297,19 @@ impl<'a, 'c> Task<'a, 'c> {
                 engine::run::reserve(&product, self.extent.rows.clone(), &self.destination)
             }
             Described::Dynamic(gemm) => gemm.reserve(self.extent.rows.len(), &self.destination),
+            Described::Groupwise(gemm) => {
+                engine::groupwise::run::reserve(&gemm.product, self.extent.rows.len())
+            }
         }
-    }
-
-    /// Rows of B.
-    fn k(&self) -> usize {
-        self.product.b().shape().0
     }
 
     /// The estimated work in multiply-adds; packing B counts as 16 rows of A, quantizing a value of A as 32 columns of B.
     pub(super) fn work(&self) -> usize {
         const PACKING: usize = 16;
         const QUANTIZING: usize = 32;
-        let (m, n, k) = (self.extent.rows.len(), self.extent.columns.len(), self.k());
-        let packing = if let Rhs::Unpacked(_) = self.product.b() { PACKING } else { 0 };
-        let quantizing = if let Described::Dynamic(_) = self.product { QUANTIZING } else { 0 };
+        let (m, n, k) = (self.extent.rows.len(), self.extent.columns.len(), self.product.k());
+        let packing = if let Some(Rhs::Unpacked(_)) = self.product.b() { PACKING } else { 0 };
+        let quantizing = if let Described::Gemm(_) = self.product { 0 } else { QUANTIZING };
         let products = m.saturating_add(packing).saturating_mul(n);
         products.saturating_add(m.saturating_mul(quantizing)).saturating_mul(k.max(1))
     }

@@ -2,7 +2,7 @@
 
 use crate::dispatch::caches::caches;
 use crate::error::Error;
-use qgemm_kernels::{Caches, Features, Isa, Kernel, Ready, TABLE};
+use qgemm_kernels::{Caches, Features, GROUP_TABLE, GroupReady, Isa, Kernel, MAX_VECTOR_GROUP, Ready, TABLE};
 use std::cmp::Reverse;
 use std::sync::OnceLock;
 
@@ -43,6 +43,8 @@ pub struct Dispatch {
     kernels: Vec<Ready>,
     /// Kernels that are exact for panels with a proof, those of the most k-groups in 16 bits first.
     proven: Vec<Ready>,
+    /// The kernel for group-wise weights.
+    groupwise: GroupReady,
     caches: Caches,
 }
 
@@ -108,23 +110,31 @@ impl Dispatch {
             Self::ready().filter(|kernel| wanted(kernel)).partition(|kernel| kernel.i16_groups == 0);
         kernels.sort_by_key(|kernel| kernel.nr);
         proven.sort_by_key(|kernel| Reverse(kernel.i16_groups));
-        Ok(Self { kernels, proven, caches: caches()? })
+        // Those with a proof have the instruction set of exact ones.
+        let isa = kernels.first().or(proven.first()).map_or(Isa::Scalar, |kernel| kernel.isa);
+        Ok(Self { kernels, proven, groupwise: groupwise_kernel(isa), caches: caches()? })
     }
 
     fn find(argument: &'static str, name: &str) -> Result<Self, Error> {
-        let mut found = Self::of(|kernel| kernel.isa.name() == name || kernel.name == name)?;
+        let groupwise = groupwise_kernels().find(|kernel| kernel.name == name);
+        let isa = groupwise.map(|kernel| kernel.isa.name());
+        let named = |kernel: &Kernel| kernel.name == name || kernel.isa.name() == isa.unwrap_or(name);
+        let mut found = Self::of(named)?;
+        found.groupwise = groupwise.unwrap_or(found.groupwise);
         if let (true, Some(kernel)) = (found.kernels.is_empty(), found.proven.first()) {
             found.kernels = Self::of(|other| other.isa == kernel.isa)?.kernels;
         }
         if !found.kernels.is_empty() {
             return Ok(found);
         }
-        let known =
-            Isa::ALL.iter().any(|isa| isa.name() == name) || TABLE.iter().any(|kernel| kernel.name == name);
+        let known = Isa::ALL.iter().any(|isa| isa.name() == name)
+            || TABLE.iter().any(|kernel| kernel.name == name)
+            || GROUP_TABLE.iter().any(|kernel| kernel.name == name);
         let here = Self::available();
         let mut available: Vec<_> = here.iter().map(|kernel| kernel.isa.name()).collect();
         available.dedup();
         available.extend(here.iter().map(|kernel| kernel.name));
+        available.extend(groupwise_kernels().map(|kernel| kernel.table_row().name));
         Err(Error::Kernel { argument, got: name.to_string(), known, available })
     }
 
@@ -135,9 +145,51 @@ impl Dispatch {
         *fits.or(self.kernels.last()).expect("a dispatch is never empty")
     }
 
+    /// The kernel for group-wise weights, by name; it comes with the instruction set.
+    pub fn groupwise_kernel(&self) -> &'static str {
+        self.groupwise.table_row().name
+    }
+
+    /// The names of all kernels for group-wise weights that run on this CPU.
+    pub fn available_groupwise() -> impl Iterator<Item = &'static str> {
+        groupwise_kernels().map(|kernel| kernel.table_row().name)
+    }
+
+    /// The kernel for group-wise weights whose longest group has so many rows.
+    pub(crate) fn groupwise(&self, longest_group: usize) -> GroupReady {
+        if self.groupwise.any_group || longest_group <= MAX_VECTOR_GROUP {
+            return self.groupwise;
+        }
+        groupwise_kernels().find(|kernel| kernel.any_group).expect("the scalar kernel is in the table")
+    }
+
     /// The kernels for panels with a proof whose tiles are those of `exact`, those of the most k-groups in 16 bits first.
     pub(crate) fn proven_beside(&self, exact: &Kernel) -> impl Iterator<Item = Ready> + Clone + '_ {
         let tile = (exact.mr, exact.nr);
         self.proven.iter().copied().filter(move |kernel| (kernel.mr, kernel.nr) == tile)
     }
+}
+
+/// The group-wise kernels that run on this CPU, the narrowest instruction set first.
+fn groupwise_kernels() -> impl Iterator<Item = GroupReady> {
+    let features = Features::detect();
+    GROUP_TABLE.iter().filter_map(move |kernel| kernel.ready(&features))
+}
+
+/// The group-wise kernel for CPUs that have `isa`: the widest of those that need no more.
+fn groupwise_kernel(isa: Isa) -> GroupReady {
+    let serves: &[Isa] = match isa {
+        Isa::Scalar => &[Isa::Scalar],
+        Isa::AvxVnniInt8 => &[Isa::AvxVnni, Isa::Avx2, Isa::Portable],
+        Isa::AvxVnni => &[Isa::AvxVnni, Isa::Avx2, Isa::Portable],
+        Isa::I8mm => &[Isa::I8mm, Isa::Dotprod, Isa::Neon, Isa::Portable],
+        Isa::Dotprod => &[Isa::Dotprod, Isa::Neon, Isa::Portable],
+        Isa::Avx2 => &[Isa::Avx2, Isa::Portable],
+        Isa::Avx512Bw => &[Isa::Avx512Bw, Isa::Portable],
+        Isa::Avx512Vnni => &[Isa::Avx512Vnni, Isa::Portable],
+        Isa::Neon => &[Isa::Neon, Isa::Portable],
+        _ => &[Isa::Portable],
+    };
+    let find = |isa: &Isa| groupwise_kernels().find(|kernel| kernel.isa == *isa);
+    serves.iter().find_map(find).expect("the portable kernel is in the table")
 }

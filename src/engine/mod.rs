@@ -5,6 +5,7 @@ pub(crate) mod buffers;
 pub(crate) mod divide;
 mod epilogue;
 mod few_rows;
+pub(crate) mod groupwise;
 #[cfg(feature = "rayon")]
 pub(crate) mod helpers;
 mod loops;

@@ -95,25 +95,25 @@ impl FloatA<'_> {
         }
         if params.scale.is_finite() { Ok(params) } else { Err(too_wide(span)) }
     }
+}
 
-    /// How the rows of a product with `n` columns are shared.
-    fn share_of_rows<'t>(&self, (rows, k): (usize, usize), n: usize, threads: Threads<'t>) -> Share<'t> {
-        /// The multiply-adds that take as long as a value: about 2 µs of work are 2^14 values.
-        const VALUE: usize = 1 << 5;
-        /// Those that count where the product is shared as well, so that a thread is woken anyway (15 % of 128x128x128 on
-        /// Zen 4).
-        const VALUE_BEFORE_SHARED_PRODUCT: usize = 1 << 7;
-        let values = rows.saturating_mul(k);
-        let shared = is_worth_sharing(values.saturating_mul(n), threads);
-        let value = if shared { VALUE_BEFORE_SHARED_PRODUCT } else { VALUE };
-        let mut share = share(values.saturating_mul(value), threads);
-        share.parts = share.parts.min(rows).max(1);
-        share
-    }
+/// How the rows of an A that is quantized for a product with `n` columns are shared.
+pub(super) fn share_of_values((rows, k): (usize, usize), n: usize, threads: Threads<'_>) -> Share<'_> {
+    /// The multiply-adds that take as long as a value: about 2 µs of work are 2^14 values.
+    const VALUE: usize = 1 << 5;
+    /// Those that count where the product is shared as well, so that a thread is woken anyway (15 % of 128x128x128 on
+    /// Zen 4).
+    const VALUE_BEFORE_SHARED_PRODUCT: usize = 1 << 7;
+    let values = rows.saturating_mul(k);
+    let shared = is_worth_sharing(values.saturating_mul(n), threads);
+    let value = if shared { VALUE_BEFORE_SHARED_PRODUCT } else { VALUE };
+    let mut share = share(values.saturating_mul(value), threads);
+    share.parts = share.parts.min(rows).max(1);
+    share
 }
 
 /// The reason that row `i` of `a` cannot be quantized.
-fn refusal(argument: &'static str, a: &FloatLhs<'_>, i: usize) -> Error {
+pub(super) fn refusal(argument: &'static str, a: &FloatLhs<'_>, i: usize) -> Error {
     let values = || (0..a.cols()).map(|column| a.get(i, column).unwrap_or(0.0));
     for (column, got) in values().enumerate() {
         if !got.is_finite() {
@@ -162,13 +162,13 @@ impl QuantizedA {
         let mut given = None;
         if a.per_tensor {
             let source = &a.a.source();
-            let share = a.share_of_rows((source.rows(), source.cols()), n, threads);
+            let share = share_of_values((source.rows(), source.cols()), n, threads);
             let all = SpanRows { source, scheme: a.scheme, rows: 0..source.rows() };
             let span = divide(all, &share, Span::join)?;
             given = Some(in_default_float_mode(|| a.params_of_all(span))?);
         }
         let (quantized, k) = a.quantized_shape(rows.len());
-        let share = a.share_of_rows((quantized, k), n, threads);
+        let share = share_of_values((quantized, k), n, threads);
         let bits =
             BlockMut::new(&mut self.bits, quantized, k, row_stride(k), 1).expect("it holds as many rows");
         let (scales, zeros) = (&mut self.scales[..quantized], &mut self.zeros[..quantized]);

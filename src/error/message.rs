@@ -81,6 +81,17 @@ impl fmt::Display for Error {
             Error::Range { argument, got, min, max } => {
                 write!(f, "{argument}: was {got}, must be in {min}..={max}")
             }
+            Error::Code { argument, row, column, got, min, max } => {
+                write!(f, "{argument}: element ({row}, {column}) was {got}, must be in {min}..={max}")
+            }
+            Error::Group { got, k } => {
+                write!(f, "group: was {got}, must be a multiple of 8 above 0, or at least k = {k}")
+            }
+            Error::GroupOrder { row, got, need } => write!(
+                f,
+                "g_idx: value {row} was {got}, must be {need}: groups of consecutive rows, in order (permute the rows of b, \
+                 and gather the columns of a)"
+            ),
             Error::FloatRange { argument, got, min, max } => {
                 write!(f, "{argument}: was {got:e}, must be in {min:e}..={max:e}")
             }

@@ -181,6 +181,37 @@ pub enum Error {
         /// The greatest value allowed.
         max: i64,
     },
+    /// A code or zero point of group-wise weights is outside the range of its bits.
+    Code {
+        /// The argument's name.
+        argument: &'static str,
+        /// Its row; for a zero point, its group.
+        row: usize,
+        /// Its column.
+        column: usize,
+        /// The value.
+        got: i32,
+        /// The least value allowed.
+        min: i32,
+        /// The greatest value allowed.
+        max: i32,
+    },
+    /// Groups of rows of a size that cannot be.
+    Group {
+        /// The size.
+        got: usize,
+        /// The number of rows.
+        k: usize,
+    },
+    /// Rows are not assigned to groups in ascending order.
+    GroupOrder {
+        /// The row.
+        row: usize,
+        /// Its group.
+        got: i32,
+        /// The group that it has to have.
+        need: usize,
+    },
     /// A float argument is outside its range, or NaN.
     FloatRange {
         /// The argument's name.
@@ -282,6 +313,7 @@ impl Error {
             | Error::NotOwned { argument }
             | Error::Scale { argument, .. }
             | Error::Range { argument, .. }
+            | Error::Code { argument, .. }
             | Error::FloatRange { argument, .. }
             | Error::SumTooLarge { argument, .. }
             | Error::Kernel { argument, .. } => argument,
@@ -291,6 +323,8 @@ impl Error {
             Error::BatchOverlap { .. } => "output batch",
             Error::OutOfBounds { .. } => "sub-matrix",
             Error::Index { .. } => "indices",
+            Error::Group { .. } => "group",
+            Error::GroupOrder { .. } => "g_idx",
             Error::InnerDimension { .. } => "b",
             Error::ScaleProduct { .. } | Error::ScaleOfA { .. } => "scale",
             Error::Clamp { .. } | Error::FloatClamp { .. } => "clamp",

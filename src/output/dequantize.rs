@@ -115,6 +115,19 @@ impl<'a> Dequantize<'a> {
         Self::with(scale.into(), ScaleOfA::Found)
     }
 
+    /// Scales the sums of a [`GroupwiseGemm`](crate::GroupwiseGemm) of f32 activations by nothing but the scales that the
+    /// weights have and the call finds: [`dynamic`](Self::dynamic) with 1.
+    pub const fn groupwise() -> Self {
+        Self {
+            scale: Scale::PerTensor(1.0),
+            scale_of_a: ScaleOfA::Found,
+            bias: None,
+            residual: None,
+            clamp: NO_CLAMP,
+            activation: None,
+        }
+    }
+
     fn with(scale: Scale<'a>, scale_of_a: ScaleOfA) -> Result<Self, Error> {
         scale.check()?;
         Ok(Self { scale, scale_of_a, bias: None, residual: None, clamp: NO_CLAMP, activation: None })

@@ -93,6 +93,14 @@ impl<'a> Scale<'a> {
         }
     }
 
+    /// The scales of columns; `None` if columns have none.
+    pub(crate) fn columns(&self) -> Option<&'a [f32]> {
+        match self {
+            Scale::PerTensor(_) | Scale::PerRow(_) => None,
+            Scale::PerColumn(columns) | Scale::RowsByColumns { columns, .. } => Some(columns),
+        }
+    }
+
     /// The scale of some rows of the output, as that of an output of its own.
     pub(crate) fn of_rows(self, range: Range<usize>) -> Self {
         match self {

@@ -1,6 +1,7 @@
 //! A product: its arguments, and the proof that they fit each other.
 
 pub(crate) mod accumulator;
+pub(crate) mod groupwise;
 pub(crate) mod operands;
 pub(crate) mod zero_point;
 

@@ -48,6 +48,13 @@ impl core::ops::Deref for GroupReady {
     }
 }
 
+impl GroupReady {
+    /// The row of the table.
+    pub fn table_row(&self) -> &'static GroupKernel {
+        self.kernel
+    }
+}
+
 impl GroupKernel {
     /// The witness that a CPU with these features can run the kernel; `None` if it cannot.
     pub fn ready(&'static self, features: &Features) -> Option<GroupReady> {

@@ -198,6 +198,11 @@ impl GroupShape {
         (byte, within >= 4)
     }
 
+    /// Bytes from a step of column `j` to the next.
+    pub const fn step_distance(&self, j: usize) -> usize {
+        4 * self.panel_cols(j / PANEL)
+    }
+
     /// The place of the scale of group `g` and column `j`, both of which exist.
     pub const fn scale_at(&self, g: usize, j: usize) -> usize {
         let panel = j / PANEL;

@@ -1,7 +1,7 @@
 //! The specification of group-wise products in plain loops, exact for groups of any length.
 
 use crate::detect::Isa;
-use crate::groupwise::args::{GroupArgs, GroupOutput, ScaleBits, ScalePtr, start_times};
+use crate::groupwise::args::{GroupArgs, GroupOutput, ScaleBits, ScalePtr};
 use crate::groupwise::fma::{f32_of_bf16, f32_of_f16, fma};
 use crate::groupwise::kernel::GroupKernel;
 use crate::groupwise::layout::{CodeBits, PANEL};
@@ -37,11 +37,10 @@ unsafe fn element(t: &GroupArgs, i: usize, j: usize) {
         let mut codes = t.codes.add(4 * j);
         let mut acc = 0f32;
         for g in 0..t.groups {
-            let start = *t.starts.add(i * t.groups + g);
-            let mut sum = match zero(t, g, j) {
-                None => i64::from(start),
-                Some(zero) => i64::from(start_times(start, zero)),
-            };
+            // A start that stands for several zero points is exact for the groups of vector kernels only.
+            let zero = zero(t, g, j);
+            let mut sum = if zero.is_none() { i64::from(*t.starts.add(i * t.groups + g)) } else { 0 };
+            let zero = i64::from(zero.unwrap_or(0));
             for _ in 0..t.steps(g) {
                 for k in 0..t.bits.step() {
                     let byte = *codes.add(k % 4);
@@ -50,7 +49,7 @@ unsafe fn element(t: &GroupArgs, i: usize, j: usize) {
                         (CodeBits::Four, 0) => byte & 15,
                         (CodeBits::Four, _) => byte >> 4,
                     };
-                    sum += i64::from(*a.add(k)) * i64::from(code);
+                    sum += i64::from(*a.add(k)) * (i64::from(code) - zero);
                 }
                 a = a.add(t.bits.step());
                 codes = codes.add(4 * t.cols);

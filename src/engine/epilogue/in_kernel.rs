@@ -105,8 +105,9 @@ pub(crate) fn apply_function(destination: &mut Destination<'_, '_>, region: &Reg
     }
 }
 
+/// Replaces all values by those of an activation.
 #[inline(never)]
-fn apply_activation(activation: Activation, c: &mut BlockMut<'_, f32>) {
+pub(crate) fn apply_activation(activation: Activation, c: &mut BlockMut<'_, f32>) {
     for i in 0..c.rows() {
         if let Some(row) = c.row_mut(i) {
             activation.apply_to(row);

@@ -3,6 +3,8 @@
 //! The functions take the arguments of the methods of [`Gemm`] and [`DynamicGemm`] and check them alike, but compute by
 //! other code: every sum is an i64, one product at a time, and rounding is the standard library's.
 
+mod groupwise;
+
 use crate::buffer;
 use crate::call::dynamic::DynamicGemm;
 use crate::call::gemm::{Gemm, shape};
@@ -20,6 +22,8 @@ use crate::quantize::params::QuantParams;
 use crate::quantize::scheme::Scheme;
 use qgemm_kernels::in_default_float_mode;
 use std::ops::Range;
+
+pub use crate::reference::groupwise::run_groupwise_f32;
 
 /// [`Gemm::run_i32`].
 ///
@@ -199,14 +203,14 @@ impl DynamicA {
         let source: FloatLhs<'_> = gemm.a.source().into();
         let given = if gemm.per_tensor {
             let argument = if let FloatLhs::Gathered(_) = gemm.a { "source" } else { "a" };
-            Some(dynamic_params(gemm.scheme, (argument, &source), 0..source.rows())?)
+            Some(dynamic_params(gemm.scheme, (argument, &source), 0..source.rows(), 0..k)?)
         } else {
             None
         };
         for i in 0..m {
             let params = match given {
                 Some(params) => params,
-                None => dynamic_params(gemm.scheme, ("a", &gemm.a), i..i + 1)?,
+                None => dynamic_params(gemm.scheme, ("a", &gemm.a), i..i + 1, 0..k)?,
             };
             bits.extend((0..k).map(|l| {
                 let steps = (real(&gemm.a, i, l) / params.scale).round_ties_even() as i64;
@@ -262,14 +266,15 @@ fn real(a: &FloatLhs<'_>, i: usize, l: usize) -> f32 {
     a.get(i, l).expect("the shapes were checked")
 }
 
-/// The parameters of some rows, from all their values.
+/// The parameters of some rows, from their values in some columns.
 fn dynamic_params(
     scheme: Scheme,
     (argument, a): (&'static str, &FloatLhs<'_>),
     rows: Range<usize>,
+    columns: Range<usize>,
 ) -> Result<QuantParams, Error> {
     let (mut lo, mut hi) = (0f32, 0f32);
-    for (row, column) in rows.flat_map(|i| (0..a.cols()).map(move |l| (i, l))) {
+    for (row, column) in rows.flat_map(|i| columns.clone().map(move |l| (i, l))) {
         let got = real(a, row, column);
         if !got.is_finite() {
             return Err(Error::NotFinite { argument, row, column, got });

@@ -1,0 +1,125 @@
+//! Packing of group-wise weights from any source of codes.
+
+use crate::buffer;
+use crate::dispatch::select::Dispatch;
+use crate::element::ElementType;
+use crate::error::Error;
+use crate::weights::groupwise::packed::{GroupwiseB, Zeros};
+use crate::weights::groupwise::scales::PackedScales;
+use qgemm_kernels::{CodeBits, GroupShape, Line, MAX_VECTOR_GROUP, prefer_huge};
+use std::ops::Range;
+
+/// The purpose that errors name.
+pub(super) const PURPOSE: &str = "packed b";
+
+/// The rows of a column that are asked for at a time: whole steps.
+const ROWS: usize = 512;
+
+/// Group-wise weights to be packed. Codes and zero points are stored: i8 values less the least of their bits.
+pub(super) struct GroupSource<'a> {
+    pub(super) shape: GroupShape,
+    /// The type that values have to users.
+    pub(super) element: ElementType,
+    pub(super) scales: PackedScales,
+    pub(super) minimums: Option<PackedScales>,
+    /// Writes the codes of some rows of a column.
+    pub(super) codes: &'a dyn Fn(Range<usize>, usize, &mut [u8]) -> Result<(), Error>,
+    /// The zero point of a group and column.
+    pub(super) zeros: &'a dyn Fn(usize, usize) -> Result<u8, Error>,
+}
+
+/// The shape of weights.
+///
+/// # Errors
+/// [`Error::Group`], [`Error::Range`] if groups are too long, or [`Error::Memory`] if no address space holds them.
+pub(super) fn shape(k: usize, n: usize, group: usize, bits: CodeBits) -> Result<GroupShape, Error> {
+    if group == 0 || (group < k && !group.is_multiple_of(8)) {
+        return Err(Error::Group { got: group, k });
+    }
+    /// Sums of the codes of longer groups would not fit 32 bits.
+    const MAX_GROUP: usize = 1 << 23;
+    let shape =
+        GroupShape::new(k, n, group, bits).ok_or(Error::Memory { purpose: PURPOSE, bytes: usize::MAX })?;
+    if shape.longest_group() > MAX_GROUP {
+        let (got, max) = (shape.longest_group() as i64, MAX_GROUP as i64);
+        return Err(Error::Range { argument: "group", got, min: 1, max });
+    }
+    Ok(shape)
+}
+
+/// # Errors
+/// Those of the source, [`Error::Memory`], [`Error::Kernel`] or [`Error::Variable`].
+pub(super) fn pack(source: GroupSource<'_>) -> Result<GroupwiseB, Error> {
+    let dispatch = Dispatch::auto()?;
+    let GroupSource { shape, element, scales, minimums, codes, zeros } = source;
+    let zeros = pack_zeros(&shape, zeros)?;
+    let (mut lines, count) = (Vec::new(), shape.codes_len().div_ceil(size_of::<Line>()));
+    buffer::reserve(&mut lines, count, PURPOSE)?;
+    prefer_huge(lines.spare_capacity_mut());
+    lines.resize(count, Line([0; 64]));
+    let packed: &mut [u8] = bytemuck::cast_slice_mut(&mut lines);
+    let mut column = [0; ROWS];
+    for j in 0..shape.n() {
+        for start in (0..shape.k()).step_by(ROWS) {
+            let rows = start..shape.k().min(start + ROWS);
+            let column = &mut column[..rows.len()];
+            codes(rows, j, column)?;
+            put_column(packed, &shape, start, j, column);
+        }
+    }
+    Ok(GroupwiseB {
+        shape,
+        element,
+        lines,
+        scales,
+        minimums,
+        zeros,
+        kernel: dispatch.groupwise(shape.longest_group()),
+        caches: dispatch.caches(),
+    })
+}
+
+/// Packs codes of a column, from row `start`, with which a step begins.
+fn put_column(packed: &mut [u8], shape: &GroupShape, start: usize, j: usize, codes: &[u8]) {
+    let (first, _) = shape.code_at(start, j);
+    let distance = shape.step_distance(j);
+    for (at, step) in codes.chunks(shape.bits().step()).enumerate() {
+        let to = &mut packed[first + at * distance..][..4];
+        match shape.bits() {
+            CodeBits::Eight => to[..step.len()].copy_from_slice(step),
+            CodeBits::Four => {
+                for (k, code) in step.iter().enumerate() {
+                    to[k % 4] |= code << if k < 4 { 0 } else { 4 };
+                }
+            }
+        }
+    }
+}
+
+fn pack_zeros(shape: &GroupShape, zeros: &dyn Fn(usize, usize) -> Result<u8, Error>) -> Result<Zeros, Error> {
+    // The scalar kernel, which multiplies longer groups, subtracts zero points itself.
+    let each = shape.longest_group() > MAX_VECTOR_GROUP;
+    let places = || (0..shape.groups()).flat_map(|g| (0..shape.n()).map(move |j| (g, j)));
+    let mut packed = Vec::new();
+    let mut one = None;
+    for (g, j) in places() {
+        let zero = zeros(g, j)?;
+        if packed.is_empty() {
+            if *one.get_or_insert(zero) == zero && !each {
+                continue;
+            }
+            // All before this one are equal.
+            buffer::refill(&mut packed, shape.zeros_len(), 0, PURPOSE)?;
+            for (g, j) in places().take_while(|place| *place != (g, j)) {
+                put_zero(&mut packed, shape.zero_at(g, j), one.unwrap_or(0));
+            }
+        }
+        put_zero(&mut packed, shape.zero_at(g, j), zero);
+    }
+    Ok(if packed.is_empty() { Zeros::One(one.unwrap_or(0)) } else { Zeros::Each(packed) })
+}
+
+/// Puts a zero point where 0 is.
+fn put_zero(packed: &mut [u8], (byte, high): (usize, bool), zero: u8) {
+    packed[byte] |= zero << if high { 4 } else { 0 };
+}

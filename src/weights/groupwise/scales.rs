@@ -1,0 +1,147 @@
+//! Scales and minimums of group-wise weights, as they come and as kernels read them.
+
+use crate::buffer;
+use crate::error::{Error, check_shape};
+use crate::matrix::view::MatRef;
+use half::{bf16, f16};
+use qgemm_kernels as kernels;
+use qgemm_kernels::GroupShape;
+
+/// Scales (or minimums) of group-wise weights: a matrix with a row per group and a column per column of the weights, kept in
+/// the type that it comes in. Made by `into()` from a [`MatRef`] of `f32`, [`f16`] or [`bf16`]; those that are stored as
+/// [N, groups] are passed as a transpose.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum GroupScales<'a> {
+    /// Of f32.
+    F32(MatRef<'a, f32>),
+    /// Of IEEE half precision.
+    F16(MatRef<'a, f16>),
+    /// Of bfloat16.
+    Bf16(MatRef<'a, bf16>),
+}
+
+impl<'a> From<MatRef<'a, f32>> for GroupScales<'a> {
+    fn from(scales: MatRef<'a, f32>) -> Self {
+        GroupScales::F32(scales)
+    }
+}
+
+impl<'a> From<MatRef<'a, f16>> for GroupScales<'a> {
+    fn from(scales: MatRef<'a, f16>) -> Self {
+        GroupScales::F16(scales)
+    }
+}
+
+impl<'a> From<MatRef<'a, bf16>> for GroupScales<'a> {
+    fn from(scales: MatRef<'a, bf16>) -> Self {
+        GroupScales::Bf16(scales)
+    }
+}
+
+/// Scales in the order of panels.
+#[derive(Clone)]
+pub(crate) enum PackedScales {
+    F32(Vec<f32>),
+    F16(Vec<u16>),
+    Bf16(Vec<u16>),
+}
+
+/// A type of scales.
+trait ScaleType: Copy {
+    type Bits: Copy + Default;
+    fn bits(self) -> Self::Bits;
+    fn value(self) -> f32;
+}
+
+impl ScaleType for f32 {
+    type Bits = f32;
+    fn bits(self) -> f32 {
+        self
+    }
+    fn value(self) -> f32 {
+        self
+    }
+}
+
+impl ScaleType for f16 {
+    type Bits = u16;
+    fn bits(self) -> u16 {
+        self.to_bits()
+    }
+    fn value(self) -> f32 {
+        self.to_f32()
+    }
+}
+
+impl ScaleType for bf16 {
+    type Bits = u16;
+    fn bits(self) -> u16 {
+        self.to_bits()
+    }
+    fn value(self) -> f32 {
+        self.to_f32()
+    }
+}
+
+fn pack<T: ScaleType>(
+    scales: MatRef<'_, T>,
+    shape: &GroupShape,
+    argument: &'static str,
+) -> Result<Vec<T::Bits>, Error> {
+    check_shape(argument, (scales.rows(), scales.cols()), (shape.groups(), shape.n()))?;
+    let mut packed = Vec::new();
+    buffer::refill(&mut packed, shape.scales_len(), T::Bits::default(), super::pack::PURPOSE)?;
+    for g in 0..shape.groups() {
+        for j in 0..shape.n() {
+            let scale = *scales.get(g, j).expect("the shape was checked");
+            if !scale.value().is_finite() {
+                return Err(Error::NotFinite { argument, row: g, column: j, got: scale.value() });
+            }
+            packed[shape.scale_at(g, j)] = scale.bits();
+        }
+    }
+    Ok(packed)
+}
+
+impl PackedScales {
+    /// # Errors
+    /// [`Error::Shape`] if it is no matrix of groups by columns, [`Error::NotFinite`], [`Error::Memory`].
+    pub(crate) fn new(
+        scales: GroupScales<'_>,
+        shape: &GroupShape,
+        argument: &'static str,
+    ) -> Result<Self, Error> {
+        Ok(match scales {
+            GroupScales::F32(scales) => PackedScales::F32(pack(scales, shape, argument)?),
+            GroupScales::F16(scales) => PackedScales::F16(pack(scales, shape, argument)?),
+            GroupScales::Bf16(scales) => PackedScales::Bf16(pack(scales, shape, argument)?),
+        })
+    }
+
+    /// The value at a place of the layout.
+    pub(crate) fn at(&self, at: usize) -> f32 {
+        match self {
+            PackedScales::F32(scales) => scales[at],
+            PackedScales::F16(scales) => f16::from_bits(scales[at]).to_f32(),
+            PackedScales::Bf16(scales) => bf16::from_bits(scales[at]).to_f32(),
+        }
+    }
+
+    /// As kernels read them.
+    pub(crate) fn for_kernel(&self) -> kernels::GroupScales<'_> {
+        match self {
+            PackedScales::F32(scales) => kernels::GroupScales::F32(scales),
+            PackedScales::F16(scales) => kernels::GroupScales::F16(scales),
+            PackedScales::Bf16(scales) => kernels::GroupScales::Bf16(scales),
+        }
+    }
+
+    /// The memory that they take, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            PackedScales::F32(scales) => size_of_val(&scales[..]),
+            PackedScales::F16(scales) | PackedScales::Bf16(scales) => size_of_val(&scales[..]),
+        }
+    }
+}
