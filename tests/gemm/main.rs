@@ -16,6 +16,7 @@ mod errors;
 mod gather;
 mod gather_f32;
 mod golden;
+mod groupwise;
 mod isa;
 mod layouts;
 mod linear;

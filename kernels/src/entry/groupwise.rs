@@ -3,7 +3,7 @@
 use crate::block::BlockMut;
 use crate::groupwise::args::{GroupArgs, GroupOutput, ScaleBits, ScalePtr};
 use crate::groupwise::kernel::GroupReady;
-use crate::groupwise::layout::{GROUP_SLACK, GroupShape, MAX_VECTOR_GROUP, PANEL};
+use crate::groupwise::layout::{CodeBits, GroupShape, MAX_VECTOR_GROUP, PANEL};
 use core::ptr::null;
 
 /// Scales or minimums of all panels.
@@ -161,7 +161,7 @@ impl GroupReady {
             weights.zeros.is_none_or(|zeros| zeros.len() >= shape.zeros_len()),
             "not all zero points are there"
         );
-        let words = self.words && bits == crate::groupwise::layout::CodeBits::Eight;
+        let words = self.words && bits == CodeBits::Eight;
         let need = match a.rows {
             0 => 0,
             rows => (rows - 1).checked_mul(a.stride).expect("rows are far apart") + shape.a_row_len(words),
@@ -174,7 +174,6 @@ impl GroupReady {
         assert!(a.minus_zeros.is_empty() || a.minus_zeros.len() == a.rows, "zero points of another number");
         let (cols, scales_start) = (shape.panel_cols(panel), shape.scales_start(panel));
         let last = groups.saturating_sub(1);
-        const { assert!(GROUP_SLACK >= PANEL) };
         GroupArgs {
             rows: a.rows,
             cols,

@@ -15,12 +15,6 @@
 /// The columns of a panel.
 pub const PANEL: usize = 32;
 
-/// The bytes behind the codes of the last panel that kernels may read.
-pub const CODES_SLACK: usize = 4 * PANEL;
-
-/// The scales, minimums and zero points behind those of the last panel that kernels may read.
-pub const GROUP_SLACK: usize = PANEL;
-
 /// The most values of k that a group of a vector kernel has. Up to here sums and their parts fit the integers that hold
 /// them (see `tile`); a longer group is multiplied by the scalar kernel.
 pub const MAX_VECTOR_GROUP: usize = 32_704;
@@ -79,7 +73,7 @@ impl GroupShape {
         // With padding a column has less than k + 8 codes of at most a byte, and at most k scales of 4 bytes.
         let Some(rows) = k.checked_add(8) else { return None };
         match rows.checked_mul(5) {
-            Some(bytes) if n == 0 || bytes <= (isize::MAX as usize - 4 * CODES_SLACK) / n => {
+            Some(bytes) if n == 0 || bytes <= (isize::MAX as usize - 4 * PANEL) / n => {
                 Some(Self { k, n, group, bits })
             }
             _ => None,
@@ -143,6 +137,11 @@ impl GroupShape {
         if left < PANEL { left } else { PANEL }
     }
 
+    /// The columns that kernels may read behind the last panel, in the last row of each array, as if it were a whole one.
+    const fn slack(&self) -> usize {
+        self.n.next_multiple_of(PANEL) - self.n
+    }
+
     /// The offset of the codes of panel `p`, in bytes; of the end, for the number of panels.
     pub const fn codes_start(&self, p: usize) -> usize {
         let columns = p * PANEL;
@@ -151,7 +150,7 @@ impl GroupShape {
 
     /// The bytes of all codes, with what kernels may read behind them.
     pub const fn codes_len(&self) -> usize {
-        self.codes_start(self.panels()) + CODES_SLACK
+        self.codes_start(self.panels()) + 4 * self.slack()
     }
 
     /// The offset of the scales of panel `p`, in values; of the end, for the number of panels.
@@ -162,7 +161,7 @@ impl GroupShape {
 
     /// The number of scales, with what kernels may read behind them.
     pub const fn scales_len(&self) -> usize {
-        self.scales_start(self.panels()) + GROUP_SLACK
+        self.scales_start(self.panels()) + self.slack()
     }
 
     /// The bytes of the zero points of a group in a panel of `cols` columns.
@@ -185,7 +184,7 @@ impl GroupShape {
 
     /// The bytes of all zero points, with what kernels may read behind them.
     pub const fn zeros_len(&self) -> usize {
-        self.zeros_start(self.panels()) + GROUP_SLACK
+        self.zeros_start(self.panels()) + self.slack()
     }
 
     /// The place of the code of row `k` and column `j`, both of which exist: its byte, and whether it is in the high nibble.
@@ -264,10 +263,10 @@ mod tests {
                     |bytes: &[u8]| bytes.iter().map(|byte| byte.count_ones() as usize).sum::<usize>();
                 assert_eq!(bits_set(&codes), k * n * bits.bits());
                 assert_eq!(bits_set(&zeros), shape.groups() * n * bits.bits());
-                let (scales, slack) = scales.split_at(shape.scales_len() - GROUP_SLACK);
+                let (scales, slack) = scales.split_at(shape.scales_len() - shape.slack());
                 assert!(scales.iter().all(|count| *count == 1) && slack.iter().all(|count| *count == 0));
-                assert!(codes[shape.codes_len() - CODES_SLACK..].iter().all(|byte| *byte == 0));
-                assert!(zeros[shape.zeros_len() - GROUP_SLACK..].iter().all(|byte| *byte == 0));
+                assert!(codes[shape.codes_len() - 4 * shape.slack()..].iter().all(|byte| *byte == 0));
+                assert!(zeros[shape.zeros_len() - shape.slack()..].iter().all(|byte| *byte == 0));
             }
         }
     }
