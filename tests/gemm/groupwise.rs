@@ -331,8 +331,10 @@ fn weights_take_their_bits_and_little_more() {
                     .unwrap();
                 let width = if bits == CodeBits::Four { 4 } else { 8 };
                 let least = (k * n * width + groups * n * (16 + width)) / 8;
+                // Steps of 8 rows are not cut: 257 rows of 4 bits take the room of 264.
+                let most = if k % 8 == 0 { 1.03 } else { 1.033 };
                 assert!(
-                    b.bytes() as f64 <= 1.03 * least as f64,
+                    b.bytes() as f64 <= most * least as f64,
                     "{k}x{n}, {group}: {} of {least}",
                     b.bytes()
                 );
