@@ -100,7 +100,7 @@ unsafe fn start<X: GroupVector, const H: usize, const V: usize>(
         for v in 0..V {
             let column = first + v * X::LANES;
             zeros[v] = match t.bits {
-                CodeBits::Eight => X::load_bytes(row.add(column)),
+                CodeBits::Eight => X::load_zeros_8(row.add(column)),
                 CodeBits::Four => {
                     X::nibble(X::load_bytes(row.add(column % (PANEL / 2))), column >= PANEL / 2)
                 }
