@@ -32,28 +32,35 @@ pub static KERNEL: GroupKernel = GroupKernel {
 
 /// The most rows of a tile.
 const MR: usize = 4;
-/// Vectors of a tile.
-const V: usize = 2;
+
+/// The vectors of a tile of so many rows.
+const fn vectors(rows: usize) -> usize {
+    if rows <= 2 { 4 } else { 2 }
+}
 
 /// # Safety
 /// The contract of [`GroupArgs`].
 unsafe fn run(t: &GroupArgs) {
-    const COLUMNS: usize = V * Vector::<Widening>::LANES;
-    const { assert!(PANEL.is_multiple_of(COLUMNS)) };
     // SAFETY: the caller's promise: every CPU of this target has NEON.
-    unsafe { each_tile::<MR>(t, any_tile, COLUMNS) }
+    unsafe { each_tile::<MR>(t, each_column, PANEL) }
 }
 
-/// Calls the tile with the height and the code size of the arguments.
+/// Runs the tiles of a panel, with the height and the code size of the arguments.
 ///
 /// # Safety
-/// The contract of [`tile`], but for 1 to 4 rows.
-unsafe fn any_tile(t: &GroupArgs, first: usize) {
-    // SAFETY: the caller's promise: there are 1..=MR rows.
+/// The contract of [`tile`], but for 1 to 4 rows and for all columns.
+unsafe fn each_column(t: &GroupArgs, _: usize) {
+    // SAFETY: the caller's promise: there are 1..=MR rows; columns of a tile begin below `cols`.
     unsafe {
-        with_const!(H in [1, 2, 3, 4] = t.rows, at most MR => match t.bits {
-            CodeBits::Four => tile::<Vector<Widening>, H, V, false>(t, first),
-            CodeBits::Eight => tile::<Vector<Widening>, H, V, true>(t, first),
+        with_const!(H in [1, 2, 3, 4] = t.rows, at most MR => {
+            const COLUMNS: usize = vectors(H) * Vector::<Widening>::LANES;
+            const { assert!(PANEL.is_multiple_of(COLUMNS)) };
+            for first in (0..t.cols).step_by(COLUMNS) {
+                match t.bits {
+                    CodeBits::Four => tile::<Vector<Widening>, H, { vectors(H) }, false>(t, first),
+                    CodeBits::Eight => tile::<Vector<Widening>, H, { vectors(H) }, true>(t, first),
+                }
+            }
         });
     }
 }
