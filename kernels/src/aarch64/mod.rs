@@ -5,6 +5,9 @@
 
 mod dot_tile;
 pub mod dotprod;
+pub mod groupwise_dot;
+pub mod groupwise_neon;
+mod groupwise_vector;
 pub mod i8mm_dot;
 pub mod i8mm_matrix;
 pub mod neon;

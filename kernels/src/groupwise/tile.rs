@@ -100,7 +100,7 @@ unsafe fn start<X: GroupVector, const H: usize, const V: usize>(
         for v in 0..V {
             let column = first + v * X::LANES;
             zeros[v] = match t.bits {
-                CodeBits::Eight => X::load_bytes(row.add(column)),
+                CodeBits::Eight => X::load_zeros_8(row.add(column)),
                 CodeBits::Four => {
                     X::nibble(X::load_bytes(row.add(column % (PANEL / 2))), column >= PANEL / 2)
                 }
@@ -136,7 +136,8 @@ unsafe fn steps<X: GroupVector, const H: usize, const V: usize, const EIGHT: boo
                 partial[i][v] = X::begin(acc[i][v]);
             }
         }
-        // Few rows would wait for their own sums: the high nibbles get others.
+        // Few sums would wait for themselves: the high nibbles get others.
+        let two_sums = !EIGHT && H * V <= 4;
         let mut beside = [[X::begin_beside(); V]; H];
         for _ in 0..count {
             let mut low = [X::splat(0); V];
@@ -156,7 +157,7 @@ unsafe fn steps<X: GroupVector, const H: usize, const V: usize, const EIGHT: boo
                 }
                 if !EIGHT {
                     for v in 0..V {
-                        let sums = if H <= 2 { &mut beside } else { &mut partial };
+                        let sums = if two_sums { &mut beside } else { &mut partial };
                         sums[i][v] = X::dot_4(sums[i][v], high[v], row.add(4));
                     }
                 }
@@ -166,7 +167,7 @@ unsafe fn steps<X: GroupVector, const H: usize, const V: usize, const EIGHT: boo
         }
         for i in 0..H {
             for v in 0..V {
-                let sum = if !EIGHT && H <= 2 { X::join(partial[i][v], beside[i][v]) } else { partial[i][v] };
+                let sum = if two_sums { X::join(partial[i][v], beside[i][v]) } else { partial[i][v] };
                 acc[i][v] = if EIGHT { X::finish_8(acc[i][v], sum) } else { X::finish_4(acc[i][v], sum) };
             }
         }

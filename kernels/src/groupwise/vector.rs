@@ -45,6 +45,15 @@ pub unsafe trait GroupVector {
     /// # Safety
     /// As many bytes lie at `from`.
     unsafe fn load_bytes(from: *const u8) -> Self::Int;
+    /// Zero points of 8-bit codes for each lane, 128 less if the kernel takes such codes 128 less.
+    ///
+    /// # Safety
+    /// As many bytes lie at `from`.
+    #[inline(always)]
+    unsafe fn load_zeros_8(from: *const u8) -> Self::Int {
+        // SAFETY: the caller's promise.
+        unsafe { Self::load_bytes(from) }
+    }
     /// The low nibble of the lanes' lowest byte, or the high one, in lanes that are below 256.
     ///
     /// # Safety
