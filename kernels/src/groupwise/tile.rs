@@ -61,7 +61,7 @@ pub unsafe fn tile<X: GroupVector, const H: usize, const V: usize, const EIGHT: 
                 steps::<X, H, V, EIGHT>(t, run, &mut a, &mut codes, step_bytes, &mut acc);
                 left -= run;
             }
-            if let GroupOutput::Sums(sums) = t.output {
+            if let (1, GroupOutput::Sums(sums)) = (H, t.output) {
                 for v in 0..V {
                     X::store(acc[0][v], sums.add(g * PANEL + first + v * X::LANES));
                 }
