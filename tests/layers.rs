@@ -93,6 +93,8 @@ const CRATES: &[Crate] = &[
             "verify",
             "bench",
             "matmul",
+            "groupwise",
+            "quantize",
             "forward",
             "digits",
             "info",
