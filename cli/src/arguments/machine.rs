@@ -3,6 +3,7 @@
 use crate::arguments::numbers::number;
 use crate::errors::{invalid_because, with_option_names};
 use anyhow::Result;
+use qgemm::Dispatch;
 
 /// The largest value of `--threads`.
 const MAX_THREADS: usize = 1024;
@@ -17,14 +18,41 @@ pub fn thread_pool(threads: Option<&str>) -> Result<rayon::ThreadPool> {
 }
 
 /// The kernels that `--kernel` names: an instruction set's, or one by its full name.
-pub fn dispatch(name: &str) -> Result<qgemm::Dispatch> {
-    qgemm::Dispatch::named(name).map_err(|e| with_option_names(e, &[("kernel", "--kernel")]))
+pub fn dispatch(name: &str) -> Result<Dispatch> {
+    Dispatch::named(name).map_err(|e| with_option_names(e, &[("kernel", "--kernel")]))
 }
 
-/// The full names of the kernels that `--kernel` names; `all` names every kernel that runs on this CPU.
-pub fn kernel_names(name: &str) -> Result<Vec<&'static str>> {
-    if name == "all" {
-        return Ok(qgemm::Dispatch::available().iter().map(|kernel| kernel.name).collect());
+/// The full name of a kernel, which says what weights it multiplies.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum KernelName {
+    /// It is for weights with a scale per column at most.
+    Columns(&'static str),
+    /// It is for weights with a scale per column and group.
+    Groups(&'static str),
+}
+
+impl KernelName {
+    pub fn text(self) -> &'static str {
+        match self {
+            KernelName::Columns(name) | KernelName::Groups(name) => name,
+        }
     }
-    Ok(dispatch(name)?.kernels().map(|kernel| kernel.name).collect())
+}
+
+/// The kernels that `--kernel` names: those of an instruction set, or those that a full name stands for; `all` names every
+/// kernel that runs on this CPU.
+pub fn kernel_names(name: &str) -> Result<Vec<KernelName>> {
+    if name == "all" {
+        let columns = Dispatch::available().into_iter().map(|kernel| KernelName::Columns(kernel.name));
+        return Ok(columns.chain(Dispatch::available_groupwise().map(KernelName::Groups)).collect());
+    }
+    let dispatch = dispatch(name)?;
+    let groups = dispatch.groupwise_kernel();
+    if name == groups {
+        return Ok(vec![KernelName::Groups(groups)]);
+    }
+    let columns: Vec<_> = dispatch.kernels().map(|kernel| kernel.name).collect();
+    let is_full_name = columns.contains(&name);
+    let groups = (!is_full_name).then_some(KernelName::Groups(groups));
+    Ok(columns.into_iter().map(KernelName::Columns).chain(groups).collect())
 }

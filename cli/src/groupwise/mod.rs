@@ -75,8 +75,8 @@ pub fn run(args: &Args) -> Result<()> {
     let file = OutFile::new("--out", &args.out)?;
 
     let a = a.into_f32();
-    let b = weights.pack()?.with_dispatch(&dispatch);
     let mut y: Vec<f32> = zeros("--a and --b", format_args!("a {m}x{n} output"), m.saturating_mul(n))?;
+    let b = weights.pack()?.with_dispatch(&dispatch);
     let output = Dequantize::groupwise();
     let output = bias.as_deref().map_or(output, |bias| output.bias(bias));
     let product = || {

@@ -57,6 +57,11 @@ impl WeightOptions {
         let zeros = self.zeros.as_deref().map(|path| {
             let zeros = Matrix8::read("--zeros", path)?;
             check_shape("--zeros", path, (zeros.rows, zeros.cols), need)?;
+            let (got, need) = (zeros.data.element_type(), codes.data.element_type());
+            if got != need {
+                let must = format_args!("of the type of --b ({need})");
+                return Err(invalid_because("--zeros", path.display(), format_args!("of {got}"), must));
+            }
             Ok::<_, anyhow::Error>(zeros)
         });
         Ok(Weights { bits, group, codes, scales, zeros: zeros.transpose()? })

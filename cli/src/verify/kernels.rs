@@ -1,12 +1,12 @@
 //! Cases computed by kernels, in the form that the case asks for.
 
 use crate::verify::buffer::{Buffer, Written};
-use crate::verify::case::{Activations, Call, Case, Output, OwnedFloats, OwnedLhs, Product};
+use crate::verify::case::{Activations, Call, Case, Output, OwnedFloats, OwnedLhs, Product, Weights};
 use crate::verify::described::Described;
 use crate::verify::stage::{FloatStage, QuantizedStage};
 use qgemm::{
-    Dequantize, Dispatch, Error, FloatLhs, Int8Element, Lhs, MatMut, OwnedDequantize, OwnedRequantize,
-    PackedB, QuantParams, Requantize, Rhs, Task, Threads, run_batch_on,
+    Dequantize, Dispatch, Error, FloatLhs, GroupwiseB, Int8Element, Lhs, MatMut, OwnedDequantize,
+    OwnedRequantize, PackedB, QuantParams, Requantize, Rhs, Task, Threads, run_batch_on,
 };
 use rayon::ThreadPool;
 use rayon::prelude::*;
@@ -48,8 +48,15 @@ fn batch(products: &[Product], dispatch: &Dispatch) -> Result<Vec<Written>, Erro
 struct Ready<'a> {
     product: &'a Product,
     dispatch: &'a Dispatch,
-    packed: Option<PackedB>,
+    b: ReadyB,
     kept: Kept,
+}
+
+/// The right operand.
+enum ReadyB {
+    Unpacked,
+    Packed(PackedB),
+    Groupwise(GroupwiseB),
 }
 
 /// An output stage that is kept.
@@ -70,33 +77,57 @@ impl<'a> Ready<'a> {
             }
             _ => Kept::Nothing,
         };
-        let pack = |activations| PackedB::pack_with(dispatch, product.b.operand()?, activations);
-        let packed = product.packed_for.map(pack).transpose()?;
-        Ok(Self { product, dispatch, packed, kept })
+        let b = match &product.b {
+            Weights::Groups(groups) => ReadyB::Groupwise(groups.pack(dispatch)?),
+            Weights::Columns(columns) => match columns.packed_for {
+                None => ReadyB::Unpacked,
+                Some(activations) => {
+                    ReadyB::Packed(PackedB::pack_with(dispatch, columns.b.operand()?, activations)?)
+                }
+            },
+        };
+        Ok(Self { product, dispatch, b, kept })
     }
 
     fn described(&self, threads: Threads<'a>) -> Result<Described<'_>, Error> {
         let Self { product, dispatch, .. } = *self;
-        let b: Rhs<'_> = match &self.packed {
-            Some(packed) => packed.into(),
-            None => product.b.operand()?.into(),
+        let lhs = |a: &'a OwnedLhs| -> Result<Lhs<'_>, Error> {
+            Ok(match a {
+                OwnedLhs::Matrix(a) => a.operand()?.into(),
+                OwnedLhs::Gathered(rows) => rows.gather()?.into(),
+            })
         };
-        let b = (b, product.b_zero.borrow());
+        let float_lhs = |a: &'a OwnedFloats| -> Result<FloatLhs<'_>, Error> {
+            Ok(match a {
+                OwnedFloats::Matrix(a) => a.view()?.into(),
+                OwnedFloats::Gathered(rows) => rows.gather()?.into(),
+            })
+        };
+        let columns = match (&product.b, &self.b) {
+            (_, ReadyB::Groupwise(b)) => {
+                let gemm = match &product.a {
+                    Activations::Static(given) => {
+                        given.describe_groupwise((lhs(&given.a)?, given.a_zero.borrow()), b)
+                    }
+                    Activations::Dynamic(given) => given.describe_groupwise(float_lhs(&given.a)?, b),
+                };
+                return Ok(Described::Groupwise(gemm.threads(threads)));
+            }
+            (Weights::Columns(columns), _) => columns,
+            _ => unreachable!("group-wise weights are always packed"),
+        };
+        let b: Rhs<'_> = match &self.b {
+            ReadyB::Packed(packed) => packed.into(),
+            _ => columns.b.operand()?.into(),
+        };
+        let b = (b, columns.zero.borrow());
         Ok(match &product.a {
             Activations::Static(given) => {
-                let a: Lhs<'_> = match &given.a {
-                    OwnedLhs::Matrix(a) => a.operand()?.into(),
-                    OwnedLhs::Gathered(rows) => rows.gather()?.into(),
-                };
-                let gemm = given.describe((a, given.a_zero.borrow()), b);
+                let gemm = given.describe((lhs(&given.a)?, given.a_zero.borrow()), b);
                 Described::Gemm(gemm.dispatch(dispatch).threads(threads))
             }
             Activations::Dynamic(given) => {
-                let a: FloatLhs<'_> = match &given.a {
-                    OwnedFloats::Matrix(a) => a.view()?.into(),
-                    OwnedFloats::Gathered(rows) => rows.gather()?.into(),
-                };
-                let gemm = given.describe(a, b);
+                let gemm = given.describe(float_lhs(&given.a)?, b);
                 Described::Dynamic(gemm.dispatch(dispatch).threads(threads))
             }
         })
@@ -178,6 +209,7 @@ impl<'a> Described<'a> {
             (Described::Gemm(gemm), _) => gemm.run_requantized(c, stage),
             (Described::Dynamic(gemm), None) => gemm.run_requantized(c, stage),
             (Described::Dynamic(gemm), Some(params)) => gemm.run_requantized_with_params(c, stage, params),
+            (Described::Groupwise(_), _) => unreachable!("group-wise weights make f32"),
         }
     }
 
@@ -191,6 +223,7 @@ impl<'a> Described<'a> {
             (Described::Gemm(gemm), _) => gemm.run_f32(c, stage),
             (Described::Dynamic(gemm), None) => gemm.run_f32(c, stage),
             (Described::Dynamic(gemm), Some(params)) => gemm.run_f32_with_params(c, stage, params),
+            (Described::Groupwise(gemm), _) => gemm.run_f32(c, stage),
         }
     }
 
@@ -202,6 +235,7 @@ impl<'a> Described<'a> {
         match self {
             Described::Gemm(gemm) => Task::requantized(gemm, c, stage),
             Described::Dynamic(gemm) => Task::dynamic_requantized(gemm, c, stage),
+            Described::Groupwise(_) => unreachable!("group-wise weights make f32"),
         }
     }
 
@@ -209,6 +243,7 @@ impl<'a> Described<'a> {
         match self {
             Described::Gemm(gemm) => Task::f32(gemm, c, stage),
             Described::Dynamic(gemm) => Task::dynamic_f32(gemm, c, stage),
+            Described::Groupwise(gemm) => Task::groupwise_f32(gemm, c, stage),
         }
     }
 }
