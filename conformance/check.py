@@ -13,7 +13,7 @@ import numpy as np
 import cases
 from qgemm import Call, Qgemm
 
-MODULES = ["onnxruntime_checks", "onnx_reference_checks", "litert_checks", "gemmlowp_checks"]
+MODULES = ["onnxruntime_checks", "onnx_reference_checks", "litert_checks", "gemmlowp_checks", "groupwise_checks"]
 
 README = Path(__file__).with_name("README.md")
 COLUMNS = ("software", "operator", "qgemm", "cases", "values", "differ", "left out")

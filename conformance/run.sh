@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Compares qgemm byte for byte with ONNX Runtime, the ONNX reference evaluator, LiteRT and gemmlowp, then checks that
-# one wrong bit is noticed. Options are passed to check.py (--cases N, --only NAME, --seed S, ...).
+# Compares qgemm byte for byte with ONNX Runtime, the ONNX reference evaluator, LiteRT, gemmlowp and the software of formats
+# of group-wise weights, then checks that one wrong bit is noticed; without options also the errors of group-wise products.
+# Options are passed to check.py (--cases N, --only NAME, --seed S, ...).
 # Python packages are installed in target/conformance/venv, or in the folder QGEMM_CONFORMANCE_VENV.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -35,3 +36,7 @@ check() {
 grep -m1 '^model name' /proc/cpuinfo || true
 check --table $work/table.md "$@"
 check --perturb "$@" --cases 5
+if (($# == 0)); then
+  PYTHONDONTWRITEBYTECODE=1 "$venv/bin/python" conformance/groupwise_errors.py \
+    --driver "${CARGO_TARGET_DIR-target}/release/qgemm-conformance"
+fi

@@ -74,6 +74,7 @@ const CRATES: &[Crate] = &[
             "x86",
             "portable",
             "scalar",
+            "groupwise",
             "contract",
             "offer",
             "huge_pages",

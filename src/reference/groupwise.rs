@@ -8,7 +8,7 @@ use crate::matrix::view::MatMut;
 use crate::output::dequantize::{Dequantize, FloatResidual};
 use crate::output::scale::Scale;
 use crate::product::groupwise::{Activations, GroupLhs};
-use crate::reference::{QUANTIZED_A, dynamic_params, element, real, with_capacity};
+use crate::reference::real::{QUANTIZED_A, dynamic_params, element, real, with_capacity};
 use qgemm_kernels::in_default_float_mode;
 
 /// [`GroupwiseGemm::run_f32`].

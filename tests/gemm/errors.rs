@@ -45,6 +45,25 @@ fn reals_refused(gemm: Gemm<'_>, output: &Dequantize<'_>) -> Error {
     error
 }
 
+/// The error of packing `k` rows of a column of a code in groups.
+fn packing(k: usize, group: usize, code: u8) -> Error {
+    let (codes, scales) = (vec![code; k], [1f32]);
+    let codes = MatRef::row_major(&codes, k, 1).unwrap();
+    GroupwiseB::builder(CodeBits::Four, group)
+        .pack(codes, MatRef::row_major(&scales, 1, 1).unwrap())
+        .unwrap_err()
+}
+
+/// The error of rows that are not in the order of their groups.
+fn act_order() -> Error {
+    let (zeros, scales) = ([0; 64], [1f32; 8]);
+    let scales = MatRef::row_major(&scales, 1, 8).unwrap().into();
+    let (qweight, qzeros, g_idx) = (&zeros[..32], &zeros[..4], Some(&[0, 1, 0, 0, 0, 0, 0, 0][..]));
+    let bits = CodeBits::Four;
+    let layer = Gptq { k: 8, n: 8, bits, group: 8, qweight, qzeros, scales, g_idx, zeros_less_one: false };
+    GroupwiseB::from_gptq(&layer).unwrap_err()
+}
+
 #[test]
 fn each_error_names_the_argument_its_value_and_what_it_must_be() {
     let data = [0u8; 6];
@@ -189,6 +208,9 @@ fn each_error_names_the_argument_its_value_and_what_it_must_be() {
         ("Range", view.col_chunks(0).err().unwrap(), &["cols", "was 0", "must be in 1..="]),
         ("Range", conv.build().unwrap_err(), &["dilated kernel height", "was 3", "must be in 1..=2"]),
         ("Range", conv.stride(1, 0).padding(1, 0, 0, 0).build().unwrap_err(), &["horizontal stride", "was 0", "must be in 1..="]),
+        ("Code", packing(4, 16, 16), &["codes", "element (0, 0)", "was 16", "must be in 0..=15"]),
+        ("Group", packing(4, 3, 1), &["group", "was 3", "must be a multiple of 8 above 0, or at least k = 4"]),
+        ("GroupOrder", act_order(), &["g_idx", "value 1 was 1", "must be 0"]),
         ("FloatRange", Multiplier::from_real(-0.5).unwrap_err(), &["multiplier", "was -5e-1", "must be in 0e0..=1.79"]),
         ("FloatRange", Requantize::in_f64(&[0.5, f64::NAN], 0).unwrap_err(), &["factor", "was NaN", "must be in 0e0..="]),
         ("FloatRange", Requantize::in_f64(-0.5, 0).unwrap_err(), &["factor", "was -5e-1", "must be in 0e0..="]),
@@ -239,7 +261,7 @@ fn each_error_names_the_argument_its_value_and_what_it_must_be() {
 }
 
 /// As `Error` declares them.
-const VARIANTS: [&str; 29] = [
+const VARIANTS: [&str; 32] = [
     "TooShort",
     "TooLarge",
     "Overlap",
@@ -260,6 +282,9 @@ const VARIANTS: [&str; 29] = [
     "ScaleProduct",
     "ScaleOfA",
     "Range",
+    "Code",
+    "Group",
+    "GroupOrder",
     "FloatRange",
     "Clamp",
     "FloatClamp",

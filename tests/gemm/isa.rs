@@ -13,13 +13,16 @@ fn offered() -> Vec<&'static str> {
     let mut names: Vec<_> = Isa::ALL.iter().map(|isa| isa.name()).collect();
     names.retain(|name| all.iter().any(|kernel| kernel.isa.name() == *name));
     names.extend(all.iter().map(|kernel| kernel.name));
+    names.extend(Dispatch::available_groupwise());
     names
 }
 
 /// The kernels that a name stands for, in order of their names. One that needs a proof for each panel
-/// comes with those of its instruction set that need none.
+/// comes with those of its instruction set that need none; a group-wise one with all of its instruction set.
 fn meant(name: &str) -> Vec<&'static str> {
     let all = Dispatch::available();
+    let groupwise = Dispatch::available_groupwise().any(|kernel| kernel == name);
+    let name = if groupwise { name.split('-').next().unwrap_or(name) } else { name };
     let proven =
         all.iter().find(|kernel| kernel.name == name && kernel.i16_groups > 0).map(|kernel| kernel.isa);
     let beside = |kernel: &KernelInfo| Some(kernel.isa) == proven && kernel.i16_groups == 0;
@@ -53,6 +56,20 @@ fn every_kernel_can_be_forced_by_its_name_and_by_its_instruction_set() {
             let packed = PackedB::pack_with(&set, b.view(), ElementType::U8).unwrap();
             assert!(names(&set).contains(&packed.kernel().name));
         }
+    }
+}
+
+#[test]
+fn a_groupwise_kernel_comes_with_its_instruction_set_or_by_its_name() {
+    let here: Vec<_> = Dispatch::available_groupwise().collect();
+    assert!(here.len() >= 2);
+    for name in &here {
+        let isa = name.split('-').next().unwrap();
+        assert_eq!(Dispatch::named(name).unwrap().groupwise_kernel(), *name);
+        assert_eq!(Dispatch::named(isa).unwrap().groupwise_kernel(), *name);
+    }
+    for kernel in Dispatch::available() {
+        assert!(here.contains(&Dispatch::named(kernel.name).unwrap().groupwise_kernel()));
     }
 }
 

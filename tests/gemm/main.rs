@@ -17,6 +17,7 @@ mod gather;
 mod gather_f32;
 mod golden;
 mod groupwise;
+mod groupwise_errors;
 mod isa;
 mod layouts;
 mod linear;

@@ -54,6 +54,32 @@ pub enum Op {
     DynamicGemm,
     /// `dynamic_quantize_linear` of `x` (f32). Outputs are `y`, `scale` and `zero_point`.
     DynamicQuantizeLinear,
+    /// `GroupwiseB::dequantize` of weights that a format holds. The output is `w`.
+    DequantizeGroups {
+        #[serde(flatten)]
+        groups: Groups,
+    },
+    /// `GroupwiseGemm` of an f32 `a` and such weights.
+    GroupwiseGemm {
+        #[serde(flatten)]
+        groups: Groups,
+        /// `row`, `row-asymmetric` or `group`.
+        activations: String,
+    },
+}
+
+/// Group-wise weights: `b`, packed as the format says (u8), and unless that has them in it `scales` (f32 or f16) and
+/// `zeros` (u8).
+#[derive(Deserialize)]
+pub struct Groups {
+    /// `onnx`, `gptq`, `awq`, `q4_0`, `q4_1` or `q8_0`.
+    pub format: String,
+    pub k: usize,
+    pub n: usize,
+    pub bits: u32,
+    pub group: usize,
+    #[serde(default)]
+    pub zeros_less_one: bool,
 }
 
 /// The parameters of an 8-bit output.

@@ -8,6 +8,7 @@
 //! With `--perturb`, one bit of every output is flipped: the program that compares them must notice.
 
 mod case;
+mod groupwise;
 mod run;
 mod tensor;
 

@@ -1,6 +1,7 @@
 //! Cases computed by qgemm.
 
 use crate::case::{Case, Element8, Op, Output8};
+use crate::groupwise;
 use crate::tensor::{Element, Tensor};
 use anyhow::{Context, Result, ensure};
 use qgemm::{
@@ -12,7 +13,9 @@ use qgemm::{
 pub type Outputs = Vec<(String, Tensor)>;
 
 pub fn run(case: &Case<'_>) -> Result<Outputs> {
-    match case.call.op {
+    match &case.call.op {
+        Op::DequantizeGroups { groups } => groupwise::dequantize(case, groups),
+        Op::GroupwiseGemm { groups, activations } => groupwise::multiply(case, groups, activations),
         Op::DynamicQuantizeLinear => dynamic_quantize_linear(case),
         Op::DynamicGemm => dynamic_gemm(case),
         _ => product(case),
@@ -108,7 +111,7 @@ fn run_gemm(case: &Case<'_>, gemm: &Gemm<'_>, shape: (usize, usize)) -> Result<T
             let stage = Requantize::fixed_point(one_or_each(&multipliers), *rounding, output.zero_point)?;
             requantized(gemm, shape, stage, output)
         }
-        Op::DynamicQuantizeLinear | Op::DynamicGemm => unreachable!("they have functions of their own"),
+        _ => unreachable!("others have functions of their own"),
     }
 }
 
@@ -128,7 +131,7 @@ fn requantized(
 }
 
 /// A matrix that `call` writes.
-fn computed<T: Element>(
+pub fn computed<T: Element>(
     (rows, cols): (usize, usize),
     call: impl FnOnce(MatMut<'_, T>) -> Result<(), Error>,
 ) -> Result<Tensor> {

@@ -1,12 +1,13 @@
 //! Group-wise weights from the blocks of GGUF files.
 
+use crate::buffer;
 use crate::element::ElementType;
 use crate::error::{Error, check_length};
 use crate::matrix::view::MatRef;
 use crate::weights::groupwise::onnx::times;
 use crate::weights::groupwise::pack::{GroupSource, pack, shape};
 use crate::weights::groupwise::packed::GroupwiseB;
-use crate::weights::groupwise::scales::PackedScales;
+use crate::weights::groupwise::scales::{PURPOSE, PackedScales};
 use half::f16;
 use qgemm_kernels::CodeBits;
 
@@ -70,7 +71,7 @@ impl GroupwiseB {
         // The numbers of all blocks, one after the other.
         let numbers = |at: usize| -> Result<PackedScales, Error> {
             let mut values = Vec::new();
-            crate::buffer::reserve(&mut values, n * groups, super::pack::PURPOSE)?;
+            buffer::reserve(&mut values, n * groups, PURPOSE)?;
             values.extend(
                 blocks.chunks_exact(size).map(|block| f16::from_le_bytes([block[at], block[at + 1]])),
             );

@@ -5,12 +5,9 @@ use crate::dispatch::select::Dispatch;
 use crate::element::ElementType;
 use crate::error::Error;
 use crate::weights::groupwise::packed::{GroupwiseB, Zeros};
-use crate::weights::groupwise::scales::PackedScales;
+use crate::weights::groupwise::scales::{PURPOSE, PackedScales};
 use qgemm_kernels::{CodeBits, GroupShape, Line, MAX_VECTOR_GROUP, prefer_huge};
 use std::ops::Range;
-
-/// The purpose that errors name.
-pub(super) const PURPOSE: &str = "packed b";
 
 /// The rows of a column that are asked for at a time: whole steps.
 const ROWS: usize = 512;

@@ -4,8 +4,9 @@ use crate::buffer;
 use crate::error::Error;
 use crate::matrix::view::MatRef;
 use crate::weights::groupwise::builder::GroupwiseBuilder;
-use crate::weights::groupwise::pack::{PURPOSE, shape};
+use crate::weights::groupwise::pack::shape;
 use crate::weights::groupwise::packed::GroupwiseB;
+use crate::weights::groupwise::scales::PURPOSE;
 use qgemm_kernels::{CodeBits, in_default_float_mode};
 
 /// The way in which [`quantize_groups`] rounds.

@@ -39,6 +39,9 @@ impl<'a> From<MatRef<'a, bf16>> for GroupScales<'a> {
     }
 }
 
+/// The purpose that errors name.
+pub(super) const PURPOSE: &str = "packed b";
+
 /// Scales in the order of panels.
 #[derive(Clone)]
 pub(crate) enum PackedScales {
@@ -91,7 +94,7 @@ fn pack<T: ScaleType>(
 ) -> Result<Vec<T::Bits>, Error> {
     check_shape(argument, (scales.rows(), scales.cols()), (shape.groups(), shape.n()))?;
     let mut packed = Vec::new();
-    buffer::refill(&mut packed, shape.scales_len(), T::Bits::default(), super::pack::PURPOSE)?;
+    buffer::refill(&mut packed, shape.scales_len(), T::Bits::default(), PURPOSE)?;
     for g in 0..shape.groups() {
         for j in 0..shape.n() {
             let scale = *scales.get(g, j).expect("the shape was checked");
