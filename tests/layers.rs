@@ -100,6 +100,7 @@ const CRATES: &[Crate] = &[
             "digits",
             "info",
             "report",
+            "four_bit",
             "network",
             "arguments",
             "files",

@@ -19,6 +19,8 @@ mod text;
 mod verify;
 
 // The example `digits`, whose parts find each other at the root of whatever crate they are compiled into.
+#[path = "../../examples/digits/four_bit.rs"]
+mod four_bit;
 #[path = "../../examples/digits/network.rs"]
 mod network;
 #[path = "../../examples/digits/report.rs"]
