@@ -22,37 +22,45 @@ pub fn dispatch(name: &str) -> Result<Dispatch> {
     Dispatch::named(name).map_err(|e| with_option_names(e, &[("kernel", "--kernel")]))
 }
 
-/// The full name of a kernel, which says what weights it multiplies.
+/// The weights that a kernel multiplies.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum KernelName {
-    /// It is for weights with a scale per column at most.
-    Columns(&'static str),
-    /// It is for weights with a scale per column and group.
-    Groups(&'static str),
+pub enum KernelKind {
+    /// Weights with a scale per column at most.
+    Columns,
+    /// Weights with a scale per column and group.
+    Groups,
 }
 
-impl KernelName {
-    pub fn text(self) -> &'static str {
-        match self {
-            KernelName::Columns(name) | KernelName::Groups(name) => name,
-        }
+/// A kernel by its full name.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NamedKernel {
+    pub name: &'static str,
+    pub kind: KernelKind,
+}
+
+impl NamedKernel {
+    fn of_columns(name: &'static str) -> Self {
+        Self { name, kind: KernelKind::Columns }
+    }
+
+    fn of_groups(name: &'static str) -> Self {
+        Self { name, kind: KernelKind::Groups }
     }
 }
 
 /// The kernels that `--kernel` names: those of an instruction set, or those that a full name stands for; `all` names every
 /// kernel that runs on this CPU.
-pub fn kernel_names(name: &str) -> Result<Vec<KernelName>> {
+pub fn named_kernels(name: &str) -> Result<Vec<NamedKernel>> {
     if name == "all" {
-        let columns = Dispatch::available().into_iter().map(|kernel| KernelName::Columns(kernel.name));
-        return Ok(columns.chain(Dispatch::available_groupwise().map(KernelName::Groups)).collect());
+        let columns = Dispatch::available().into_iter().map(|kernel| NamedKernel::of_columns(kernel.name));
+        return Ok(columns.chain(Dispatch::available_groupwise().map(NamedKernel::of_groups)).collect());
     }
     let dispatch = dispatch(name)?;
-    let groups = dispatch.groupwise_kernel();
-    if name == groups {
-        return Ok(vec![KernelName::Groups(groups)]);
+    let groups = NamedKernel::of_groups(dispatch.groupwise_kernel());
+    if name == groups.name {
+        return Ok(vec![groups]);
     }
-    let columns: Vec<_> = dispatch.kernels().map(|kernel| kernel.name).collect();
-    let is_full_name = columns.contains(&name);
-    let groups = (!is_full_name).then_some(KernelName::Groups(groups));
-    Ok(columns.into_iter().map(KernelName::Columns).chain(groups).collect())
+    let columns: Vec<_> = dispatch.kernels().map(|kernel| NamedKernel::of_columns(kernel.name)).collect();
+    let is_full_name = columns.iter().any(|kernel| kernel.name == name);
+    Ok(columns.into_iter().chain((!is_full_name).then_some(groups)).collect())
 }

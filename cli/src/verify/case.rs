@@ -1,11 +1,12 @@
 //! The products of a case, as data.
 
+use crate::arguments::machine::KernelKind;
 use crate::files::matrices::Matrix8;
 use crate::verify::destination::Destination;
 use crate::verify::groups::GroupWeights;
 use crate::verify::operands::{GatheredFloats, GatheredRows, MatrixF32, ZeroPoints};
 use crate::verify::stage::{FloatStage, QuantizedStage, ScaleOfA};
-use qgemm::ElementType;
+use qgemm::{ElementType, Error, FloatLhs, Lhs};
 use std::slice;
 
 /// A call of the library, on a number of threads.
@@ -111,23 +112,33 @@ impl Case {
             Call::Batch(products) => products,
         }
     }
-}
 
-/// The kind of kernels that a product runs on.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum KernelKind {
-    Columns,
-    Groups,
-}
-
-impl Case {
     /// Whether kernels of a kind multiply any of its products. A batch without products runs on all.
     pub fn runs_on(&self, kind: KernelKind) -> bool {
         self.products().is_empty() || self.products().iter().any(|product| product.kernel_kind() == kind)
     }
 }
 
+impl OwnedLhs {
+    pub fn lhs(&self) -> Result<Lhs<'_>, Error> {
+        Ok(match self {
+            OwnedLhs::Matrix(a) => a.operand()?.into(),
+            OwnedLhs::Gathered(rows) => rows.gather()?.into(),
+        })
+    }
+}
+
+impl OwnedFloats {
+    pub fn lhs(&self) -> Result<FloatLhs<'_>, Error> {
+        Ok(match self {
+            OwnedFloats::Matrix(a) => a.view()?.into(),
+            OwnedFloats::Gathered(rows) => rows.gather()?.into(),
+        })
+    }
+}
+
 impl Product {
+    /// The kind of kernels that it runs on.
     pub fn kernel_kind(&self) -> KernelKind {
         match self.b {
             Weights::Columns(_) => KernelKind::Columns,

@@ -3,7 +3,7 @@
 use crate::files::matrices::Matrix8;
 use crate::verify::destination::Layout;
 use qgemm::half::{bf16, f16};
-use qgemm::{CodeBits, Dispatch, Error, GroupScales, GroupwiseB, MatRef};
+use qgemm::{CodeBits, Dispatch, ElementType, Error, GroupScales, GroupwiseB, MatRef};
 
 /// Weights with a scale per column and group of rows; the data of a [`GroupwiseB`].
 pub struct GroupWeights {
@@ -108,7 +108,7 @@ impl GroupWeights {
 
     fn zero(&self, g: usize, j: usize) -> Result<Option<i32>, Error> {
         let default = match (self.codes.data.element_type(), self.bits) {
-            (qgemm::ElementType::I8, _) => 0,
+            (ElementType::I8, _) => 0,
             (_, CodeBits::Four) => 8,
             (_, CodeBits::Eight) => 128,
         };

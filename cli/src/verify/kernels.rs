@@ -1,12 +1,12 @@
 //! Cases computed by kernels, in the form that the case asks for.
 
 use crate::verify::buffer::{Buffer, Written};
-use crate::verify::case::{Activations, Call, Case, Output, OwnedFloats, OwnedLhs, Product, Weights};
+use crate::verify::case::{Activations, Call, Case, ColumnWeights, Output, Product, Weights};
 use crate::verify::described::Described;
 use crate::verify::stage::{FloatStage, QuantizedStage};
 use qgemm::{
-    Dequantize, Dispatch, Error, FloatLhs, GroupwiseB, Int8Element, Lhs, MatMut, OwnedDequantize,
-    OwnedRequantize, PackedB, QuantParams, Requantize, Rhs, Task, Threads, run_batch_on,
+    Dequantize, Dispatch, Error, GroupwiseB, Int8Element, MatMut, OwnedDequantize, OwnedRequantize, PackedB,
+    QuantParams, Requantize, Rhs, Task, Threads, run_batch_on,
 };
 use rayon::ThreadPool;
 use rayon::prelude::*;
@@ -48,15 +48,14 @@ fn batch(products: &[Product], dispatch: &Dispatch) -> Result<Vec<Written>, Erro
 struct Ready<'a> {
     product: &'a Product,
     dispatch: &'a Dispatch,
-    b: ReadyB,
+    b: ReadyB<'a>,
     kept: Kept,
 }
 
-/// The right operand.
-enum ReadyB {
-    Unpacked,
-    Packed(PackedB),
-    Groupwise(GroupwiseB),
+/// The right operand, packed if the case asks for it.
+enum ReadyB<'a> {
+    Columns { weights: &'a ColumnWeights, packed: Option<PackedB> },
+    Groups(GroupwiseB),
 }
 
 /// An output stage that is kept.
@@ -78,56 +77,41 @@ impl<'a> Ready<'a> {
             _ => Kept::Nothing,
         };
         let b = match &product.b {
-            Weights::Groups(groups) => ReadyB::Groupwise(groups.pack(dispatch)?),
-            Weights::Columns(columns) => match columns.packed_for {
-                None => ReadyB::Unpacked,
-                Some(activations) => {
-                    ReadyB::Packed(PackedB::pack_with(dispatch, columns.b.operand()?, activations)?)
-                }
-            },
+            Weights::Groups(groups) => ReadyB::Groups(groups.pack(dispatch)?),
+            Weights::Columns(weights) => {
+                let pack = |activations| PackedB::pack_with(dispatch, weights.b.operand()?, activations);
+                ReadyB::Columns { weights, packed: weights.packed_for.map(pack).transpose()? }
+            }
         };
         Ok(Self { product, dispatch, b, kept })
     }
 
     fn described(&self, threads: Threads<'a>) -> Result<Described<'_>, Error> {
         let Self { product, dispatch, .. } = *self;
-        let lhs = |a: &'a OwnedLhs| -> Result<Lhs<'_>, Error> {
-            Ok(match a {
-                OwnedLhs::Matrix(a) => a.operand()?.into(),
-                OwnedLhs::Gathered(rows) => rows.gather()?.into(),
-            })
-        };
-        let float_lhs = |a: &'a OwnedFloats| -> Result<FloatLhs<'_>, Error> {
-            Ok(match a {
-                OwnedFloats::Matrix(a) => a.view()?.into(),
-                OwnedFloats::Gathered(rows) => rows.gather()?.into(),
-            })
-        };
-        let columns = match (&product.b, &self.b) {
-            (_, ReadyB::Groupwise(b)) => {
+        let (weights, packed) = match &self.b {
+            ReadyB::Columns { weights, packed } => (*weights, packed),
+            ReadyB::Groups(b) => {
                 let gemm = match &product.a {
                     Activations::Static(given) => {
-                        given.describe_groupwise((lhs(&given.a)?, given.a_zero.borrow()), b)
+                        given.describe_groupwise((given.a.lhs()?, given.a_zero.borrow()), b)
                     }
-                    Activations::Dynamic(given) => given.describe_groupwise(float_lhs(&given.a)?, b),
+                    Activations::Dynamic(given) => given.describe_groupwise(given.a.lhs()?, b),
                 };
                 return Ok(Described::Groupwise(gemm.threads(threads)));
             }
-            (Weights::Columns(columns), _) => columns,
-            _ => unreachable!("group-wise weights are always packed"),
         };
-        let b: Rhs<'_> = match &self.b {
-            ReadyB::Packed(packed) => packed.into(),
-            _ => columns.b.operand()?.into(),
+        let b: Rhs<'_> = match packed {
+            Some(packed) => packed.into(),
+            None => weights.b.operand()?.into(),
         };
-        let b = (b, columns.zero.borrow());
+        let b = (b, weights.zero.borrow());
         Ok(match &product.a {
             Activations::Static(given) => {
-                let gemm = given.describe((lhs(&given.a)?, given.a_zero.borrow()), b);
+                let gemm = given.describe((given.a.lhs()?, given.a_zero.borrow()), b);
                 Described::Gemm(gemm.dispatch(dispatch).threads(threads))
             }
             Activations::Dynamic(given) => {
-                let gemm = given.describe(float_lhs(&given.a)?, b);
+                let gemm = given.describe(given.a.lhs()?, b);
                 Described::Dynamic(gemm.dispatch(dispatch).threads(threads))
             }
         })

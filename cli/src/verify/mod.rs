@@ -15,10 +15,10 @@ mod stage;
 #[cfg(test)]
 mod tests;
 
-use crate::arguments::machine::{KernelName, dispatch, kernel_names, thread_pool};
+use crate::arguments::machine::{NamedKernel, dispatch, named_kernels, thread_pool};
 use crate::arguments::numbers::number;
 use crate::errors::WrongResult;
-use crate::verify::case::{Case, KernelKind};
+use crate::verify::case::Case;
 use crate::verify::definition::by_definition;
 use crate::verify::kernels::by_kernels;
 use crate::verify::outcome::{Outcome, difference};
@@ -53,15 +53,15 @@ pub struct Args {
 const MAX_SECONDS: f64 = 30.0 * 86400.0;
 
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
-    let names = kernel_names(&args.kernel)?;
+    let names = named_kernels(&args.kernel)?;
     let seconds = number("--seconds", &args.seconds, 0.0..=MAX_SECONDS)?;
     let seed = args.seed.as_deref().map(|text| number("--seed", text, 0..=u64::MAX)).transpose()?;
     // 32 bits give a seed that is short to type.
     let seed = seed.unwrap_or_else(|| rand::rng().random_range(0..1 << 32));
     let only = args.case.as_deref().map(|text| number("--case", text, 0..=u64::MAX)).transpose()?;
     let pools = thread_pools()?;
-    let named = |name: KernelName| Ok(Kernel { name, dispatch: dispatch(name.text())?, cases: 0 });
-    let mut kernels = names.into_iter().map(named).collect::<Result<Vec<_>>>()?;
+    let ready = |kernel: NamedKernel| Ok(Kernel { kernel, dispatch: dispatch(kernel.name)?, cases: 0 });
+    let mut kernels = names.into_iter().map(ready).collect::<Result<Vec<_>>>()?;
 
     writeln!(out, "seed {seed}")?;
     let bar = ProgressBar::new((seconds * 1000.0) as u64);
@@ -91,8 +91,8 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
         }
     }
     bar.finish_and_clear();
-    for Kernel { name, cases, .. } in kernels {
-        writeln!(out, "{:<24} {cases} cases exact", name.text())?;
+    for Kernel { kernel, cases, .. } in kernels {
+        writeln!(out, "{:<24} {cases} cases exact", kernel.name)?;
     }
     Ok(())
 }
@@ -104,19 +104,10 @@ fn thread_pools() -> Result<Vec<ThreadPool>> {
 
 /// A kernel to be tested.
 struct Kernel {
-    name: KernelName,
+    kernel: NamedKernel,
     dispatch: Dispatch,
     /// The cases that it ran.
     cases: u64,
-}
-
-impl KernelName {
-    fn kind(self) -> KernelKind {
-        match self {
-            KernelName::Columns(_) => KernelKind::Columns,
-            KernelName::Groups(_) => KernelKind::Groups,
-        }
-    }
 }
 
 struct Mismatch {
@@ -129,12 +120,12 @@ struct Mismatch {
 fn first_mismatch(case: &Case, kernels: &mut [Kernel], pools: &[ThreadPool]) -> Option<Mismatch> {
     // The reference loops are slow, so they run once per case and not once per kernel.
     let mut expected = None;
-    let mut concerned = kernels.iter_mut().filter(|kernel| case.runs_on(kernel.name.kind()));
-    concerned.find_map(|Kernel { name, dispatch, cases }| {
+    let mut concerned = kernels.iter_mut().filter(|kernel| case.runs_on(kernel.kernel.kind));
+    concerned.find_map(|Kernel { kernel, dispatch, cases }| {
         let expected = expected.get_or_insert_with(|| Outcome::of(|| by_definition(case)));
         let got = Outcome::of(|| by_kernels(case, dispatch, pools));
         *cases += 1;
         let difference = difference(expected, &got, case)?;
-        Some(Mismatch { kernel: name.text(), difference })
+        Some(Mismatch { kernel: kernel.name, difference })
     })
 }
