@@ -1,13 +1,15 @@
 //! `qgemm groupwise`: float activations times weights with a scale per group, all in files.
 
 mod activations;
+mod names;
 mod weights;
 
 use crate::arguments::machine::{dispatch, thread_pool};
 use crate::arguments::values::{self, Axis, Bias};
-use crate::errors::{invalid_because, with_option_names};
+use crate::errors::invalid_because;
 use crate::files::matrices::FloatMatrix;
 use crate::files::outfile::OutFile;
+use crate::groupwise::names::with_groupwise_names;
 use crate::groupwise::weights::WeightOptions;
 use crate::memory::zeros;
 use anyhow::Result;
@@ -39,25 +41,6 @@ pub struct Args {
     /// Threads to use, 1 to 1024 [default: as many as there are cores]
     #[arg(long, value_name = "N")]
     threads: Option<String>,
-}
-
-/// The library's names of arguments, and the options that they come from.
-const OPTION_NAMES: [(&str, &str); 9] = [
-    ("a", "--a"),
-    ("quantized a", "--a"),
-    // The range of a row of A.
-    ("range", "--a"),
-    ("codes", "--b"),
-    ("packed b", "--b"),
-    ("group", "--group"),
-    ("scales", "--scales"),
-    ("zeros", "--zeros"),
-    ("bias", "--bias"),
-];
-
-/// An error of the library that names the options of `qgemm groupwise`.
-fn with_groupwise_names(error: qgemm::Error) -> anyhow::Error {
-    with_option_names(error, &OPTION_NAMES)
 }
 
 pub fn run(args: &Args) -> Result<()> {

@@ -3,7 +3,7 @@
 use crate::arguments::groups::{bits, group};
 use crate::errors::invalid_because;
 use crate::files::matrices::{Matrix8, ScaleMatrix};
-use crate::groupwise::with_groupwise_names;
+use crate::groupwise::names::with_groupwise_names;
 use anyhow::Result;
 use qgemm::{CodeBits, GroupwiseB};
 use std::path::{Path, PathBuf};

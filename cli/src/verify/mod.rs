@@ -92,7 +92,11 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     }
     bar.finish_and_clear();
     for Kernel { kernel, cases, .. } in kernels {
-        writeln!(out, "{:<24} {cases} cases exact", kernel.name)?;
+        let result = match cases {
+            0 => "no case: all were of weights that other kernels multiply".into(),
+            _ => format!("{cases} cases exact"),
+        };
+        writeln!(out, "{:<24} {result}", kernel.name)?;
     }
     Ok(())
 }
