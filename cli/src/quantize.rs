@@ -3,7 +3,7 @@
 use crate::arguments::groups::{bits, group};
 use crate::errors::{invalid, missing, with_option_names};
 use crate::files::matrices::FloatMatrix;
-use crate::files::outfile::OutFile;
+use crate::files::outfile::{OutFile, Prepared};
 use anyhow::Result;
 use qgemm::{GroupScheme, MatRef, quantize_groups};
 use std::path::PathBuf;
@@ -61,7 +61,7 @@ pub fn run(args: &Args) -> Result<()> {
     if let (Some(file), Some(zeros)) = (&zeros, &quantized.zeros) {
         written.push(file.prepare(groups, zeros)?);
     }
-    written.into_iter().try_for_each(|file| file.finish())
+    Prepared::finish_all(written)
 }
 
 impl Args {

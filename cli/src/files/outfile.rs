@@ -124,7 +124,13 @@ enum Content {
 }
 
 impl Prepared<'_> {
-    /// Gives the result its name. After the other results of a command are prepared, this hardly ever fails.
+    /// Gives several results their names. Devices and pipes, of which any may fail, come first, before a file is replaced.
+    pub fn finish_all(mut results: Vec<Self>) -> Result<()> {
+        results.sort_by_key(|result| matches!(result.content, Content::File(_)));
+        results.into_iter().try_for_each(Self::finish)
+    }
+
+    /// Gives the result its name.
     pub fn finish(self) -> Result<()> {
         let path = &self.file.path;
         let done = match self.content {

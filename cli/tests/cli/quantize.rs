@@ -148,12 +148,21 @@ fn wrong_arguments() {
     assert_eq!(std::fs::read(files.path("v.npy")).unwrap(), b"precious");
 }
 
-/// A device takes what a file would hold.
-#[cfg(unix)]
+/// A device takes what a file would hold. If it fails, no file is written.
+#[cfg(target_os = "linux")]
 #[test]
 fn devices() {
     let files = Files::new();
     files.write("w.npy", &[K, N], &weights());
-    files.run("quantize --w w.npy --bits 8 --group 32 --out-values /dev/null --out-scales /dev/null").ok();
-    assert_eq!(files.names(), ["w.npy"]);
+    let line = "quantize --w w.npy --bits 8 --group 32";
+    files.run(&format!("{line} --out-values /dev/null --out-scales /dev/null")).ok();
+    files.write_bytes("v.npy", b"precious");
+    for (values, scales, wrong) in [
+        ("v.npy", "/dev/full", "--out-scales: was '/dev/full'"),
+        ("/dev/full", "s.npy", "--out-values: was '/dev/full'"),
+    ] {
+        files.run(&format!("{line} --out-values {values} --out-scales {scales}")).refused(wrong);
+    }
+    assert_eq!(files.names(), ["v.npy", "w.npy"]);
+    assert_eq!(std::fs::read(files.path("v.npy")).unwrap(), b"precious");
 }
