@@ -1,4 +1,4 @@
-//! `qgemm digits`: the trained int8 network of the example `digits`.
+//! `qgemm digits`: the trained network of the example `digits`.
 
 use crate::errors::WrongResult;
 use crate::files::outfile::OutFile;
@@ -7,7 +7,7 @@ use anyhow::Result;
 use std::io::Write;
 use std::path::PathBuf;
 
-/// Reads handwritten digits with a small int8 network: accuracy, speed, digests per kernel.
+/// Reads handwritten digits with a small network, in int8 and in 4 bits: accuracy, speed, digests per kernel.
 #[derive(clap::Args, Default)]
 pub struct Args {
     /// Where to write the int8 logits of the held-out images (899 x 10, int8) [default: nowhere]

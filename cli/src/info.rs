@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use qgemm::{Dispatch, Isa};
-use qgemm_kernels::Features;
+use qgemm_kernels::{Features, GROUP_TABLE, MAX_VECTOR_GROUP};
 use serde_json::{Value, json};
 use std::io::Write;
 
@@ -46,6 +46,17 @@ fn print(info: &Value, out: &mut dyn Write) -> Result<()> {
         writeln!(out, "{name:<22} {isa:<12} {mr:>3} {nr:>3} {kr:>3}{chosen}")?;
     }
     writeln!(out, "\nOf the chosen kernels each product takes the one that suits its N best.")?;
+    writeln!(out, "\n{:<22} {:<12} {:>3}", "group-wise kernel", "isa", "mr")?;
+    for kernel in info["groupwise_kernels"].as_array().into_iter().flatten() {
+        let chosen = if kernel["chosen"] == true { "  chosen" } else { "" };
+        let [name, isa, mr] = ["name", "isa", "mr"].map(|field| text(&kernel[field]));
+        writeln!(out, "{name:<22} {isa:<12} {mr:>3}{chosen}")?;
+    }
+    writeln!(
+        out,
+        "\nThe chosen one multiplies weights with a scale per group. The scalar one takes groups of more than \
+         {MAX_VECTOR_GROUP} rows."
+    )?;
     Ok(())
 }
 
@@ -78,6 +89,18 @@ fn collect() -> Result<Value> {
         })
         .collect();
     let found = Features::detect();
+    let groupwise_kernels: Vec<_> = GROUP_TABLE
+        .iter()
+        .filter(|kernel| kernel.ready(&found).is_some())
+        .map(|kernel| {
+            json!({
+                "name": kernel.name,
+                "isa": kernel.isa.name(),
+                "mr": kernel.mr,
+                "chosen": kernel.name == dispatch.groupwise_kernel(),
+            })
+        })
+        .collect();
     let isas: Vec<_> = Isa::ALL.iter().filter(|isa| found.has(**isa)).map(|isa| isa.name()).collect();
     let caches = dispatch.caches();
     let (vendor, brand) = cpu();
@@ -90,6 +113,8 @@ fn collect() -> Result<Value> {
         "isas": isas,
         "kernels": kernels,
         "chosen": chosen,
+        "groupwise_kernels": groupwise_kernels,
+        "chosen_groupwise": dispatch.groupwise_kernel(),
     }))
 }
 

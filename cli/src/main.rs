@@ -9,14 +9,18 @@ mod digits;
 mod errors;
 mod files;
 mod forward;
+mod groupwise;
 mod info;
 mod matmul;
 mod memory;
+mod quantize;
 mod shape;
 mod text;
 mod verify;
 
 // The example `digits`, whose parts find each other at the root of whatever crate they are compiled into.
+#[path = "../../examples/digits/four_bit.rs"]
+mod four_bit;
 #[path = "../../examples/digits/network.rs"]
 mod network;
 #[path = "../../examples/digits/report.rs"]
@@ -29,7 +33,7 @@ use std::ffi::OsString;
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
-/// Exact int8 matrix multiplication.
+/// Exact multiplication of quantized matrices.
 ///
 /// Without a command: the worked example of quantized inference, then a small network that reads
 /// handwritten digits.
@@ -44,6 +48,8 @@ struct Cli {
 enum Command {
     Forward(forward::Args),
     Matmul(Box<matmul::Args>),
+    Groupwise(Box<groupwise::Args>),
+    Quantize(quantize::Args),
     Info(info::Args),
     Verify(verify::Args),
     Bench(bench::Args),
@@ -99,6 +105,8 @@ fn run(command: Option<Command>, out: &mut (dyn Write + Send)) -> Result<()> {
         }
         Some(Command::Forward(args)) => forward::run(&args, out),
         Some(Command::Matmul(args)) => matmul::run(&args),
+        Some(Command::Groupwise(args)) => groupwise::run(&args),
+        Some(Command::Quantize(args)) => quantize::run(&args),
         Some(Command::Info(args)) => info::run(&args, out),
         Some(Command::Verify(args)) => verify::run(&args, out),
         Some(Command::Bench(args)) => bench::run(&args, out),

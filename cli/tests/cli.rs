@@ -2,6 +2,10 @@
 
 #[path = "cli/forward.rs"]
 mod forward;
+#[path = "cli/groupwise.rs"]
+mod groupwise;
+#[path = "cli/groupwise_wrong.rs"]
+mod groupwise_wrong;
 #[path = "cli/help.rs"]
 mod help;
 #[path = "cli/matmul.rs"]
@@ -10,6 +14,8 @@ mod matmul;
 mod outputs;
 #[path = "cli/product.rs"]
 mod product;
+#[path = "cli/quantize.rs"]
+mod quantize;
 #[path = "cli/reports.rs"]
 mod reports;
 #[path = "cli/support.rs"]

@@ -1,5 +1,6 @@
 //! Quantized inference with a small trained network: `cargo run --release --example digits`.
 
+mod four_bit;
 mod network;
 mod report;
 

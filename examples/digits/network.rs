@@ -1,4 +1,4 @@
-//! A small trained network, quantized to int8, as a framework would do it with the library.
+//! A small trained network, in float and quantized to int8, as a framework would do it with the library.
 //!
 //! ```text
 //! images u8 -> [W1 + b1, ReLU] -> u8 -> [W2 + b2, ReLU] -> u8 -> [W3 + b3] -> logits i8
@@ -62,6 +62,11 @@ impl Digits {
                 (load!("w3.npy")?, vector(load!("b3.npy"))?),
             ],
         })
+    }
+
+    /// The float weights (K×N, inputs by outputs) and biases (N) of each layer.
+    pub fn layers(&self) -> &[(Array2<f32>, Array1<f32>); 3] {
+        &self.layers
     }
 
     /// The training images and the held-out ones.

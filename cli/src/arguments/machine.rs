@@ -3,6 +3,7 @@
 use crate::arguments::numbers::number;
 use crate::errors::{invalid_because, with_option_names};
 use anyhow::Result;
+use qgemm::Dispatch;
 
 /// The largest value of `--threads`.
 const MAX_THREADS: usize = 1024;
@@ -17,14 +18,49 @@ pub fn thread_pool(threads: Option<&str>) -> Result<rayon::ThreadPool> {
 }
 
 /// The kernels that `--kernel` names: an instruction set's, or one by its full name.
-pub fn dispatch(name: &str) -> Result<qgemm::Dispatch> {
-    qgemm::Dispatch::named(name).map_err(|e| with_option_names(e, &[("kernel", "--kernel")]))
+pub fn dispatch(name: &str) -> Result<Dispatch> {
+    Dispatch::named(name).map_err(|e| with_option_names(e, &[("kernel", "--kernel")]))
 }
 
-/// The full names of the kernels that `--kernel` names; `all` names every kernel that runs on this CPU.
-pub fn kernel_names(name: &str) -> Result<Vec<&'static str>> {
-    if name == "all" {
-        return Ok(qgemm::Dispatch::available().iter().map(|kernel| kernel.name).collect());
+/// The weights that a kernel multiplies.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum KernelKind {
+    /// Weights with a scale per column at most.
+    Columns,
+    /// Weights with a scale per column and group.
+    Groups,
+}
+
+/// A kernel by its full name.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NamedKernel {
+    pub name: &'static str,
+    pub kind: KernelKind,
+}
+
+impl NamedKernel {
+    fn of_columns(name: &'static str) -> Self {
+        Self { name, kind: KernelKind::Columns }
     }
-    Ok(dispatch(name)?.kernels().map(|kernel| kernel.name).collect())
+
+    fn of_groups(name: &'static str) -> Self {
+        Self { name, kind: KernelKind::Groups }
+    }
+}
+
+/// The kernels that `--kernel` names: those of an instruction set, or those that a full name stands for; `all` names every
+/// kernel that runs on this CPU.
+pub fn named_kernels(name: &str) -> Result<Vec<NamedKernel>> {
+    if name == "all" {
+        let columns = Dispatch::available().into_iter().map(|kernel| NamedKernel::of_columns(kernel.name));
+        return Ok(columns.chain(Dispatch::available_groupwise().map(NamedKernel::of_groups)).collect());
+    }
+    let dispatch = dispatch(name)?;
+    let groups = NamedKernel::of_groups(dispatch.groupwise_kernel());
+    if name == groups.name {
+        return Ok(vec![groups]);
+    }
+    let columns: Vec<_> = dispatch.kernels().map(|kernel| NamedKernel::of_columns(kernel.name)).collect();
+    let is_full_name = columns.iter().any(|kernel| kernel.name == name);
+    Ok(columns.into_iter().chain((!is_full_name).then_some(groups)).collect())
 }

@@ -1,5 +1,6 @@
-//! Arguments as text, read into numbers, threads, kernels, scales and vectors.
+//! Arguments as text, read into numbers, threads, kernels, groups, scales and vectors.
 
+pub mod groups;
 pub mod machine;
 pub mod numbers;
 pub mod scales;

@@ -1,7 +1,7 @@
 //! The limit that binds a case: that of the machine's limits which leaves it the longest time.
 
 use crate::bench::limits::{Limit, LimitKind};
-use crate::bench::variants::{Variant, Work};
+use crate::bench::variants::{GroupVariant, Variant, Work};
 use crate::shape::Shape;
 use qgemm::{Caches, Isa};
 
@@ -47,14 +47,19 @@ pub fn binding(
 /// The bytes of A, B and C, each counted once.
 fn operand_bytes(variant: &Variant, Shape { m, k, n }: Shape) -> f64 {
     let (m, k, n) = (m as f64, k as f64, n as f64);
+    // Of B a value has a byte, unless it has fewer bits and a share of a scale.
+    let of_b = match variant.work {
+        Work::Groupwise(GroupVariant { bits, group, .. }) => bits.bits() as f64 / 8.0 + 4.0 / group as f64,
+        _ => 1.0,
+    };
     let (of_a, of_c) = match variant.work {
         // B is read, and written as panels.
         Work::Pack => return 2.0 * k * n,
         Work::Sums | Work::SumsOfUnpackedB | Work::SumsWithBZero => (1.0, 4.0),
         Work::Requantize | Work::RequantizeFixedPoint | Work::RequantizeFarZero => (1.0, 1.0),
-        Work::Dynamic => (4.0, 4.0),
+        Work::Dynamic | Work::Groupwise(_) => (4.0, 4.0),
     };
-    of_a * m * k + k * n + of_c * m * n
+    of_a * m * k + of_b * k * n + of_c * m * n
 }
 
 #[cfg(test)]
@@ -100,6 +105,11 @@ mod tests {
             of("f32_dynamic", 8192, 4096, 1),
             ("DRAM", 8192.0 * 16384.0 + 4096.0 + 32768.0 - 16777216.0)
         );
+    }
+
+    #[test]
+    fn weights_of_four_bits_take_half_a_byte_and_their_scales() {
+        assert_eq!(of("w4g32", 1, 8192, 8192), ("DRAM", (0.5 + 0.125) * 67108864.0 + 65536.0 - 16777216.0));
     }
 
     #[test]

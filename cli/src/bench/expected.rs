@@ -20,6 +20,7 @@ impl Expected {
         let zero = variant.a_zero();
         match (variant.work, variant.a) {
             // Packing has no sums; its check compares elements.
+            (Work::Groupwise(_), _) => unreachable!("group-wise weights have outputs of their own"),
             (Work::Pack, _) => Self { rows: Vec::new(), sums: Vec::new() },
             (Work::Dynamic, _) => {
                 Self::of_rows(variant, operands, |i| quantize_row(variant, &operands.a_f32[i * k..][..k]))
@@ -35,12 +36,9 @@ impl Expected {
 
     /// `row(i)` is row i of A less its zero point.
     fn of_rows(variant: &Variant, operands: &Operands, row: impl Fn(usize) -> Vec<i64>) -> Self {
-        let Shape { m, n, .. } = operands.shape;
+        let n = operands.shape.n;
         let b_zero = i64::from(variant.b_zero());
-        let mut rows = vec![0, m - 1, m / 2, m / 3];
-        if m <= 128 && operands.shape.macs() < 2e8 {
-            rows = (0..m).collect();
-        }
+        let rows = checked_rows(operands.shape);
         let sums_of_row = |i: &usize| {
             let mut sums = vec![0i64; n];
             for (a, b) in row(*i).into_iter().zip(operands.b.chunks_exact(n)) {
@@ -68,6 +66,12 @@ impl Expected {
         }
         worst
     }
+}
+
+/// The numbers of the rows of the output that are compared: a few, or all if that is little work.
+pub fn checked_rows(shape: Shape) -> Vec<usize> {
+    let m = shape.m;
+    if m <= 128 && shape.macs() < 2e8 { (0..m).collect() } else { vec![0, m - 1, m / 2, m / 3] }
 }
 
 fn subtract_zero<T: Int8Element>(row: &[T], zero: i32) -> Vec<i64> {

@@ -24,7 +24,7 @@ pub struct Job<'a> {
 }
 
 pub struct Measured {
-    /// The full name of the kernel that B is packed for.
+    /// The full name of the kernel that multiplies B.
     pub kernel: &'static str,
     pub times: Times,
     /// The largest difference of an output from the exact value.
@@ -115,6 +115,7 @@ impl Job<'_> {
         let Self { variant, operands, dispatch, .. } = *self;
         let packed = PackedB::pack_with(dispatch, operands.b()?, variant.a)?;
         let timed = match (variant.work, variant.a) {
+            (Work::Groupwise(_), _) => unreachable!("group-wise weights are measured apart"),
             (Work::Pack, _) => self.pack(&packed, quick)?,
             (Work::Dynamic, _) => self.dynamic(&packed, quick)?,
             (Work::Sums | Work::SumsOfUnpackedB | Work::SumsWithBZero, U8) => {

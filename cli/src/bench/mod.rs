@@ -3,6 +3,7 @@
 mod binding;
 mod caller;
 mod expected;
+mod groupwise;
 mod limits;
 mod measure;
 mod operands;
@@ -14,15 +15,17 @@ mod variants;
 use crate::arguments::machine::{dispatch, thread_pool};
 use crate::bench::caller::Caller;
 use crate::bench::expected::Expected;
+use crate::bench::groupwise::GroupCase;
 use crate::bench::limits::{bandwidths, peak};
-use crate::bench::measure::Job;
+use crate::bench::measure::{Job, Measured};
 use crate::bench::operands::Operands;
 use crate::bench::table::{Row, Table};
 use crate::bench::variants::{OF_LAYOUTS, VARIANTS, Variant, Work};
 use crate::errors::{WrongResult, invalid};
 use crate::shape::Shape;
 use anyhow::Result;
-use qgemm::{Dispatch, Isa, Threads};
+use qgemm::{CodeBits, Dispatch, Isa, Threads};
+use qgemm_kernels::GROUP_TABLE;
 use std::io::Write;
 
 /// Measures products, and the peak and the bandwidth that bound them.
@@ -63,20 +66,25 @@ fn variants_help() -> String {
 
 fn variants_long_help() -> String {
     let lines = VARIANTS.iter().map(|variant| format!("\n  {:<17} {}", variant.name, variant.in_words()));
-    format!("{}\n\nA name begins with the types of A, B and C.{}", variants_help(), lines.collect::<String>())
+    format!(
+        "{}\n\nA name begins with the types of A, B and C; or, for weights with a scale per group, with their bits and the rows of \
+         a group.{}",
+        variants_help(),
+        lines.collect::<String>()
+    )
 }
 
 pub fn run(args: &Args, out: &mut (dyn Write + Send)) -> Result<()> {
     let shapes = shapes::read(args.shapes.as_deref())?;
     let of_layouts = (args.shapes.as_deref() == Some(shapes::LAYOUTS)).then_some(OF_LAYOUTS);
     let variants = variants(args.variants.as_deref().or(of_layouts))?;
-    let dispatches = dispatches(args.kernel.as_deref())?;
-    let with_floats = variants.iter().any(|variant| variant.work == Work::Dynamic);
+    let (dispatches, group_dispatches) =
+        (dispatches(args.kernel.as_deref())?, group_dispatches(args.kernel.as_deref())?);
+    let with_floats = variants.iter().any(|variant| variant.has_float_a());
     shapes.iter().try_for_each(|&shape| Operands::check_memory(shape, with_floats))?;
     let pool = thread_pool(Some(&args.threads))?;
-    let measurements = shapes.len() * variants.len() * dispatches.len();
-    let mut table = Table::new(out, args.csv, measurements, pool.current_num_threads(), args.caller);
-    let plan = Plan { shapes, variants, dispatches, with_floats, quick: args.quick };
+    let plan = Plan { shapes, variants, dispatches, group_dispatches, with_floats, quick: args.quick };
+    let mut table = Table::new(out, args.csv, plan.measurements(), pool.current_num_threads(), args.caller);
     table.head()?;
     // On all threads of the pool, whoever calls.
     pool.install(|| plan.measure_limits(&mut table))?;
@@ -115,11 +123,29 @@ fn dispatches(kernel: Option<&str>) -> Result<Vec<Dispatch>> {
     }
 }
 
+/// The kernels that `--kernel` names for group-wise weights.
+fn group_dispatches(kernel: Option<&str>) -> Result<Vec<Dispatch>> {
+    match kernel {
+        Some("all") => Dispatch::available_groupwise().map(dispatch).collect(),
+        other => dispatches(other),
+    }
+}
+
+/// The instruction set of a group-wise kernel, if the peak of that bounds products of weights of so many bits.
+fn isa_of_peak(kernel: &str, bits: CodeBits) -> Option<Isa> {
+    let isa = GROUP_TABLE.iter().find(|one| one.name == kernel)?.isa;
+    // These multiply 4 bits by `vpmaddubsw`, twice as fast as by the instruction of their peak.
+    let is_faster = bits == CodeBits::Four && matches!(isa, Isa::Avx2 | Isa::Avx512Bw);
+    (!is_faster).then_some(isa)
+}
+
 /// The measurements to make: each variant of each shape on each dispatch.
 struct Plan {
     shapes: Vec<Shape>,
     variants: Vec<&'static Variant>,
     dispatches: Vec<Dispatch>,
+    /// Those for group-wise weights.
+    group_dispatches: Vec<Dispatch>,
     /// A variant needs A as floats.
     with_floats: bool,
     /// Each call is made once.
@@ -127,18 +153,34 @@ struct Plan {
 }
 
 impl Plan {
+    fn measurements(&self) -> usize {
+        let by_groups = self.variants.iter().filter(|variant| variant.is_groupwise()).count();
+        let others = self.variants.len() - by_groups;
+        self.shapes.len() * (others * self.dispatches.len() + by_groups * self.group_dispatches.len())
+    }
+
     fn measure(&self, mut table: Table<'_>, threads: Threads<'_>) -> Result<()> {
         let mut wrong = 0;
         for &shape in &self.shapes {
             let operands = Operands::new(shape, self.with_floats)?;
             for &variant in &self.variants {
+                let mut row = |isa, measured: Measured| {
+                    wrong += usize::from(measured.error != 0.0);
+                    table.row(&Row { shape, variant, isa, measured })
+                };
+                if let Work::Groupwise(of) = variant.work {
+                    let case = GroupCase::new(of, &operands)?;
+                    for dispatch in &self.group_dispatches {
+                        let measured = case.measure(dispatch, threads, self.quick)?;
+                        row(isa_of_peak(measured.kernel, of.bits), measured)?;
+                    }
+                    continue;
+                }
                 let expected = Expected::new(variant, &operands);
                 for dispatch in &self.dispatches {
                     let job = Job { variant, operands: &operands, expected: &expected, dispatch, threads };
-                    let measured = job.measure(self.quick)?;
-                    wrong += usize::from(measured.error != 0.0);
                     let isa = dispatch.kernels().next().map(|kernel| kernel.isa);
-                    table.row(&Row { shape, variant, isa, measured })?;
+                    row(isa, job.measure(self.quick)?)?;
                 }
             }
         }
@@ -161,7 +203,14 @@ impl Plan {
         Ok(())
     }
 
+    /// Whether a measurement runs on kernels of an instruction set.
     fn uses(&self, isa: Isa) -> bool {
-        self.dispatches.iter().any(|dispatch| dispatch.kernels().any(|kernel| kernel.isa == isa))
+        let of_columns = |dispatch: &Dispatch| dispatch.kernels().any(|kernel| kernel.isa == isa);
+        let of_groups = |dispatch: &Dispatch| {
+            GROUP_TABLE.iter().any(|kernel| kernel.isa == isa && kernel.name == dispatch.groupwise_kernel())
+        };
+        let by_groups = |variant: &&Variant| variant.is_groupwise();
+        self.dispatches.iter().any(of_columns)
+            || self.variants.iter().any(by_groups) && self.group_dispatches.iter().any(of_groups)
     }
 }

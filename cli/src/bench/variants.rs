@@ -1,6 +1,7 @@
 //! The variants that `qgemm bench` can measure.
 
 use qgemm::ElementType::{self, I8, U8};
+use qgemm::{Activations, CodeBits};
 
 /// The work that is timed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,6 +23,17 @@ pub enum Work {
     /// f32 input, each row of A quantized by the call (to i8 symmetrically, to u8 with a zero point), f32 output
     /// by scales per column.
     Dynamic,
+    /// f32 input, quantized by the call, weights with a scale per column and group packed ahead, f32 output.
+    Groupwise(GroupVariant),
+}
+
+/// Group-wise weights, and the way in which activations are quantized for them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GroupVariant {
+    pub bits: CodeBits,
+    /// Rows of a group.
+    pub group: usize,
+    pub activations: Activations,
 }
 
 /// How A and C lie in memory.
@@ -40,7 +52,8 @@ pub enum Layout {
 /// A measurement that `--variants` can name.
 #[derive(Debug)]
 pub struct Variant {
-    /// Types of A, B and C (u8, s8, s32), then words for the work and the layout.
+    /// Types of A, B and C (u8, s8, s32), then words for the work and the layout. Of group-wise weights the bits and the
+    /// rows of a group.
     pub name: &'static str,
     pub work: Work,
     /// The type of A, or the type that A is quantized to.
@@ -50,7 +63,7 @@ pub struct Variant {
     pub default: bool,
 }
 
-pub const VARIANTS: [Variant; 20] = [
+pub const VARIANTS: [Variant; 32] = [
     Variant { default: true, ..rows("u8s8s32", Work::Sums, U8) },
     Variant { default: true, ..rows("s8s8s32", Work::Sums, I8) },
     Variant { default: true, ..rows("u8s8u8_zp", Work::Requantize, U8) },
@@ -71,6 +84,18 @@ pub const VARIANTS: [Variant; 20] = [
     Variant { layout: Layout::PickedRows, ..rows("u8s8s32_gather", Work::Sums, U8) },
     Variant { layout: Layout::CColumns, ..rows("u8s8u8_zp_ccol", Work::Requantize, U8) },
     Variant { layout: Layout::AColumns, ..rows("f32_dynamic_acol", Work::Dynamic, I8) },
+    by_groups("w4g32", CodeBits::Four, 32, Activations::PerRowAndGroup),
+    by_groups("w4g64", CodeBits::Four, 64, Activations::PerRowAndGroup),
+    by_groups("w4g128", CodeBits::Four, 128, Activations::PerRowAndGroup),
+    by_groups("w8g32", CodeBits::Eight, 32, Activations::PerRowAndGroup),
+    by_groups("w8g64", CodeBits::Eight, 64, Activations::PerRowAndGroup),
+    by_groups("w8g128", CodeBits::Eight, 128, Activations::PerRowAndGroup),
+    by_groups("w4g32_row", CodeBits::Four, 32, Activations::PerRow),
+    by_groups("w4g64_row", CodeBits::Four, 64, Activations::PerRow),
+    by_groups("w4g128_row", CodeBits::Four, 128, Activations::PerRow),
+    by_groups("w8g32_row", CodeBits::Eight, 32, Activations::PerRow),
+    by_groups("w8g64_row", CodeBits::Eight, 64, Activations::PerRow),
+    by_groups("w8g128_row", CodeBits::Eight, 128, Activations::PerRow),
 ];
 
 /// The variants that `--shapes layouts` measures: each layout beside rows.
@@ -79,6 +104,10 @@ pub const OF_LAYOUTS: &str =
 
 const fn rows(name: &'static str, work: Work, a: ElementType) -> Variant {
     Variant { name, work, a, layout: Layout::Rows, default: false }
+}
+
+const fn by_groups(name: &'static str, bits: CodeBits, group: usize, activations: Activations) -> Variant {
+    rows(name, Work::Groupwise(GroupVariant { bits, group, activations }), I8)
 }
 
 impl Variant {
@@ -103,6 +132,13 @@ impl Variant {
                 let how = if a == I8 { "symmetrically" } else { "with a zero point" };
                 format!("f32 A, each row quantized by the call to {a} {how}, and f32 output")
             }
+            Work::Groupwise(GroupVariant { bits, group, activations }) => {
+                let per = if activations == Activations::PerRow { "row" } else { "row and group" };
+                let bits = bits.bits();
+                format!(
+                    "f32 A, quantized by the call per {per}, weights of {bits} bits in groups of {group}, f32 output"
+                )
+            }
         };
         let layout = match self.layout {
             Layout::Rows => "",
@@ -111,6 +147,15 @@ impl Variant {
             Layout::PickedRows => "; rows of A are picked by index",
         };
         format!("{work}{layout}")
+    }
+
+    /// Whether A is given as floats.
+    pub fn has_float_a(&self) -> bool {
+        matches!(self.work, Work::Dynamic | Work::Groupwise(_))
+    }
+
+    pub fn is_groupwise(&self) -> bool {
+        matches!(self.work, Work::Groupwise(_))
     }
 
     pub fn a_zero(&self) -> i32 {

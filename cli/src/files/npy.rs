@@ -4,6 +4,7 @@ use crate::errors::invalid_because;
 use crate::files::dtype;
 use crate::files::npy_header::Header;
 use anyhow::{Error, Result};
+use qgemm::half::f16;
 use std::fmt::Display;
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -120,6 +121,11 @@ impl Array {
     /// The elements as f64, all of which must be floats.
     pub fn float_values(&self) -> Result<Vec<f64>> {
         self.floats().ok_or_else(|| self.refuse_type())
+    }
+
+    /// The elements, if they are float16.
+    pub fn half_values(&self) -> Option<Vec<f16>> {
+        (self.kind() == "f2").then(|| self.decode(f16::from_le_bytes))
     }
 
     fn floats(&self) -> Option<Vec<f64>> {

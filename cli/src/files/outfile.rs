@@ -1,11 +1,13 @@
-//! Writing a `.npy` file: all of it or none of it.
+//! Writing `.npy` files: all of a file or none of it, and of several files all or none.
 
-use crate::errors::invalid_because;
+use crate::errors::{invalid, invalid_because};
 use anyhow::Result;
 use npyz::WriterBuilder;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
 
 const MUST: &str = "a file in a directory that exists and can be written";
 
@@ -44,24 +46,53 @@ impl OutFile {
         Ok(Self { argument, shown, path, special })
     }
 
+    /// Refuses files of which two are one and the same.
+    pub fn check_distinct(files: &[&OutFile]) -> Result<()> {
+        for (i, file) in files.iter().enumerate() {
+            let same = files[..i].iter().find(|other| !file.special && other.place() == file.place());
+            if let Some(other) = same {
+                let must = format_args!("another file than {}", other.argument);
+                return Err(invalid(file.argument, &file.shown, must));
+            }
+        }
+        Ok(())
+    }
+
+    /// The file's directory, with links followed, and its name in it.
+    fn place(&self) -> (PathBuf, Option<&OsStr>) {
+        let directory = directory(&self.path);
+        (directory.canonicalize().unwrap_or_else(|_| directory.into()), self.path.file_name())
+    }
+
     /// Writes a row-major matrix. On failure the file that existed before stays, or none exists.
     pub fn write<T>(&self, shape: (usize, usize), data: &[T]) -> Result<()>
     where
         T: npyz::AutoSerialize + Copy,
     {
-        let written = if self.special { self.write_special(shape, data) } else { self.replace(shape, data) };
-        written.map_err(|e| invalid_because(self.argument, &self.shown, e, MUST))
+        self.prepare(shape, data)?.finish()
     }
 
-    fn write_special<T>(&self, shape: (usize, usize), data: &[T]) -> Result<()>
+    /// Writes a row-major matrix beside the file, and leaves the file itself as it is until
+    /// [`finish`](Prepared::finish).
+    pub fn prepare<T>(&self, shape: (usize, usize), data: &[T]) -> Result<Prepared<'_>>
     where
         T: npyz::AutoSerialize + Copy,
     {
-        write_npy(&mut File::options().write(true).open(&self.path)?, shape, data)
+        let content = if self.special {
+            let mut bytes = Vec::new();
+            write_npy(&mut bytes, shape, data).map(|()| Content::Bytes(bytes))
+        } else {
+            self.beside(shape, data).map(Content::File)
+        };
+        Ok(Prepared { file: self, content: content.map_err(|e| self.refuse(e))? })
     }
 
-    /// Writes a temporary file in the same directory and renames it.
-    fn replace<T>(&self, shape: (usize, usize), data: &[T]) -> Result<()>
+    fn refuse(&self, why: anyhow::Error) -> anyhow::Error {
+        invalid_because(self.argument, &self.shown, why, MUST)
+    }
+
+    /// Writes a temporary file in the same directory.
+    fn beside<T>(&self, shape: (usize, usize), data: &[T]) -> Result<NamedTempFile>
     where
         T: npyz::AutoSerialize + Copy,
     {
@@ -75,8 +106,40 @@ impl OutFile {
         }
         let mut file = builder.prefix(".qgemm-").suffix(".tmp").tempfile_in(directory(&self.path))?;
         write_npy(file.as_file_mut(), shape, data)?;
-        file.persist(&self.path)?;
-        Ok(())
+        Ok(file)
+    }
+}
+
+/// A result that is written, but not yet under its name. Without [`finish`](Self::finish) nothing is left of it.
+pub struct Prepared<'a> {
+    file: &'a OutFile,
+    content: Content,
+}
+
+enum Content {
+    /// A temporary file, which is renamed.
+    File(NamedTempFile),
+    /// The bytes for a device or a pipe.
+    Bytes(Vec<u8>),
+}
+
+impl Prepared<'_> {
+    /// Gives several results their names. Devices and pipes, of which any may fail, come first, before a file is replaced.
+    pub fn finish_all(mut results: Vec<Self>) -> Result<()> {
+        results.sort_by_key(|result| matches!(result.content, Content::File(_)));
+        results.into_iter().try_for_each(Self::finish)
+    }
+
+    /// Gives the result its name.
+    pub fn finish(self) -> Result<()> {
+        let path = &self.file.path;
+        let done = match self.content {
+            Content::File(file) => file.persist(path).map(drop).map_err(|e| e.error),
+            Content::Bytes(bytes) => {
+                File::options().write(true).open(path).and_then(|mut file| file.write_all(&bytes))
+            }
+        };
+        done.map_err(|e| self.file.refuse(e.into()))
     }
 }
 
@@ -88,7 +151,7 @@ fn directory(path: &Path) -> &Path {
     }
 }
 
-fn write_npy<T>(file: &mut File, (rows, cols): (usize, usize), data: &[T]) -> Result<()>
+fn write_npy<T>(file: &mut impl Write, (rows, cols): (usize, usize), data: &[T]) -> Result<()>
 where
     T: npyz::AutoSerialize + Copy,
 {

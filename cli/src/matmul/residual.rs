@@ -80,9 +80,9 @@ impl ResidualOptions {
     /// The residual of an M×N output of f32.
     pub fn float(&self, shape: (usize, usize)) -> Result<Option<FloatResidual>> {
         let Some(path) = &self.residual else { return Ok(None) };
-        let FloatMatrix { rows, cols, data } = FloatMatrix::read("--residual", path)?;
-        check_shape(path, (rows, cols), shape)?;
-        Ok(Some(FloatResidual { shape, data: data.into_iter().map(|x| x as f32).collect() }))
+        let matrix = FloatMatrix::read("--residual", path)?;
+        check_shape(path, (matrix.rows, matrix.cols), shape)?;
+        Ok(Some(FloatResidual { shape, data: matrix.into_f32() }))
     }
 }
 

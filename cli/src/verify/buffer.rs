@@ -1,6 +1,6 @@
 //! The memory that a product writes.
 
-use crate::verify::case::{Activations, Dynamic, Output, Product};
+use crate::verify::case::{Activations, Dynamic, Output, Per, Product};
 use qgemm::QuantParams;
 
 /// All that a product writes.
@@ -25,7 +25,7 @@ impl Written {
     /// The memory of a product before the call.
     pub fn before(product: &Product) -> Self {
         let count = match &product.a {
-            Activations::Dynamic(Dynamic { with_params: true, per_tensor: true, .. }) => 1,
+            Activations::Dynamic(Dynamic { with_params: true, per: Per::Tensor, .. }) => 1,
             Activations::Dynamic(Dynamic { with_params: true, .. }) => product.c.rows,
             _ => 0,
         };

@@ -3,12 +3,14 @@
 use crate::arguments::values::Values;
 use crate::files::matrices::{Elements8, Matrix8};
 use crate::verify::buffer::{Buffer, Written};
-use crate::verify::case::{Activations, Case, Dynamic, Output, OwnedFloats, OwnedLhs, Product};
+use crate::verify::case::{Activations, Case, Dynamic, Output, OwnedFloats, OwnedLhs, Per, Product, Weights};
 use crate::verify::described::Described;
 use crate::verify::destination::Layout;
 use crate::verify::operands::{GatheredFloats, GatheredRows, MatrixF32, Picks};
 use crate::verify::stage::QuantizedStage;
-use qgemm::{Dequantize, Error, Int8Element, MatMut, QuantParams, Requantize, reference};
+use qgemm::{
+    Dequantize, Error, GroupwiseB, Int8Element, MatMut, QuantParams, Requantize, Rhs, ZeroPoint, reference,
+};
 
 /// Computes a case by plain loops, over operands that are not packed and zero points of i32.
 pub fn by_definition(case: &Case) -> Result<Vec<Written>, Error> {
@@ -17,8 +19,6 @@ pub fn by_definition(case: &Case) -> Result<Vec<Written>, Error> {
 
 fn product_by_definition(product: &Product) -> Result<Written, Error> {
     let mut written = Written::before(product);
-    let b_zero = product.b_zero.widened();
-    let b = (product.b.operand()?.into(), b_zero.borrow().into());
     match &product.a {
         Activations::Static(given) => {
             let a_zero = given.a_zero.widened();
@@ -30,28 +30,57 @@ fn product_by_definition(product: &Product) -> Result<Written, Error> {
                     &gathered
                 }
             };
-            let gemm = given.describe((a.operand()?.into(), a_zero.borrow().into()), b);
-            store(product, &Described::Gemm(gemm), &mut written.c)?;
+            let a = (a.operand()?.into(), a_zero.borrow().into());
+            with_weights(&product.b, |b| match b {
+                PlainB::Columns(b) => store(product, &Described::Gemm(given.describe(a, b)), &mut written.c),
+                PlainB::Groups(b) => {
+                    let gemm = given.describe_groupwise(a, b);
+                    store(product, &Described::Groupwise(gemm), &mut written.c)
+                }
+            })?;
         }
         Activations::Dynamic(given) => {
             let put_together;
             let a = match &given.a {
                 OwnedFloats::Matrix(a) => a.view()?.into(),
                 // One scale comes from all of the source, which the gathered rows may not hold.
-                OwnedFloats::Gathered(rows) if given.per_tensor => rows.gather()?.into(),
+                OwnedFloats::Gathered(rows) if given.per == Per::Tensor => rows.gather()?.into(),
                 OwnedFloats::Gathered(rows) => {
                     put_together = gathered_floats(rows)?;
                     put_together.view()?.into()
                 }
             };
-            let gemm = given.describe(a, b);
-            store(product, &Described::Dynamic(gemm), &mut written.c)?;
+            with_weights(&product.b, |b| match b {
+                PlainB::Columns(b) => {
+                    store(product, &Described::Dynamic(given.describe(a, b)), &mut written.c)
+                }
+                PlainB::Groups(b) => {
+                    let gemm = given.describe_groupwise(a, b);
+                    store(product, &Described::Groupwise(gemm), &mut written.c)
+                }
+            })?;
             if !product.c.is_empty() {
                 find_params(given, &mut written.params)?;
             }
         }
     }
     Ok(written)
+}
+
+/// Weights as the reference loops read them.
+enum PlainB<'a> {
+    Columns((Rhs<'a>, ZeroPoint<'a>)),
+    Groups(&'a GroupwiseB),
+}
+
+fn with_weights<R>(b: &Weights, f: impl FnOnce(PlainB<'_>) -> Result<R, Error>) -> Result<R, Error> {
+    match b {
+        Weights::Columns(columns) => {
+            let zero = columns.zero.widened();
+            f(PlainB::Columns((columns.b.operand()?.into(), zero.borrow().into())))
+        }
+        Weights::Groups(groups) => f(PlainB::Groups(&groups.pack_checked()?)),
+    }
 }
 
 /// Stores C in its buffer.
@@ -95,6 +124,7 @@ impl Described<'_> {
         match self {
             Described::Gemm(gemm) => reference::run_requantized(gemm, c, stage),
             Described::Dynamic(gemm) => reference::run_dynamic_requantized(gemm, c, stage),
+            Described::Groupwise(_) => unreachable!("group-wise weights make f32"),
         }
     }
 
@@ -102,6 +132,7 @@ impl Described<'_> {
         match self {
             Described::Gemm(gemm) => reference::run_f32(gemm, c, stage),
             Described::Dynamic(gemm) => reference::run_dynamic_f32(gemm, c, stage),
+            Described::Groupwise(gemm) => reference::run_groupwise_f32(gemm, c, stage),
         }
     }
 }
@@ -143,14 +174,14 @@ fn find_params(given: &Dynamic, params: &mut [QuantParams]) -> Result<(), Error>
     let put_together;
     let a = match &given.a {
         OwnedFloats::Matrix(a) => a.view()?,
-        OwnedFloats::Gathered(rows) if given.per_tensor => rows.source.view()?,
+        OwnedFloats::Gathered(rows) if given.per == Per::Tensor => rows.source.view()?,
         OwnedFloats::Gathered(rows) => {
             put_together = gathered_floats(rows)?;
             put_together.view()?
         }
     };
     let row = |i| (0..a.cols()).map(move |j| a.get(i, j).copied().unwrap_or(f32::NAN));
-    if given.per_tensor {
+    if given.per == Per::Tensor {
         params.fill(params_of((0..a.rows()).flat_map(row), given.asymmetric));
     } else {
         params.iter_mut().enumerate().for_each(|(i, params)| *params = params_of(row(i), given.asymmetric));

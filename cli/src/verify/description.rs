@@ -3,8 +3,12 @@
 use crate::arguments::scales::OwnedScale;
 use crate::arguments::values::Values;
 use crate::files::matrices::Matrix8;
-use crate::verify::case::{Activations, Call, Case, Dynamic, Output, OwnedFloats, OwnedLhs, Product, Static};
+use crate::verify::case::{
+    Activations, Call, Case, ColumnWeights, Dynamic, Output, OwnedFloats, OwnedLhs, Per, Product, Static,
+    Weights,
+};
 use crate::verify::destination::{Destination, Layout};
+use crate::verify::groups::{GroupWeights, GroupZeros, RealValues, Reals};
 use crate::verify::operands::{GatheredFloats, GatheredRows, MatrixF32, Picks, ZeroPoints};
 use crate::verify::stage::{Added, FloatStage, Limits, QuantizedResidual, QuantizedStage, Scaling};
 use std::fmt::{self, Debug, Display, Formatter};
@@ -28,13 +32,42 @@ impl Display for Case {
 
 impl Display for Product {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { k, a, b, b_zero, c: Destination { rows, cols, layout, .. }, output, .. } = self;
+        let Self { k, a, b, c: Destination { rows, cols, layout, .. }, output, .. } = self;
         writeln!(f, "  shape    M={rows} K={k} N={cols}")?;
-        let packed = self.packed_for.map_or("not packed ahead".into(), |a| format!("packed for {a}"));
-        writeln!(f, "  b        {}, {packed}, zero point {b_zero}", Brief(b))?;
+        writeln!(f, "  b        {b}")?;
         writeln!(f, "  c        {}", Brief(layout))?;
         writeln!(f, "  a        {a}")?;
         write!(f, "  output   {output}")
+    }
+}
+
+impl Display for Weights {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Weights::Columns(ColumnWeights { b, packed_for, zero }) => {
+                let packed = packed_for.map_or("not packed ahead".into(), |a| format!("packed for {a}"));
+                write!(f, "{}, {packed}, zero point {zero}", Brief(b))
+            }
+            Weights::Groups(GroupWeights { bits, group, codes, scales, zeros, minimums }) => {
+                write!(f, "{} bits in groups of {group}, {}, scales {scales}, ", bits.bits(), Brief(codes))?;
+                match zeros {
+                    GroupZeros::Default => f.write_str("default zero point")?,
+                    GroupZeros::One(zero) => write!(f, "zero point {zero}")?,
+                    GroupZeros::Each(zeros) => write!(f, "zero points {}", Brief(zeros))?,
+                }
+                minimums.as_ref().map_or(Ok(()), |minimums| write!(f, ", minimums {minimums}"))
+            }
+        }
+    }
+}
+
+impl Display for Reals {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match &self.values {
+            RealValues::F32(values) => write!(f, "f32, {}, {}", Brief(&self.layout), first_values(values)),
+            RealValues::F16(values) => write!(f, "f16, {}, {}", Brief(&self.layout), first_values(values)),
+            RealValues::Bf16(values) => write!(f, "bf16, {}, {}", Brief(&self.layout), first_values(values)),
+        }
     }
 }
 
@@ -45,9 +78,13 @@ impl Display for Activations {
                 writeln!(f, "{a}, zero point {a_zero}")?;
                 write!(f, "  bias     {}", bias.as_deref().map_or("none".into(), first_values))
             }
-            Activations::Dynamic(Dynamic { a, asymmetric, per_tensor, with_params }) => {
+            Activations::Dynamic(Dynamic { a, asymmetric, per, with_params }) => {
                 let scheme = if *asymmetric { "asymmetric" } else { "symmetric" };
-                let per = if *per_tensor { "tensor" } else { "row" };
+                let per = match per {
+                    Per::Tensor => "tensor",
+                    Per::Row => "row",
+                    Per::RowAndGroup => "row and group",
+                };
                 let back = if *with_params { ", parameters handed back" } else { "" };
                 write!(f, "{a}, {scheme} per {per}{back}")
             }

@@ -1,12 +1,12 @@
 //! Cases computed by kernels, in the form that the case asks for.
 
 use crate::verify::buffer::{Buffer, Written};
-use crate::verify::case::{Activations, Call, Case, Output, OwnedFloats, OwnedLhs, Product};
+use crate::verify::case::{Activations, Call, Case, ColumnWeights, Output, Product, Weights};
 use crate::verify::described::Described;
 use crate::verify::stage::{FloatStage, QuantizedStage};
 use qgemm::{
-    Dequantize, Dispatch, Error, FloatLhs, Int8Element, Lhs, MatMut, OwnedDequantize, OwnedRequantize,
-    PackedB, QuantParams, Requantize, Rhs, Task, Threads, run_batch_on,
+    Dequantize, Dispatch, Error, GroupwiseB, Int8Element, MatMut, OwnedDequantize, OwnedRequantize, PackedB,
+    QuantParams, Requantize, Rhs, Task, Threads, run_batch_on,
 };
 use rayon::ThreadPool;
 use rayon::prelude::*;
@@ -48,8 +48,14 @@ fn batch(products: &[Product], dispatch: &Dispatch) -> Result<Vec<Written>, Erro
 struct Ready<'a> {
     product: &'a Product,
     dispatch: &'a Dispatch,
-    packed: Option<PackedB>,
+    b: ReadyB<'a>,
     kept: Kept,
+}
+
+/// The right operand, packed if the case asks for it.
+enum ReadyB<'a> {
+    Columns { weights: &'a ColumnWeights, packed: Option<PackedB> },
+    Groups(GroupwiseB),
 }
 
 /// An output stage that is kept.
@@ -70,33 +76,42 @@ impl<'a> Ready<'a> {
             }
             _ => Kept::Nothing,
         };
-        let pack = |activations| PackedB::pack_with(dispatch, product.b.operand()?, activations);
-        let packed = product.packed_for.map(pack).transpose()?;
-        Ok(Self { product, dispatch, packed, kept })
+        let b = match &product.b {
+            Weights::Groups(groups) => ReadyB::Groups(groups.pack(dispatch)?),
+            Weights::Columns(weights) => {
+                let pack = |activations| PackedB::pack_with(dispatch, weights.b.operand()?, activations);
+                ReadyB::Columns { weights, packed: weights.packed_for.map(pack).transpose()? }
+            }
+        };
+        Ok(Self { product, dispatch, b, kept })
     }
 
     fn described(&self, threads: Threads<'a>) -> Result<Described<'_>, Error> {
         let Self { product, dispatch, .. } = *self;
-        let b: Rhs<'_> = match &self.packed {
-            Some(packed) => packed.into(),
-            None => product.b.operand()?.into(),
+        let (weights, packed) = match &self.b {
+            ReadyB::Columns { weights, packed } => (*weights, packed),
+            ReadyB::Groups(b) => {
+                let gemm = match &product.a {
+                    Activations::Static(given) => {
+                        given.describe_groupwise((given.a.lhs()?, given.a_zero.borrow()), b)
+                    }
+                    Activations::Dynamic(given) => given.describe_groupwise(given.a.lhs()?, b),
+                };
+                return Ok(Described::Groupwise(gemm.threads(threads)));
+            }
         };
-        let b = (b, product.b_zero.borrow());
+        let b: Rhs<'_> = match packed {
+            Some(packed) => packed.into(),
+            None => weights.b.operand()?.into(),
+        };
+        let b = (b, weights.zero.borrow());
         Ok(match &product.a {
             Activations::Static(given) => {
-                let a: Lhs<'_> = match &given.a {
-                    OwnedLhs::Matrix(a) => a.operand()?.into(),
-                    OwnedLhs::Gathered(rows) => rows.gather()?.into(),
-                };
-                let gemm = given.describe((a, given.a_zero.borrow()), b);
+                let gemm = given.describe((given.a.lhs()?, given.a_zero.borrow()), b);
                 Described::Gemm(gemm.dispatch(dispatch).threads(threads))
             }
             Activations::Dynamic(given) => {
-                let a: FloatLhs<'_> = match &given.a {
-                    OwnedFloats::Matrix(a) => a.view()?.into(),
-                    OwnedFloats::Gathered(rows) => rows.gather()?.into(),
-                };
-                let gemm = given.describe(a, b);
+                let gemm = given.describe(given.a.lhs()?, b);
                 Described::Dynamic(gemm.dispatch(dispatch).threads(threads))
             }
         })
@@ -178,6 +193,7 @@ impl<'a> Described<'a> {
             (Described::Gemm(gemm), _) => gemm.run_requantized(c, stage),
             (Described::Dynamic(gemm), None) => gemm.run_requantized(c, stage),
             (Described::Dynamic(gemm), Some(params)) => gemm.run_requantized_with_params(c, stage, params),
+            (Described::Groupwise(_), _) => unreachable!("group-wise weights make f32"),
         }
     }
 
@@ -191,6 +207,7 @@ impl<'a> Described<'a> {
             (Described::Gemm(gemm), _) => gemm.run_f32(c, stage),
             (Described::Dynamic(gemm), None) => gemm.run_f32(c, stage),
             (Described::Dynamic(gemm), Some(params)) => gemm.run_f32_with_params(c, stage, params),
+            (Described::Groupwise(gemm), _) => gemm.run_f32(c, stage),
         }
     }
 
@@ -202,6 +219,7 @@ impl<'a> Described<'a> {
         match self {
             Described::Gemm(gemm) => Task::requantized(gemm, c, stage),
             Described::Dynamic(gemm) => Task::dynamic_requantized(gemm, c, stage),
+            Described::Groupwise(_) => unreachable!("group-wise weights make f32"),
         }
     }
 
@@ -209,6 +227,7 @@ impl<'a> Described<'a> {
         match self {
             Described::Gemm(gemm) => Task::f32(gemm, c, stage),
             Described::Dynamic(gemm) => Task::dynamic_f32(gemm, c, stage),
+            Described::Groupwise(gemm) => Task::groupwise_f32(gemm, c, stage),
         }
     }
 }

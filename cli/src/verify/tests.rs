@@ -3,9 +3,12 @@
 use crate::arguments::machine::dispatch;
 use crate::files::matrices::Elements8;
 use crate::verify::buffer::{Buffer, Written};
-use crate::verify::case::{Activations, Call, Case, Dynamic, Output, OwnedFloats, OwnedLhs, Product, Static};
+use crate::verify::case::{
+    Activations, Call, Case, Dynamic, Output, OwnedFloats, OwnedLhs, Product, Static, Weights,
+};
 use crate::verify::definition::by_definition;
 use crate::verify::destination::{Destination, Layout};
+use crate::verify::groups::{GroupWeights, GroupZeros, RealValues, Reals};
 use crate::verify::kernels::by_kernels;
 use crate::verify::operands::ZeroPoints;
 use crate::verify::outcome::{Outcome, difference};
@@ -127,6 +130,9 @@ fn missing_outputs_are_noticed() {
 /// The kinds of calls that are told apart below.
 fn kind(case: &Case) -> &'static str {
     match &case.call {
+        Call::One(Product { b: Weights::Groups(_), a: Activations::Static(_), .. }) => "static by groups",
+        Call::One(Product { b: Weights::Groups(_), .. }) => "dynamic by groups",
+        Call::Parts(Product { b: Weights::Groups(_), .. }, _) => "parts by groups",
         Call::One(Product { a: Activations::Static(Static { a: OwnedLhs::Matrix(_), .. }), .. }) => "static",
         Call::One(Product { a: Activations::Static(_), .. }) => "gathered",
         Call::One(Product {
@@ -137,6 +143,14 @@ fn kind(case: &Case) -> &'static str {
         Call::Parts(Product { a: Activations::Static(_), .. }, _) => "static parts",
         Call::Parts(Product { a: Activations::Dynamic(_), .. }, _) => "dynamic parts",
         Call::Batch(_) => "batch",
+    }
+}
+
+/// Inverts a bit of all elements.
+fn flip(data: &mut Elements8, bit: u8) {
+    match data {
+        Elements8::I8(data) => data.iter_mut().for_each(|x| *x ^= bit as i8),
+        Elements8::U8(data) => data.iter_mut().for_each(|x| *x ^= bit),
     }
 }
 
@@ -155,9 +169,10 @@ fn wrong_products_are_noticed() {
             Call::Batch(products) => products,
         };
         for product in products {
-            match &mut product.b.data {
-                Elements8::I8(data) => data.iter_mut().for_each(|x| *x ^= 0x40),
-                Elements8::U8(data) => data.iter_mut().for_each(|x| *x ^= 0x40),
+            match &mut product.b {
+                Weights::Columns(columns) => flip(&mut columns.b.data, 0x40),
+                // The highest bit that all codes of 4 bits have, whatever their sign.
+                Weights::Groups(groups) => flip(&mut groups.codes.data, 0x04),
             }
         }
         let got = Outcome::of(|| by_kernels(&wrong, &dispatch, &pools));
@@ -165,7 +180,7 @@ fn wrong_products_are_noticed() {
         *seen += 1;
         *noticed += u32::from(difference(&expected, &got, &wrong).is_some());
     }
-    assert_eq!(counts.len(), 8, "{counts:?}");
+    assert_eq!(counts.len(), 11, "{counts:?}");
     // Saturated outputs and empty products do not change with B.
     for (kind, (noticed, seen)) in counts {
         assert!(seen >= 15 && noticed * 4 > seen, "{kind}: {noticed} of {seen}");
@@ -179,15 +194,21 @@ fn features(product: &Product) -> Vec<String> {
         ZeroPoints::I8(_) => format!("{name} i8"),
         ZeroPoints::U8(_) => format!("{name} u8"),
     };
-    let mut all = vec![zeros("b_zero", &product.b_zero)];
-    let dynamic = match &product.a {
+    let (mut all, of_b) = match &product.b {
+        Weights::Columns(columns) => (vec![zeros("b_zero", &columns.zero)], ""),
+        Weights::Groups(groups) => (group_features(groups), "groups "),
+    };
+    let of_a = match &product.a {
         Activations::Static(given) => {
             all.push(zeros("a_zero", &given.a_zero));
             ""
         }
-        Activations::Dynamic(Dynamic { a, with_params, per_tensor, .. }) => {
+        Activations::Dynamic(Dynamic { a, with_params, per, asymmetric }) => {
             let is_gathered = matches!(a, OwnedFloats::Gathered(_));
-            all.push(format!("gathered {is_gathered}, per tensor {per_tensor}, params {with_params}"));
+            all.push(match &product.b {
+                Weights::Columns(_) => format!("gathered {is_gathered}, per {per:?}, params {with_params}"),
+                Weights::Groups(_) => format!("gathered {is_gathered}, per {per:?}, asymmetric {asymmetric}"),
+            });
             "dynamic "
         }
     };
@@ -197,7 +218,24 @@ fn features(product: &Product) -> Vec<String> {
         Output::U8(stage) => quantized_features("u8", stage),
         Output::F32(stage) => float_features(stage),
     });
-    all.into_iter().map(|feature| format!("{dynamic}{feature}")).collect()
+    all.into_iter().map(|feature| format!("{of_b}{of_a}{feature}")).collect()
+}
+
+fn group_features(GroupWeights { bits, codes, scales, zeros, minimums, .. }: &GroupWeights) -> Vec<String> {
+    let of = |reals: &Reals| match &reals.values {
+        RealValues::F32(_) => "f32",
+        RealValues::F16(_) => "f16",
+        RealValues::Bf16(_) => "bf16",
+    };
+    let zeros = match zeros {
+        GroupZeros::Default => "default",
+        GroupZeros::One(_) => "one",
+        GroupZeros::Each(_) => "each",
+    };
+    vec![
+        format!("{} bits of {}, zeros {zeros}", bits.bits(), codes.data.element_type()),
+        format!("scales {}, minimums {}", of(scales), minimums.as_ref().map_or("none", of)),
+    ]
 }
 
 fn quantized_features<T>(name: &str, stage: &QuantizedStage<T>) -> Vec<String> {
@@ -248,8 +286,13 @@ fn all_features_are_drawn() {
     }
     // Static products: 3 + 3 zero points, 2 of sums, for each type 6 residuals, 4 limits and 2 tables, or 7 activations;
     // dynamic ones have the same zero points of B and stages, and gathered rows, one scale, and parameters, or not.
-    let stages = 2 * (6 + 4 + 2) + (6 + 4 + 7);
-    assert_eq!(counts.len(), (3 + 3 + 2 + stages) + (3 + 2 * 2 * 2 + stages), "{counts:#?}");
+    let float_stage = 6 + 4 + 7;
+    let stages = 2 * (6 + 4 + 2) + float_stage;
+    // Group-wise weights: bits, types and zero points of codes, types of scales and of minimums.
+    let groups = 2 * 2 * 3 + 3 * 4;
+    let by_groups = (groups + 3 + float_stage) + (groups + 2 * 3 + float_stage);
+    let by_columns = (3 + 3 + 2 + stages) + (3 + 2 * 2 * 2 + stages);
+    assert_eq!(counts.len(), by_columns + by_groups, "{counts:#?}");
     let rarest = counts.iter().min_by_key(|(_, count)| **count).unwrap();
     assert!(*rarest.1 >= 5, "{rarest:?}");
 }

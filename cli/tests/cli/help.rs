@@ -20,7 +20,7 @@ fn options(help: &str) -> Vec<String> {
 #[test]
 fn options_tell_their_defaults() {
     let files = Files::new();
-    for command in ["forward", "matmul", "info", "verify", "bench", "digits"] {
+    for command in ["forward", "matmul", "groupwise", "quantize", "info", "verify", "bench", "digits"] {
         let help = files.run(&format!("{command} --help")).ok();
         let usage = help.lines().find(|line| line.starts_with("Usage:")).unwrap();
         let options = options(&help);
@@ -39,7 +39,9 @@ fn options_tell_their_defaults() {
 #[test]
 fn all_variants_are_explained() {
     let help = Files::new().run("bench --help").ok();
-    for variant in ["u8s8s32 ", "s8s8s32_dynb ", "s8s8s8_far ", "pack ", "f32_dynamic_acol "] {
+    for variant in
+        ["u8s8s32 ", "s8s8s32_dynb ", "s8s8s8_far ", "pack ", "f32_dynamic_acol ", "w4g32 ", "w8g128_row "]
+    {
         let line = help.lines().find(|line| line.trim_start().starts_with(variant)).expect("a line for each");
         assert!(line.split_whitespace().count() > 4, "{line}");
     }

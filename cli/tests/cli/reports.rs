@@ -18,6 +18,16 @@ fn info() {
         let name = format!("{}-{mr}x{nr}c{kr}{steps}", kernel["isa"].as_str().unwrap());
         assert_eq!(kernel["name"], name);
     }
+    // The kernels for weights with a scale per group, of which one is used.
+    let groupwise = info["groupwise_kernels"].as_array().unwrap();
+    let chosen: Vec<_> = groupwise.iter().filter(|kernel| kernel["chosen"] == true).collect();
+    assert_eq!((chosen.len(), &chosen[0]["name"]), (1, &info["chosen_groupwise"]));
+    for kernel in groupwise {
+        let name = kernel["name"].as_str().unwrap();
+        assert!(name.starts_with(&format!("{}-g", kernel["isa"].as_str().unwrap())), "{name}");
+        let line = out.lines().find(|line| line.split_whitespace().next() == Some(name)).unwrap();
+        assert_eq!(line.ends_with("chosen"), kernel["chosen"] == true, "{line}");
+    }
     assert!(info["caches"]["l2"].as_u64().unwrap() > 0 && info["cores"].as_u64().unwrap() > 0);
 }
 
@@ -29,6 +39,7 @@ fn environment() {
     assert!(
         info["chosen"].as_array().unwrap().iter().all(|name| name.as_str().unwrap().starts_with("scalar"))
     );
+    assert!(info["chosen_groupwise"].as_str().unwrap().starts_with("scalar-g"));
     let out = isa("nonesuch");
     assert_eq!(out.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&out.stderr).starts_with("error: QGEMM_ISA: was 'nonesuch'"));
@@ -57,12 +68,20 @@ fn verify() {
     assert!(out.contains("seed 42") && out.contains("scalar"), "{out}");
     let out = files.run("verify --seconds 0.1 --kernel scalar").ok();
     assert!(out.starts_with("seed "), "{out}");
-    assert_eq!(out.lines().count(), 2, "{out}");
+    // Its kernel for scales per column, and that for scales per group.
+    let names: Vec<_> = out.lines().skip(1).map(|line| line.split_whitespace().next().unwrap()).collect();
+    assert!(names.len() == 2 && names.iter().all(|name| name.starts_with("scalar-")), "{out}");
+    for name in names {
+        let out = files.run(&format!("verify --seconds 0.1 --kernel {name}")).ok();
+        assert!(out.lines().count() == 2 && out.contains(name), "{out}");
+    }
     // `--case` describes a case, and gives equal output each time.
     let case = |index: u32| files.run(&format!("verify --seed 7 --case {index} --kernel scalar")).ok();
     assert!(case(3).contains("case 3\n  shape    M="), "{}", case(3));
     assert_eq!(case(3), case(3));
     assert_ne!(case(3).replace("case 3", ""), case(4).replace("case 4", ""));
+    // Products with weights by groups are among the cases.
+    assert!((0..20).any(|index| case(index).contains(" bits in groups of ")));
     for (argument, value) in
         [("--seconds", "-1"), ("--seconds", "x"), ("--seconds", "nan"), ("--seed", "x"), ("--case", "-1")]
     {
@@ -74,10 +93,11 @@ fn verify() {
 fn bench() {
     let files = Files::new();
     let variants = "u8s8s32,s8s8s32,u8s8u8_zp,s8s8s8_zp,u8s8s32_dynb,s8s8s32_dynb,pack,f32_dynamic,\
-                    u8s8s32_acol,u8s8s32_ccol,u8s8s32_gather,u8s8u8_zp_ccol,f32_dynamic_acol";
-    for options in
-        ["", "--threads 2", "--kernel all", "--kernel scalar", "--caller pool", "--caller plain --threads 3"]
-    {
+                    u8s8s32_acol,u8s8s32_ccol,u8s8s32_gather,u8s8u8_zp_ccol,f32_dynamic_acol,\
+                    w4g32,w4g64,w4g128,w8g32,w8g64,w8g128,w4g32_row,w4g64_row,w4g128_row,w8g32_row,w8g64_row,\
+                    w8g128_row";
+    let kernels = ["--kernel all", "--kernel scalar", "--kernel scalar-g1x1"];
+    for options in ["", "--threads 2", "--caller pool", "--caller plain --threads 3"].iter().chain(&kernels) {
         let line = format!("bench --quick --csv --shapes 7,33,19;1,70,65 --variants {variants} {options}");
         let out = files.run(&line).ok();
         let mut lines = out.lines();
@@ -97,15 +117,20 @@ fn bench() {
             assert_eq!(row[4..7], ["0", "0", "0"]);
             assert!(["peak", "read_bw"].contains(&row[7]) && row[10] == "n/a", "{row:?}");
         }
-        assert!(ours.len() >= 26, "{out}");
+        assert!(ours.len() >= 50, "{out}");
         for row in ours {
             assert_eq!((row[0], row[10]), ("qgemm", "exact"));
             assert!(row[11].parse::<f64>().unwrap() >= row[8].parse().unwrap(), "{row:?}");
-            assert_eq!(row[12], if options == "--caller pool" { "pool" } else { "plain" });
+            assert_eq!(row[12], if *options == "--caller pool" { "pool" } else { "plain" });
             // These shapes fit the first-level cache, so that multiply-adds alone bound them, if their peak is known.
-            let bounded = row[7] != "pack" && !row[2].starts_with("scalar");
+            // Weights of 4 bits have another peak without VNNI.
+            let by_groups = row[7].starts_with('w');
+            let no_vnni =
+                row[7].starts_with("w4") && ["avx2-", "avx512bw-"].iter().any(|isa| row[2].starts_with(isa));
+            let bounded = row[7] != "pack" && !row[2].starts_with("scalar") && !no_vnni;
             let bound = row[13] == "peak" && row[14].parse::<f64>().is_ok_and(|share| share > 0.0);
             assert!(if bounded { bound } else { row[13..] == ["n/a"; 2] }, "{row:?}");
+            assert_eq!(row[2].contains("-g"), by_groups, "{row:?}");
             assert!(row[2].contains('x') && variants.contains(row[7]), "{row:?}");
             assert!(
                 [["7", "33", "19"], ["1", "70", "65"]].iter().any(|shape| row[4..7] == shape[..]),
@@ -160,8 +185,9 @@ fn digits() {
         let line = out.lines().find(|line| line.trim_start().starts_with(name)).expect("a line for each");
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     };
-    let (float, int8) = (correct("float"), correct("int8"));
-    assert_eq!(float, 888);
+    let (float, int8, int4) = (correct("float"), correct("int8"), correct("int4"));
+    // The logits in 4 bits are the same everywhere, as their digest below.
+    assert_eq!((float, int4), (888, 885));
     assert!((float - int8).abs() <= 4, "{out}"); // half a point of 899
     // The written logits give the printed number of correct images.
     let labels = include_bytes!("../../../examples/digits/data/labels.npy");
@@ -171,9 +197,16 @@ fn digits() {
     let right = logits.chunks(10).zip(labels).filter(|(row, label)| best(row) == usize::from(**label));
     assert_eq!(right.count() as i32, int8);
     // The digests of all kernels are equal.
-    let digests: Vec<_> = out.lines().skip_while(|line| !line.starts_with("Digest")).skip(1).collect();
-    assert!(!digests.is_empty());
-    let digest = |line: &&str| line.split_whitespace().nth(1).unwrap().to_string();
-    assert!(digests.iter().all(|line| digest(line) == digest(&digests[0])), "{out}");
+    let digests = |heading: &str| -> Vec<String> {
+        let lines = out.lines().skip_while(|line| !line.starts_with(heading)).skip(1);
+        let lines = lines.take_while(|line| line.starts_with("  "));
+        lines.map(|line| line.split_whitespace().nth(1).unwrap().to_string()).collect()
+    };
+    let (int8, int4) = (digests("Digest of the int8 logits"), digests("Digest of the int4 logits"));
+    for digests in [&int8, &int4] {
+        assert!(digests.len() >= 2 && digests.iter().all(|digest| *digest == digests[0]), "{out}");
+    }
+    // The ranges that int8 is calibrated with come from f32 products of another library. Those in 4 bits need none.
+    assert_eq!(int4[0], "51a7bafec255bbfc");
     files.run("digits --out no/such/file.npy").refused("--out");
 }

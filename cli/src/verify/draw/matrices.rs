@@ -1,7 +1,7 @@
 //! Random matrices: layouts and values.
 
 use crate::files::matrices::{Elements8, Matrix8};
-use crate::verify::destination::Layout;
+use crate::verify::destination::{Destination, Layout};
 use crate::verify::operands::MatrixF32;
 use qgemm::ElementType::{self, I8, U8};
 use qgemm::Gather;
@@ -18,9 +18,9 @@ fn input_layout(rng: &mut Random, shape: (usize, usize)) -> Layout {
     layout(rng, shape, true)
 }
 
-/// The layout of an output, whose elements must not overlap.
-pub fn output_layout(rng: &mut Random, shape: (usize, usize)) -> Layout {
-    layout(rng, shape, false)
+/// The place of an output, whose elements must not overlap.
+pub fn destination(rng: &mut Random, (rows, cols): (usize, usize)) -> Destination {
+    Destination { rows, cols, layout: layout(rng, (rows, cols), false), fill: rng.random() }
 }
 
 /// Row-major or column-major, with gaps or without; with `may_repeat` also with a stride of 0.

@@ -44,8 +44,8 @@ pub fn dynamic_output(rng: &mut Random, greatest: f32, shape: Shape) -> Output {
     }
 }
 
-/// `greatest` is the greatest magnitude in the A of a dynamic product.
-fn float_stage(rng: &mut Random, shape: Shape, greatest: Option<f32>) -> FloatStage {
+/// The stage of an f32 output. `greatest` is the greatest magnitude of an A that the call quantizes.
+pub fn float_stage(rng: &mut Random, shape: Shape, greatest: Option<f32>) -> FloatStage {
     let most = *[1.0, 100.0, 1e6].choose(rng).expect("not empty");
     let mut scale = scale(rng, shape);
     if let Some(greatest) = greatest {

@@ -32,3 +32,17 @@ pub fn zero_points(rng: &mut Random, len: usize, element: ElementType, any: bool
         _ => ZeroPoints::I32(Values::PerAxis(zeros)),
     }
 }
+
+/// One zero point, or `len` of them, within the element type. Some are given in that type.
+pub fn zero_points_within(rng: &mut Random, len: usize, element: ElementType) -> ZeroPoints {
+    let (lo, hi) = element.range();
+    match rng.random_range(0..4) {
+        0 => ZeroPoints::I32(Values::PerTensor(0)),
+        1 => ZeroPoints::I32(Values::PerTensor(rng.random_range(lo..=hi))),
+        2 => ZeroPoints::I32(Values::PerAxis((0..len).map(|_| rng.random_range(lo..=hi)).collect())),
+        _ => match element {
+            ElementType::I8 => ZeroPoints::I8((0..len).map(|_| rng.random()).collect()),
+            ElementType::U8 => ZeroPoints::U8((0..len).map(|_| rng.random()).collect()),
+        },
+    }
+}
