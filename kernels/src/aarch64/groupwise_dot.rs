@@ -12,7 +12,7 @@ use crate::groupwise::args::GroupArgs;
 use crate::groupwise::kernel::{GroupFn, GroupKernel};
 use crate::groupwise::layout::{CodeBits, PANEL};
 use crate::groupwise::tile::{each_tile, tile};
-use crate::groupwise::vector::{GroupVector, Run, add_products_by_row};
+use crate::groupwise::vector::{GroupVector, NextStep, add_products_by_row};
 use core::arch::aarch64::*;
 use core::arch::asm;
 
@@ -44,7 +44,7 @@ const fn vectors(rows: usize) -> usize {
     }
 }
 
-/// Runs the tiles of a panel, with the height and the code size of the arguments.
+/// NextSteps the tiles of a panel, with the height and the code size of the arguments.
 ///
 /// # Safety
 /// The contract of [`tile`], but for 1 to 8 rows.
@@ -164,15 +164,16 @@ unsafe impl<const I8MM: bool> Products for Dot<I8MM> {
 
     #[inline(always)]
     unsafe fn add_products<const H: usize, const V: usize, const EIGHT: bool>(
-        run: Run,
+        next: &mut NextStep,
+        count: usize,
         acc: &mut [[int32x4_t; V]; H],
     ) {
         // SAFETY: the caller's promise.
         unsafe {
             if I8MM && pairs_pay(H) {
-                add_products_by_pairs::<Vector<Self>, H, V, EIGHT>(run, acc);
+                add_products_by_pairs::<Vector<Self>, H, V, EIGHT>(next, count, acc);
             } else {
-                add_products_by_row::<Vector<Self>, H, V, EIGHT>(run, acc);
+                add_products_by_row::<Vector<Self>, H, V, EIGHT>(next, count, acc);
             }
         }
     }

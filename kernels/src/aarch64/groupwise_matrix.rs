@@ -12,7 +12,7 @@
 //!
 //! A single step that is left of codes of 8 bits goes by row.
 
-use crate::groupwise::vector::{GroupVector, Run, add_products_by_row};
+use crate::groupwise::vector::{GroupVector, NextStep, add_products_by_row};
 use core::arch::aarch64::*;
 use core::arch::asm;
 
@@ -42,14 +42,15 @@ unsafe fn usmmla(mut acc: int32x4_t, codes: uint8x16_t, a: uint8x16_t) -> int32x
     acc
 }
 
-/// Adds the products of a run, a pair of rows at a time.
+/// Adds the products of steps, a pair of rows at a time.
 ///
 /// # Safety
 /// The contract of [`GroupVector::add_products`]; the CPU has the 8-bit matrix extension, and the caller is where this is
 /// inlined.
 #[inline(always)]
 pub unsafe fn add_products_by_pairs<X, const H: usize, const V: usize, const EIGHT: bool>(
-    run: Run,
+    next: &mut NextStep,
+    count: usize,
     acc: &mut [[int32x4_t; V]; H],
 ) where
     X: GroupVector<Int = int32x4_t>,
@@ -57,7 +58,6 @@ pub unsafe fn add_products_by_pairs<X, const H: usize, const V: usize, const EIG
     debug_assert!(pairs_pay(H) && H <= 2 * PAIRS && 2 * V <= COLUMN_PAIRS && X::LANES == 4 && !X::WORDS);
     // SAFETY: the caller's promise: `turns` times as many steps as a turn takes lie there, and perhaps one more.
     unsafe {
-        let Run { count, mut a, a_stride, mut codes, step_bytes } = run;
         let turns = if EIGHT { count / 2 } else { count };
         let mut sums = [[vdupq_n_s32(0); COLUMN_PAIRS]; PAIRS];
         for p in 0..H / 2 {
@@ -69,22 +69,25 @@ pub unsafe fn add_products_by_pairs<X, const H: usize, const V: usize, const EIG
         for _ in 0..turns {
             let mut b = [vdupq_n_u8(0); COLUMN_PAIRS];
             for v in 0..V {
-                let from = codes.add(16 * v);
+                let from = next.codes.add(16 * v);
                 let loaded = X::load_codes(from);
-                let (first, second) =
-                    if EIGHT { (loaded, X::load_codes(from.add(step_bytes))) } else { X::nibbles(loaded) };
+                let (first, second) = if EIGHT {
+                    (loaded, X::load_codes(from.add(next.step_bytes)))
+                } else {
+                    X::nibbles(loaded)
+                };
                 b[2 * v] = vreinterpretq_u8_s32(vzip1q_s32(first, second));
                 b[2 * v + 1] = vreinterpretq_u8_s32(vzip2q_s32(first, second));
             }
             for p in 0..H / 2 {
-                let row = a.add(2 * p * a_stride);
-                let rows = vcombine_u8(vld1_u8(row), vld1_u8(row.add(a_stride)));
+                let row = next.a.add(2 * p * next.a_stride);
+                let rows = vcombine_u8(vld1_u8(row), vld1_u8(row.add(next.a_stride)));
                 for c in 0..2 * V {
                     sums[p][c] = usmmla(sums[p][c], b[c], rows);
                 }
             }
-            a = a.add(8);
-            codes = codes.add(if EIGHT { 2 * step_bytes } else { step_bytes });
+            next.a = next.a.add(8);
+            next.codes = next.codes.add(if EIGHT { 2 * next.step_bytes } else { next.step_bytes });
         }
         for p in 0..H / 2 {
             for v in 0..V {
@@ -93,8 +96,7 @@ pub unsafe fn add_products_by_pairs<X, const H: usize, const V: usize, const EIG
             }
         }
         if EIGHT && !count.is_multiple_of(2) {
-            let rest = Run { count: 1, a, a_stride, codes, step_bytes };
-            add_products_by_row::<X, H, V, EIGHT>(rest, acc);
+            add_products_by_row::<X, H, V, EIGHT>(next, 1, acc);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The vectors of the group-wise kernels, 4 columns each. How products are made and summed is another type's.
 
 use crate::groupwise::layout::CodeBits;
-use crate::groupwise::vector::{GroupVector, Run, add_products_by_row};
+use crate::groupwise::vector::{GroupVector, NextStep, add_products_by_row};
 use core::arch::aarch64::*;
 use core::arch::asm;
 use core::marker::PhantomData;
@@ -51,13 +51,14 @@ pub unsafe trait Products {
     /// The CPU has the instructions, and the promise of [`GroupVector::add_products`].
     #[inline(always)]
     unsafe fn add_products<const H: usize, const V: usize, const EIGHT: bool>(
-        run: Run,
+        next: &mut NextStep,
+        count: usize,
         acc: &mut [[int32x4_t; V]; H],
     ) where
         Self: Sized,
     {
         // SAFETY: the caller's promise.
-        unsafe { add_products_by_row::<Vector<Self>, H, V, EIGHT>(run, acc) }
+        unsafe { add_products_by_row::<Vector<Self>, H, V, EIGHT>(next, count, acc) }
     }
 }
 
@@ -215,11 +216,12 @@ unsafe impl<P: Products> GroupVector for Vector<P> {
 
     #[inline(always)]
     unsafe fn add_products<const H: usize, const V: usize, const EIGHT: bool>(
-        run: Run,
+        next: &mut NextStep,
+        count: usize,
         acc: &mut [[int32x4_t; V]; H],
     ) {
         // SAFETY: the caller's promise.
-        unsafe { P::add_products::<H, V, EIGHT>(run, acc) }
+        unsafe { P::add_products::<H, V, EIGHT>(next, count, acc) }
     }
 
     #[inline]

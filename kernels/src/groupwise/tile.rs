@@ -11,7 +11,7 @@
 
 use crate::groupwise::args::{GroupArgs, GroupOutput, ScaleBits, ScalePtr};
 use crate::groupwise::layout::{CodeBits, PANEL};
-use crate::groupwise::vector::{GroupVector, Run};
+use crate::groupwise::vector::{GroupVector, NextStep};
 
 /// Runs rows in tiles of at most `MR`, as even as may be, and columns V vectors at a time. `tile` is [`tile`] compiled for the
 /// instruction set, for a height that it is given.
@@ -40,7 +40,7 @@ pub unsafe fn each_tile<const MR: usize>(t: &GroupArgs, tile: unsafe fn(&GroupAr
 ///
 /// # Safety
 /// The CPU has the instructions of `X`; the arguments keep the contract of [`GroupArgs`], with H rows and codes of that
-/// size; `first + V·LANES <= PANEL`, and `first` is below `cols` and 0 or 16.
+/// size; `first + V·LANES <= PANEL`, and `first` is below `cols` and a multiple of `V·LANES`.
 #[inline(always)]
 pub unsafe fn tile<X: GroupVector, const H: usize, const V: usize, const EIGHT: bool>(
     t: &GroupArgs,
@@ -50,20 +50,14 @@ pub unsafe fn tile<X: GroupVector, const H: usize, const V: usize, const EIGHT: 
     // SAFETY: the caller's promise; every pointer stays in the rows, groups, steps and columns that there are.
     unsafe {
         let mut total = [[X::zero(); V]; H];
-        let mut codes = t.codes.add(4 * first);
-        let mut a = t.a;
-        let step_bytes = 4 * t.cols;
+        let codes = t.codes.add(4 * first);
+        let mut next = NextStep { a: t.a, a_stride: t.a_stride, codes, step_bytes: 4 * t.cols };
         for g in 0..t.groups {
             let mut acc = start::<X, H, V>(t, g, first);
             let mut left = t.steps(g);
             while left > 0 {
                 let count = left.min(if EIGHT { X::RUN_8 } else { X::RUN_4 / 2 });
-                X::add_products::<H, V, EIGHT>(
-                    Run { count, a, a_stride: t.a_stride, codes, step_bytes },
-                    &mut acc,
-                );
-                a = a.add(count * if !EIGHT || X::WORDS { 8 } else { 4 });
-                codes = codes.add(count * step_bytes);
+                X::add_products::<H, V, EIGHT>(&mut next, count, &mut acc);
                 left -= count;
             }
             if let GroupOutput::Sums(sums) = t.output {

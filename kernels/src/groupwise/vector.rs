@@ -1,9 +1,7 @@
 //! Vectors of columns, as the tile needs them.
 
-/// Steps of a group that a partial sum may hold: of rows of A, and of the columns of a tile.
-#[derive(Clone, Copy)]
-pub struct Run {
-    pub count: usize,
+/// The next step: of rows of A, and of the columns of a tile.
+pub struct NextStep {
     pub a: *const u8,
     pub a_stride: usize,
     pub codes: *const u8,
@@ -117,19 +115,21 @@ pub unsafe trait GroupVector {
     /// # Safety
     /// 4 bytes lie at `a`, or 8 if [`WORDS`](Self::WORDS).
     unsafe fn dot_8(partial: Self::Partial, codes: Self::Int, a: *const u8) -> Self::Partial;
-    /// Adds the products of a run to the sums of H rows and V vectors of columns. 8-bit codes if `EIGHT`.
+    /// Adds the products of `count` steps to the sums of H rows and V vectors of columns, and moves `next` behind them. 8-bit
+    /// codes if `EIGHT`.
     ///
     /// # Safety
-    /// The steps of H rows and V vectors lie where the run says, and are at most as many as a partial sum may hold.
+    /// So many steps of H rows and V vectors lie there, at most as many as a partial sum may hold.
     #[inline(always)]
     unsafe fn add_products<const H: usize, const V: usize, const EIGHT: bool>(
-        run: Run,
+        next: &mut NextStep,
+        count: usize,
         acc: &mut [[Self::Int; V]; H],
     ) where
         Self: Sized,
     {
         // SAFETY: the caller's promise.
-        unsafe { add_products_by_row::<Self, H, V, EIGHT>(run, acc) }
+        unsafe { add_products_by_row::<Self, H, V, EIGHT>(next, count, acc) }
     }
 
     /// # Safety
@@ -173,18 +173,18 @@ pub unsafe trait GroupVector {
     unsafe fn clamp(x: Self::Real, lo: Self::Real, hi: Self::Real) -> Self::Real;
 }
 
-/// Adds the products of a run, a row at a time: 4 values of A in all lanes times each vector of codes.
+/// Adds the products of steps, a row at a time: 4 values of A in all lanes times each vector of codes.
 ///
 /// # Safety
 /// See [`GroupVector::add_products`].
 #[inline(always)]
 pub unsafe fn add_products_by_row<X: GroupVector, const H: usize, const V: usize, const EIGHT: bool>(
-    run: Run,
+    next: &mut NextStep,
+    count: usize,
     acc: &mut [[X::Int; V]; H],
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        let Run { count, mut a, a_stride, mut codes, step_bytes } = run;
         let mut partial = [[X::begin_beside(); V]; H];
         for i in 0..H {
             for v in 0..V {
@@ -198,11 +198,11 @@ pub unsafe fn add_products_by_row<X: GroupVector, const H: usize, const V: usize
             let mut low = [X::splat(0); V];
             let mut high = low;
             for v in 0..V {
-                let loaded = X::load_codes(codes.add(4 * v * X::LANES));
+                let loaded = X::load_codes(next.codes.add(4 * v * X::LANES));
                 (low[v], high[v]) = if EIGHT { (loaded, loaded) } else { X::nibbles(loaded) };
             }
             for i in 0..H {
-                let row = a.add(i * a_stride);
+                let row = next.a.add(i * next.a_stride);
                 for v in 0..V {
                     partial[i][v] = if EIGHT {
                         X::dot_8(partial[i][v], low[v], row)
@@ -217,8 +217,8 @@ pub unsafe fn add_products_by_row<X: GroupVector, const H: usize, const V: usize
                     }
                 }
             }
-            a = a.add(if !EIGHT || X::WORDS { 8 } else { 4 });
-            codes = codes.add(step_bytes);
+            next.a = next.a.add(if !EIGHT || X::WORDS { 8 } else { 4 });
+            next.codes = next.codes.add(next.step_bytes);
         }
         for i in 0..H {
             for v in 0..V {
