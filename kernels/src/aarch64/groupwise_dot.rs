@@ -1,8 +1,10 @@
-//! Group-wise products by the dot products by element: `sdot`, and `usdot` of the 8-bit matrix extension.
+//! Group-wise kernels of the dot products by element: `sdot`, and `usdot` of the 8-bit matrix extension, which has `usmmla` for
+//! pairs of rows too (see `groupwise_matrix`).
 //!
 //! A lane is a column, to which an instruction adds the products of 4 codes and the 4 values of a row of A. Codes of 4 bits
-//! are i8 and u8 alike; `sdot` takes those of 8 bits less 128.
+//! are i8 and u8 alike; `sdot` takes those of 8 bits less 128. Registers of the tallest tile, of 32: 16 sums, 4 of codes, 2 of A.
 
+use crate::aarch64::groupwise_matrix::{add_products_by_pairs, pairs_pay};
 use crate::aarch64::groupwise_vector::{Products, Vector, four_bytes};
 use crate::contract::with_const::with_const;
 use crate::detect::Isa;
@@ -10,7 +12,7 @@ use crate::groupwise::args::GroupArgs;
 use crate::groupwise::kernel::{GroupFn, GroupKernel};
 use crate::groupwise::layout::{CodeBits, PANEL};
 use crate::groupwise::tile::{each_tile, tile};
-use crate::groupwise::vector::GroupVector;
+use crate::groupwise::vector::{GroupVector, NextStep, add_products_by_row};
 use core::arch::aarch64::*;
 use core::arch::asm;
 
@@ -37,12 +39,12 @@ const MR: usize = 8;
 const fn vectors(rows: usize) -> usize {
     match rows {
         1 => 8,
-        2..=5 => 4,
+        2..=4 => 4,
         _ => 2,
     }
 }
 
-/// Runs the tiles of a panel, with the height and the code size of the arguments.
+/// NextSteps the tiles of a panel, with the height and the code size of the arguments.
 ///
 /// # Safety
 /// The contract of [`tile`], but for 1 to 8 rows.
@@ -91,8 +93,8 @@ unsafe fn i8mm(t: &GroupArgs) {
     unsafe { each_tile::<MR>(t, tiles, PANEL) }
 }
 
-/// `usdot` if codes are UNSIGNED, else `sdot`.
-struct Dot<const UNSIGNED: bool>;
+/// The instructions of the 8-bit matrix extension, or `sdot`.
+struct Dot<const I8MM: bool>;
 
 /// # Safety
 /// The CPU has the dot product extension.
@@ -120,11 +122,11 @@ unsafe fn usdot(mut acc: int32x4_t, codes: uint8x16_t, a: uint32x4_t) -> int32x4
     acc
 }
 
-// SAFETY: 4 bytes of A are read.
-unsafe impl<const UNSIGNED: bool> Products for Dot<UNSIGNED> {
+// SAFETY: of A, 4 bytes are read for a product.
+unsafe impl<const I8MM: bool> Products for Dot<I8MM> {
     type Partial = int32x4_t;
     const RUN_4: usize = usize::MAX - 1;
-    const SIGNED_CODES: bool = !UNSIGNED;
+    const SIGNED_CODES: bool = !I8MM;
 
     #[inline]
     #[target_feature(enable = "neon")]
@@ -156,7 +158,23 @@ unsafe impl<const UNSIGNED: bool> Products for Dot<UNSIGNED> {
         // SAFETY: the caller's promise.
         unsafe {
             let a = vsetq_lane_u32::<0>(four_bytes(a), vdupq_n_u32(0));
-            if UNSIGNED { usdot(partial, codes, a) } else { sdot(partial, codes, a) }
+            if I8MM { usdot(partial, codes, a) } else { sdot(partial, codes, a) }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn add_products<const H: usize, const V: usize, const EIGHT: bool>(
+        next: &mut NextStep,
+        count: usize,
+        acc: &mut [[int32x4_t; V]; H],
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if I8MM && pairs_pay(H) {
+                add_products_by_pairs::<Vector<Self>, H, V, EIGHT>(next, count, acc);
+            } else {
+                add_products_by_row::<Vector<Self>, H, V, EIGHT>(next, count, acc);
+            }
         }
     }
 }

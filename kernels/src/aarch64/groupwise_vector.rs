@@ -1,7 +1,7 @@
 //! The vectors of the group-wise kernels, 4 columns each. How products are made and summed is another type's.
 
 use crate::groupwise::layout::CodeBits;
-use crate::groupwise::vector::GroupVector;
+use crate::groupwise::vector::{GroupVector, NextStep, add_products_by_row};
 use core::arch::aarch64::*;
 use core::arch::asm;
 use core::marker::PhantomData;
@@ -44,6 +44,22 @@ pub unsafe trait Products {
     /// # Safety
     /// The CPU has the instructions; 4 bytes lie at `a`.
     unsafe fn dot(bits: CodeBits, partial: Self::Partial, codes: uint8x16_t, a: *const u8) -> Self::Partial;
+
+    /// See [`GroupVector::add_products`].
+    ///
+    /// # Safety
+    /// The CPU has the instructions, and the promise of [`GroupVector::add_products`].
+    #[inline(always)]
+    unsafe fn add_products<const H: usize, const V: usize, const EIGHT: bool>(
+        next: &mut NextStep,
+        count: usize,
+        acc: &mut [[int32x4_t; V]; H],
+    ) where
+        Self: Sized,
+    {
+        // SAFETY: the caller's promise.
+        unsafe { add_products_by_row::<Vector<Self>, H, V, EIGHT>(next, count, acc) }
+    }
 }
 
 /// Vectors of 128 bits with the products of P.
@@ -196,6 +212,16 @@ unsafe impl<P: Products> GroupVector for Vector<P> {
         let codes = if P::SIGNED_CODES { less_128(codes) } else { codes };
         // SAFETY: the caller's promise.
         unsafe { P::dot(CodeBits::Eight, partial, codes, a) }
+    }
+
+    #[inline(always)]
+    unsafe fn add_products<const H: usize, const V: usize, const EIGHT: bool>(
+        next: &mut NextStep,
+        count: usize,
+        acc: &mut [[int32x4_t; V]; H],
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe { P::add_products::<H, V, EIGHT>(next, count, acc) }
     }
 
     #[inline]
