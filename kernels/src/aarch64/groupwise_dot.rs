@@ -44,7 +44,7 @@ const fn vectors(rows: usize) -> usize {
     }
 }
 
-/// NextSteps the tiles of a panel, with the height and the code size of the arguments.
+/// Runs the tiles of a panel, with the height and the code size of the arguments.
 ///
 /// # Safety
 /// The contract of [`tile`], but for 1 to 8 rows.
