@@ -20,10 +20,10 @@ on() { # Bochs CPU model, what it must and must not have, tests
   EMU_MODEL=$1 QGEMM_REQUIRE_ISA=$2 "${test[@]}" -- --nocapture --test-threads=1 "${@:3}" >"$CARGO_TARGET_DIR/$1.log" 2>&1 &
   runs+=("$! $CARGO_TARGET_DIR/$1.log")
 }
-on tigerlake 'avx2,!avxvnni,!avxvnniint8,avx512bw,avx512vnni' isa:: digest:: dynamic:: epilogue:: golden:: products:: threads::
-on corei7_skylake_x 'avx2,!avxvnni,!avxvnniint8,avx512bw,!avx512vnni' isa:: digest::every_number golden:: products::
+on tigerlake 'avx2,!avxvnni,!avxvnniint8,avx512bw,avx512vnni' isa:: digest:: dynamic:: epilogue:: golden:: groupwise::every_kernel products:: threads::
+on corei7_skylake_x 'avx2,!avxvnni,!avxvnniint8,avx512bw,!avx512vnni' isa:: digest::every_number golden:: groupwise::every_kernel products::
 # It has AVX-VNNI-INT8 too, but Bochs 3.0 does not report it.
-on arrow_lake 'avx2,avxvnni,!avxvnniint8,!avx512bw,!avx512vnni' isa:: digest::every_number golden:: products::
+on arrow_lake 'avx2,avxvnni,!avxvnniint8,!avx512bw,!avx512vnni' isa:: digest::every_number golden:: groupwise::every_kernel products::
 
 failed=0
 for i in "${!runs[@]}"; do

@@ -212,6 +212,31 @@ fn check_all(dispatch: &Dispatch, threads: Threads<'_>, on: &On) {
             let layer = Linear::out_in(weight).input::<u8>(params).output::<u8>(params).bias(&reals[..n]);
             layer.activation(Activation::Tanh).before_activation(params).build().map(|_| ())
         });
+        let codes: Vec<u8> = (0..k * n).map(|i| (i * 7 % 16) as u8).collect();
+        let groups = k.div_ceil(32);
+        let weights = || {
+            let codes = MatRef::row_major(&codes, k, n)?;
+            let scales = MatRef::row_major(&reals[..1], 1, 1)?;
+            let scales = MatRef::new(scales.row(0).unwrap(), groups, n, 0, 0)?;
+            let zeros = codes.submatrix(0..groups, 0..n)?;
+            GroupwiseB::builder(CodeBits::Four, 32).zeros(zeros).minimums(scales).pack(codes, scales)
+        };
+        check(&name("packing groups"), 1, on, &|_, _, _| weights().map(|_| ()));
+        let groupwise = weights().unwrap().with_dispatch(dispatch);
+        let ways = [Activations::PerRowAndGroup, Activations::PerRow, Activations::PerRowAsymmetric];
+        for activations in ways {
+            check(&name(&format!("groups, {activations:?}")), m * n, on, &|_, _, c| {
+                let a = MatRef::row_major(&reals, m, k)?;
+                let gemm = GroupwiseGemm::new(a, &groupwise).activations(activations).threads(threads);
+                gemm.run_f32(MatMut::row_major(c, m, n)?, Dequantize::groupwise().residual_in_place())
+            });
+        }
+        check(&name("batch of groups"), m * n, on, &|_, _, c| {
+            let a = MatRef::col_major(&reals, m, k)?;
+            let gemm = GroupwiseGemm::new(a, &groupwise).activations(Activations::PerRowAsymmetric);
+            let task = Task::groupwise_f32(gemm, MatMut::col_major(c, m, n)?, Dequantize::groupwise())?;
+            run_batch_on(&mut [task], threads)
+        });
         check(&name("packing"), 1, on, &|_, _, _| {
             PackedB::pack_with(dispatch, b, ElementType::I8).map(|_| ())
         });

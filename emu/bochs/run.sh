@@ -22,7 +22,8 @@ bochs=$(realpath ../../target/bochs/bochs)
 elf=rig/target/x86_64-unknown-linux-gnu/release/rig
 run=rig/target/run
 mkdir -p $run
-objcopy -O binary -j .text -j .rodata -j .data -j .rom $elf $run/rom.bin
+objcopy -O binary -j .rom $elf $run/rom.bin
+objcopy -O binary -j .text -j .rodata -j .data $elf $run/image.bin
 printf '%s\0' "$args" >$run/args.bin
 echo c >$run/debugger.rc # Debian's Bochs starts in its debugger: "continue"
 rm -f $run/serial.txt

@@ -67,4 +67,10 @@ pub static GROUP_TABLE: &[&GroupKernel] = &[
     &x86::groupwise_512::BW,
     #[cfg(target_arch = "x86_64")]
     &x86::groupwise_512::VNNI,
+    #[cfg(target_arch = "aarch64")]
+    &aarch64::groupwise_neon::KERNEL,
+    #[cfg(target_arch = "aarch64")]
+    &aarch64::groupwise_dot::DOTPROD,
+    #[cfg(target_arch = "aarch64")]
+    &aarch64::groupwise_dot::I8MM,
 ];

@@ -163,3 +163,50 @@ fn after_the_first_call_a_layer_allocates_nothing() {
         assert_eq!(again, [0, 0]);
     });
 }
+
+#[test]
+fn after_the_first_call_a_product_with_groupwise_weights_allocates_nothing() {
+    let _turn = turn();
+    let (m, k, n) = (9, 130, 70);
+    let w: Vec<f32> = (0..k * n).map(|i| (i % 23) as f32 - 11.0).collect();
+    let w = MatRef::row_major(&w, k, n).unwrap();
+    let a: Vec<f32> = (0..m * k).map(|i| (i % 37) as f32 - 18.0).collect();
+    let q = vec![7u8; m * k];
+    for name in Dispatch::available_groupwise() {
+        let dispatch = Dispatch::named(name).unwrap();
+        for bits in [CodeBits::Four, CodeBits::Eight] {
+            let b = quantize_groups(w, bits, 32, GroupScheme::Asymmetric).unwrap().pack().unwrap();
+            let b = b.with_dispatch(&dispatch);
+            std::thread::scope(|scope| {
+                let counted = scope.spawn(|| {
+                    let mut c = vec![0f32; m * n];
+                    let mut run = || {
+                        let stage = Dequantize::groupwise();
+                        for a in [MatRef::row_major(&a, m, k).unwrap(), MatRef::col_major(&a, m, k).unwrap()]
+                        {
+                            let gemm = GroupwiseGemm::new(a, &b);
+                            gemm.run_f32(MatMut::row_major(&mut c, m, n).unwrap(), stage).unwrap();
+                            let gemm = gemm.activations(Activations::PerRowAsymmetric);
+                            gemm.run_f32(MatMut::col_major(&mut c, m, n).unwrap(), stage).unwrap();
+                        }
+                        let gemm =
+                            GroupwiseGemm::quantized(MatRef::row_major(&q, m, k).unwrap(), &b).a_zero(3);
+                        let stage = Dequantize::new(0.5).unwrap();
+                        gemm.run_f32(MatMut::row_major(&mut c, m, n).unwrap(), stage).unwrap();
+                    };
+                    ENLISTED.set(Some(0));
+                    let first = allocations(&mut run);
+                    let again = allocations(|| (0..3).for_each(|_| run()));
+                    release_thread_memory();
+                    let released = allocations(&mut run);
+                    ENLISTED.set(None);
+                    (first, again, released)
+                });
+                let (first, again, released) = counted.join().unwrap();
+                assert!(first[0] > 0, "a first call takes memory: the count does not see it");
+                assert_eq!(again, [0, 0], "{name}");
+                assert!(released[0] > 0, "{name}: released memory is asked for again");
+            });
+        }
+    }
+}

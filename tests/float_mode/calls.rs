@@ -284,3 +284,53 @@ pub fn checks() -> Vec<Call> {
         nothing(product_scales(LEAST, &[0.3], &mut [0.0])),
     ]
 }
+
+/// Weights of 8 bits in groups made of `w`, and products with them; numbers are as small as they come.
+fn groups(w: &[f32], a: &[f32], dispatch: &Dispatch, activations: Activations) -> Outcome {
+    let (k, n) = (40, w.len() / 40);
+    let m = a.len() / k;
+    let w = MatRef::row_major(&w[..k * n], k, n)?;
+    let quantized = quantize_groups(w, CodeBits::Eight, 16, GroupScheme::Asymmetric)?;
+    let halves: Vec<_> = (0..3 * n).map(|i| half::f16::from_bits(i as u16 * 331 % 0x3000)).collect();
+    let codes = MatRef::row_major(&quantized.codes, k, n)?;
+    let minimums = MatRef::row_major(&quantized.scales, 3, n)?;
+    let zeros = MatRef::row_major(quantized.zeros.as_deref().unwrap_or(&[]), 3, n)?;
+    let builder = GroupwiseB::builder(CodeBits::Eight, 16).zeros(zeros).minimums(minimums);
+    let mut outcome = Vec::new();
+    for b in [quantized.pack()?, builder.pack(codes, MatRef::row_major(&halves, 3, n)?)?] {
+        let b = b.with_dispatch(dispatch);
+        let (mut values, mut c) = (vec![0.0; k * n], vec![0.0; m * n]);
+        b.dequantize(MatMut::row_major(&mut values, k, n)?)?;
+        let gemm = GroupwiseGemm::new(MatRef::row_major(&a[..m * k], m, k)?, &b).activations(activations);
+        let bias = &w.row(0).unwrap_or(&[])[..n];
+        let outputs =
+            [Dequantize::dynamic(0.3)?.bias(bias), Dequantize::groupwise().activation(Activation::Tanh)];
+        for output in outputs {
+            gemm.run_f32(MatMut::row_major(&mut c, m, n)?, output)?;
+            outcome.extend(bits(&c));
+            gemm.run_f32(MatMut::col_major(&mut c, m, n)?, output.residual_in_place())?;
+            outcome.extend(bits(&c));
+        }
+        reference::run_groupwise_f32(&gemm, MatMut::row_major(&mut c, m, n)?, Dequantize::groupwise())?;
+        outcome.extend(bits(&values).into_iter().chain(bits(&c)));
+    }
+    Ok(outcome)
+}
+
+pub fn groupwise() -> Vec<Call> {
+    let ordinary: &'static [f32] = (-900..900).map(|i| i as f32 * 0.137).collect::<Vec<_>>().leak();
+    let tiny: &'static [f32] = (-900..900).map(|i| i as f32 * 1e-41).collect::<Vec<_>>().leak();
+    let mut calls = Vec::new();
+    for name in Dispatch::available_groupwise() {
+        let dispatch: &'static Dispatch =
+            Box::leak(Box::new(Dispatch::named(name).expect("it is available")));
+        for (what, w, a) in
+            [("ordinary", ordinary, ordinary), ("tiny", ordinary, tiny), ("tiny weights", tiny, ordinary)]
+        {
+            for way in [Activations::PerRowAndGroup, Activations::PerRow, Activations::PerRowAsymmetric] {
+                calls.push(call(format!("{name}, {what}, {way:?}"), move || groups(w, a, dispatch, way)));
+            }
+        }
+    }
+    calls
+}

@@ -84,6 +84,11 @@ fn dynamic_products_are_the_same_in_every_mode() {
 }
 
 #[test]
+fn products_with_groupwise_weights_are_the_same_in_every_mode() {
+    assert_the_same(&calls::groupwise(), |mode, call| mode.run(&call.run));
+}
+
+#[test]
 fn large_products_are_the_same_on_a_thread_outside_any_pool() {
     assert_the_same(&products::large(), |mode, call| {
         // A thread inherits the mode of the one that starts it.

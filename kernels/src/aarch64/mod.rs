@@ -5,6 +5,10 @@
 
 mod dot_tile;
 pub mod dotprod;
+pub mod groupwise_dot;
+mod groupwise_matrix;
+pub mod groupwise_neon;
+mod groupwise_vector;
 pub mod i8mm_dot;
 pub mod i8mm_matrix;
 pub mod neon;

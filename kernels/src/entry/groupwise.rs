@@ -66,8 +66,8 @@ pub struct GroupRows<'a> {
     pub codes: &'a [u8],
     /// Bytes from one row to the next.
     pub stride: usize,
-    /// The start of each sum, rows·groups of them, by [`start_for_one`](crate::start_for_one) or
-    /// [`start_for_each`](crate::start_for_each).
+    /// The start of each sum, rows·groups of them, by
+    /// [`start_for_one`](crate::GroupKernel::start_for_one) or [`start_for_each`](crate::start_for_each).
     pub starts: &'a [i32],
     /// A scale per row and group, or none of them.
     pub group_scales: &'a [f32],

@@ -11,7 +11,8 @@
 //! where `d[g][j] = Σ_{k in g} (code[k][j] - zero[g][j])`, which is `s` of a row of ones without a zero point. Kernels make it
 //! when they are told to store sums.
 //!
-//! Zero points come in as the start of the sum. If all are one, a start is `-zero·Σ A`. Else the kernel has a 16-bit
+//! Zero points come in as the start of the sum. If all are one, a start is `-zero·Σ A`, or `(128 - zero)·Σ A` where a kernel
+//! takes codes less 128 (see [`GroupKernel`](crate::groupwise::kernel::GroupKernel)). Else the kernel has a 16-bit
 //! multiply-add subtract them: a start is the pair (low half -l, high half -h) where Σ A = 128·h + l and 0 <= l < 128, which
 //! multiplies the pair (zero, 128·zero).
 
@@ -131,12 +132,6 @@ impl GroupArgs {
 #[inline(always)]
 fn moved<T>(pointer: *const T, by: usize) -> *const T {
     if pointer.is_null() { pointer } else { pointer.wrapping_add(by) }
-}
-
-/// The start of a sum of A's codes for zero points that are all one.
-#[inline(always)]
-pub fn start_for_one(sum: i32, zero: u8) -> i32 {
-    sum.wrapping_mul(-i32::from(zero))
 }
 
 /// The start of a sum of A's codes for zero points that differ.

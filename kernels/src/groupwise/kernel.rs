@@ -2,6 +2,7 @@
 
 use crate::detect::{Features, Isa};
 use crate::groupwise::args::GroupArgs;
+use crate::groupwise::layout::CodeBits;
 
 /// A group-wise kernel.
 #[derive(Debug)]
@@ -16,6 +17,9 @@ pub struct GroupKernel {
     pub mr: usize,
     /// Whether it reads A as words where codes have 8 bits.
     pub words: bool,
+    /// Whether it takes codes of 8 bits as i8, which are 128 less. Starts are then made for zero points that are 128 less, by
+    /// [`start_for_one`](Self::start_for_one).
+    pub(crate) signed_codes: bool,
     /// Whether it is exact for groups of any length, not only up to
     /// [`MAX_VECTOR_GROUP`](crate::groupwise::layout::MAX_VECTOR_GROUP).
     pub any_group: bool,
@@ -60,5 +64,12 @@ impl GroupKernel {
     pub fn ready(&'static self, features: &Features) -> Option<GroupReady> {
         let has = features.has(self.isa) && (!self.needs_fma || features.has_fma());
         has.then_some(GroupReady { kernel: self })
+    }
+
+    /// The start of a sum of A's codes for zero points that are all one, and codes of a size.
+    #[inline]
+    pub fn start_for_one(&self, bits: CodeBits, sum: i32, zero: u8) -> i32 {
+        let shift = if self.signed_codes && bits == CodeBits::Eight { 128 } else { 0 };
+        sum.wrapping_mul(shift - i32::from(zero))
     }
 }

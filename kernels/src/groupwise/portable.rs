@@ -16,6 +16,7 @@ pub static KERNEL: GroupKernel = GroupKernel {
     needs_fma: false,
     mr: 2,
     words: false,
+    signed_codes: false,
     any_group: false,
     run,
 };

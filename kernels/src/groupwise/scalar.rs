@@ -12,6 +12,7 @@ pub static KERNEL: GroupKernel = GroupKernel {
     needs_fma: false,
     mr: 1,
     words: false,
+    signed_codes: false,
     any_group: true,
     run,
 };

@@ -11,7 +11,7 @@
 
 use crate::groupwise::args::{GroupArgs, GroupOutput, ScaleBits, ScalePtr};
 use crate::groupwise::layout::{CodeBits, PANEL};
-use crate::groupwise::vector::GroupVector;
+use crate::groupwise::vector::{GroupVector, NextStep};
 
 /// Runs rows in tiles of at most `MR`, as even as may be, and columns V vectors at a time. `tile` is [`tile`] compiled for the
 /// instruction set, for a height that it is given.
@@ -40,7 +40,7 @@ pub unsafe fn each_tile<const MR: usize>(t: &GroupArgs, tile: unsafe fn(&GroupAr
 ///
 /// # Safety
 /// The CPU has the instructions of `X`; the arguments keep the contract of [`GroupArgs`], with H rows and codes of that
-/// size; `first + V·LANES <= PANEL`, and `first` is below `cols` and 0 or 16.
+/// size; `first + V·LANES <= PANEL`, and `first` is below `cols` and a multiple of `V·LANES`.
 #[inline(always)]
 pub unsafe fn tile<X: GroupVector, const H: usize, const V: usize, const EIGHT: bool>(
     t: &GroupArgs,
@@ -50,18 +50,17 @@ pub unsafe fn tile<X: GroupVector, const H: usize, const V: usize, const EIGHT: 
     // SAFETY: the caller's promise; every pointer stays in the rows, groups, steps and columns that there are.
     unsafe {
         let mut total = [[X::zero(); V]; H];
-        let mut codes = t.codes.add(4 * first);
-        let mut a = t.a;
-        let step_bytes = 4 * t.cols;
+        let codes = t.codes.add(4 * first);
+        let mut next = NextStep { a: t.a, a_stride: t.a_stride, codes, step_bytes: 4 * t.cols };
         for g in 0..t.groups {
             let mut acc = start::<X, H, V>(t, g, first);
             let mut left = t.steps(g);
             while left > 0 {
-                let run = left.min(if EIGHT { X::RUN_8 } else { X::RUN_4 / 2 });
-                steps::<X, H, V, EIGHT>(t, run, &mut a, &mut codes, step_bytes, &mut acc);
-                left -= run;
+                let count = left.min(if EIGHT { X::RUN_8 } else { X::RUN_4 / 2 });
+                X::add_products::<H, V, EIGHT>(&mut next, count, &mut acc);
+                left -= count;
             }
-            if let GroupOutput::Sums(sums) = t.output {
+            if let (1, GroupOutput::Sums(sums)) = (H, t.output) {
                 for v in 0..V {
                     X::store(acc[0][v], sums.add(g * PANEL + first + v * X::LANES));
                 }
@@ -100,7 +99,7 @@ unsafe fn start<X: GroupVector, const H: usize, const V: usize>(
         for v in 0..V {
             let column = first + v * X::LANES;
             zeros[v] = match t.bits {
-                CodeBits::Eight => X::load_bytes(row.add(column)),
+                CodeBits::Eight => X::load_zeros_8(row.add(column)),
                 CodeBits::Four => {
                     X::nibble(X::load_bytes(row.add(column % (PANEL / 2))), column >= PANEL / 2)
                 }
@@ -112,64 +111,6 @@ unsafe fn start<X: GroupVector, const H: usize, const V: usize>(
             }
         }
         acc
-    }
-}
-
-/// Adds the products of `count` steps, which a partial sum holds.
-///
-/// # Safety
-/// The contract of [`tile`]; so many steps lie at `a` and `codes`, which are moved behind them.
-#[inline(always)]
-unsafe fn steps<X: GroupVector, const H: usize, const V: usize, const EIGHT: bool>(
-    t: &GroupArgs,
-    count: usize,
-    a: &mut *const u8,
-    codes: &mut *const u8,
-    step_bytes: usize,
-    acc: &mut [[X::Int; V]; H],
-) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let mut partial = [[X::begin_beside(); V]; H];
-        for i in 0..H {
-            for v in 0..V {
-                partial[i][v] = X::begin(acc[i][v]);
-            }
-        }
-        // Few rows would wait for their own sums: the high nibbles get others.
-        let mut beside = [[X::begin_beside(); V]; H];
-        for _ in 0..count {
-            let mut low = [X::splat(0); V];
-            let mut high = low;
-            for v in 0..V {
-                let loaded = X::load_codes(codes.add(4 * v * X::LANES));
-                (low[v], high[v]) = if EIGHT { (loaded, loaded) } else { X::nibbles(loaded) };
-            }
-            for i in 0..H {
-                let row = a.add(i * t.a_stride);
-                for v in 0..V {
-                    partial[i][v] = if EIGHT {
-                        X::dot_8(partial[i][v], low[v], row)
-                    } else {
-                        X::dot_4(partial[i][v], low[v], row)
-                    };
-                }
-                if !EIGHT {
-                    for v in 0..V {
-                        let sums = if H <= 2 { &mut beside } else { &mut partial };
-                        sums[i][v] = X::dot_4(sums[i][v], high[v], row.add(4));
-                    }
-                }
-            }
-            *a = a.add(if !EIGHT || X::WORDS { 8 } else { 4 });
-            *codes = codes.add(step_bytes);
-        }
-        for i in 0..H {
-            for v in 0..V {
-                let sum = if !EIGHT && H <= 2 { X::join(partial[i][v], beside[i][v]) } else { partial[i][v] };
-                acc[i][v] = if EIGHT { X::finish_8(acc[i][v], sum) } else { X::finish_4(acc[i][v], sum) };
-            }
-        }
     }
 }
 

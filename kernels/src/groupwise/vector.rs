@@ -1,5 +1,14 @@
 //! Vectors of columns, as the tile needs them.
 
+/// The next step: of rows of A, and of the columns of a tile.
+pub struct NextStep {
+    pub a: *const u8,
+    pub a_stride: usize,
+    pub codes: *const u8,
+    /// Bytes from the codes of one step to those of the next.
+    pub step_bytes: usize,
+}
+
 /// Vectors of [`LANES`](Self::LANES) columns: integers, real numbers, and the multiply-add of four values of k.
 ///
 /// # Safety
@@ -45,6 +54,15 @@ pub unsafe trait GroupVector {
     /// # Safety
     /// As many bytes lie at `from`.
     unsafe fn load_bytes(from: *const u8) -> Self::Int;
+    /// Zero points of 8-bit codes for each lane, 128 less if the kernel takes such codes 128 less.
+    ///
+    /// # Safety
+    /// As many bytes lie at `from`.
+    #[inline(always)]
+    unsafe fn load_zeros_8(from: *const u8) -> Self::Int {
+        // SAFETY: the caller's promise.
+        unsafe { Self::load_bytes(from) }
+    }
     /// The low nibble of the lanes' lowest byte, or the high one, in lanes that are below 256.
     ///
     /// # Safety
@@ -97,6 +115,22 @@ pub unsafe trait GroupVector {
     /// # Safety
     /// 4 bytes lie at `a`, or 8 if [`WORDS`](Self::WORDS).
     unsafe fn dot_8(partial: Self::Partial, codes: Self::Int, a: *const u8) -> Self::Partial;
+    /// Adds the products of `count` steps to the sums of H rows and V vectors of columns, and moves `next` behind them. 8-bit
+    /// codes if `EIGHT`.
+    ///
+    /// # Safety
+    /// So many steps of H rows and V vectors lie there, at most as many as a partial sum may hold.
+    #[inline(always)]
+    unsafe fn add_products<const H: usize, const V: usize, const EIGHT: bool>(
+        next: &mut NextStep,
+        count: usize,
+        acc: &mut [[Self::Int; V]; H],
+    ) where
+        Self: Sized,
+    {
+        // SAFETY: the caller's promise.
+        unsafe { add_products_by_row::<Self, H, V, EIGHT>(next, count, acc) }
+    }
 
     /// # Safety
     /// See [`splat`](Self::splat).
@@ -137,4 +171,60 @@ pub unsafe trait GroupVector {
     /// # Safety
     /// See [`splat`](Self::splat).
     unsafe fn clamp(x: Self::Real, lo: Self::Real, hi: Self::Real) -> Self::Real;
+}
+
+/// Adds the products of steps, a row at a time: 4 values of A in all lanes times each vector of codes.
+///
+/// # Safety
+/// See [`GroupVector::add_products`].
+#[inline(always)]
+pub unsafe fn add_products_by_row<X: GroupVector, const H: usize, const V: usize, const EIGHT: bool>(
+    next: &mut NextStep,
+    count: usize,
+    acc: &mut [[X::Int; V]; H],
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut partial = [[X::begin_beside(); V]; H];
+        for i in 0..H {
+            for v in 0..V {
+                partial[i][v] = X::begin(acc[i][v]);
+            }
+        }
+        // Few sums would wait for themselves: the high nibbles get others.
+        let two_sums = !EIGHT && H * V <= 4;
+        let mut beside = [[X::begin_beside(); V]; H];
+        for _ in 0..count {
+            let mut low = [X::splat(0); V];
+            let mut high = low;
+            for v in 0..V {
+                let loaded = X::load_codes(next.codes.add(4 * v * X::LANES));
+                (low[v], high[v]) = if EIGHT { (loaded, loaded) } else { X::nibbles(loaded) };
+            }
+            for i in 0..H {
+                let row = next.a.add(i * next.a_stride);
+                for v in 0..V {
+                    partial[i][v] = if EIGHT {
+                        X::dot_8(partial[i][v], low[v], row)
+                    } else {
+                        X::dot_4(partial[i][v], low[v], row)
+                    };
+                }
+                if !EIGHT {
+                    for v in 0..V {
+                        let sums = if two_sums { &mut beside } else { &mut partial };
+                        sums[i][v] = X::dot_4(sums[i][v], high[v], row.add(4));
+                    }
+                }
+            }
+            next.a = next.a.add(if !EIGHT || X::WORDS { 8 } else { 4 });
+            next.codes = next.codes.add(next.step_bytes);
+        }
+        for i in 0..H {
+            for v in 0..V {
+                let sum = if two_sums { X::join(partial[i][v], beside[i][v]) } else { partial[i][v] };
+                acc[i][v] = if EIGHT { X::finish_8(acc[i][v], sum) } else { X::finish_4(acc[i][v], sum) };
+            }
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::block::BlockMut;
 use crate::entry::groupwise::{GroupRows, GroupScales, GroupStage, GroupWeights};
-use crate::groupwise::args::{start_for_each, start_for_one};
+use crate::groupwise::args::start_for_each;
 use crate::groupwise::fma::{f32_of_bf16, f32_of_f16, fma};
 use crate::groupwise::kernel::GroupReady;
 use crate::groupwise::layout::{CodeBits, GroupShape, PANEL};
@@ -308,7 +308,10 @@ fn multiply_and_compare(
     let (group_scales, rest) = x.numbers.split_at_mut(m * groups);
     let (sums, rest) = rest.split_at_mut(m * groups);
     let (row_scales, bias) = rest.split_at_mut(m);
-    let start = |sum, each| if each { start_for_each(sum) } else { start_for_one(sum, one_zero) };
+    let start = |sum, each| match each {
+        true => start_for_each(sum),
+        false => kernel.start_for_one(bits, sum, one_zero),
+    };
     let (starts, ones_starts) = x.starts.split_at_mut(m * groups);
     for i in 0..m {
         row_scales[i] = random.below(100) as f32 * 0.011;

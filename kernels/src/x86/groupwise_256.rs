@@ -19,6 +19,7 @@ pub static AVX2: GroupKernel = GroupKernel {
     needs_fma: true,
     mr: 4,
     words: true,
+    signed_codes: false,
     any_group: false,
     run: avx2,
 };
@@ -29,6 +30,7 @@ pub static AVX_VNNI: GroupKernel = GroupKernel {
     needs_fma: true,
     mr: 4,
     words: false,
+    signed_codes: false,
     any_group: false,
     run: avx_vnni,
 };

@@ -19,6 +19,7 @@ pub static BW: GroupKernel = GroupKernel {
     needs_fma: false,
     mr: 6,
     words: true,
+    signed_codes: false,
     any_group: false,
     run: avx512_bw,
 };
@@ -29,6 +30,7 @@ pub static VNNI: GroupKernel = GroupKernel {
     needs_fma: false,
     mr: 6,
     words: false,
+    signed_codes: false,
     any_group: false,
     run: avx512_vnni,
 };

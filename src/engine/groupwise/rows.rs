@@ -15,9 +15,7 @@ use crate::output::scale::Scale;
 use crate::product::groupwise::{GroupLhs, GroupProduct};
 use crate::product::operands::{FloatLhs, Lhs};
 use crate::quantize::rows::{RowsMut, quantize_by_scheme, rows_copied, transpose_rows};
-use qgemm_kernels::{
-    BlockMut, CodeBits, GroupRows, SIGN_SHIFT, in_default_float_mode, start_for_each, start_for_one,
-};
+use qgemm_kernels::{BlockMut, CodeBits, GroupRows, SIGN_SHIFT, in_default_float_mode, start_for_each};
 use std::cell::Cell;
 use std::ops::Range;
 
@@ -74,7 +72,7 @@ pub(super) fn row_stride(product: &GroupProduct<'_>) -> usize {
 /// The start of a group's sums, whose values of A have the given sum.
 pub(super) fn start(product: &GroupProduct<'_>, sum: i32) -> i32 {
     match product.b.one_zero() {
-        Some(zero) => start_for_one(sum, zero),
+        Some(zero) => product.b.kernel.start_for_one(product.b.bits(), sum, zero),
         None => start_for_each(sum),
     }
 }

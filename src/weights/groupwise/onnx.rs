@@ -5,7 +5,7 @@ use crate::error::{Error, check_length};
 use crate::weights::groupwise::pack::{GroupSource, pack, shape};
 use crate::weights::groupwise::packed::GroupwiseB;
 use crate::weights::groupwise::scales::{GroupScales, PackedScales};
-use qgemm_kernels::CodeBits;
+use qgemm_kernels::{CodeBits, in_default_float_mode};
 
 /// The attributes and tensors of ONNX Runtime's operator `com.microsoft.MatMulNBits`, for
 /// [`GroupwiseB::from_onnx`].
@@ -89,7 +89,8 @@ impl GroupwiseB {
                 (_, Some(real)) => {
                     let got = real.at(shape.scale_at(g, j));
                     let max = f32::from(bits.max());
-                    if got < 0.0 || got > max || got != got.trunc() {
+                    let is_code = in_default_float_mode(|| (0.0..=max).contains(&got) && got == got.trunc());
+                    if !is_code {
                         let argument = "zero_points";
                         return Err(Error::FloatRange {
                             argument,

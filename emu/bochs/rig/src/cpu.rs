@@ -34,6 +34,12 @@ pub fn has(isa: Isa) -> bool {
     }
 }
 
+/// Whether the CPU has FMA and F16C, beside AVX2.
+pub fn has_fma() -> bool {
+    let leaf1 = __cpuid(1).ecx;
+    has(Isa::Avx2) && leaf1 >> 12 & 1 == 1 && leaf1 >> 29 & 1 == 1
+}
+
 /// # Safety
 /// The operating system, here boot.s, has set OSXSAVE.
 #[target_feature(enable = "xsave")]

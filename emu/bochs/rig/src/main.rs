@@ -9,7 +9,7 @@ mod mem;
 use core::arch::{asm, global_asm};
 use core::fmt::{self, Write};
 use core::panic::PanicInfo;
-use qgemm_kernels::{Features, Isa, TABLE, selftest};
+use qgemm_kernels::{Features, GROUP_TABLE, Isa, TABLE, selftest};
 
 global_asm!(include_str!("../boot.s"), options(att_syntax));
 
@@ -70,6 +70,8 @@ extern "C" fn kernel_main() -> ! {
     // SAFETY: cpuid and xcr0 say that the CPU has them, and boot.s turned on the registers. If run.sh is wrong about
     // AVX-VNNI-INT8, the instruction traps.
     let features = unsafe { Features::assume(has) };
+    // SAFETY: cpuid says that the CPU has FMA, F16C and AVX2, and xcr0 that their registers are on.
+    let features = if cpu::has_fma() { unsafe { features.with_fma() } } else { features };
     // SAFETY: link.ld reserves this memory, and nothing else refers to it.
     let arena = unsafe {
         let start = &raw mut __arena_start;
@@ -78,13 +80,18 @@ extern "C" fn kernel_main() -> ! {
     // The last part of the arena is used, because the memory after it is not mapped.
     let start = arena.len() - selftest::ARENA;
     let (mut passed, mut failed) = (0, 0);
-    for kernel in TABLE {
-        let Some(ready) = kernel.ready(&features) else { continue };
-        let outcome = selftest::run(ready, &mut arena[start..], &mut Serial);
-        let _ =
-            writeln!(Serial, "KERNEL {} passed={} failed={}", kernel.name, outcome.passed, outcome.failed);
+    let mut report = |name: &str, outcome: selftest::Outcome| {
+        let _ = writeln!(Serial, "KERNEL {name} passed={} failed={}", outcome.passed, outcome.failed);
         passed += outcome.passed;
         failed += outcome.failed;
+    };
+    for kernel in TABLE {
+        let Some(ready) = kernel.ready(&features) else { continue };
+        report(kernel.name, selftest::run(ready, &mut arena[start..], &mut Serial));
+    }
+    for kernel in GROUP_TABLE {
+        let Some(ready) = kernel.ready(&features) else { continue };
+        report(kernel.name, selftest::run_groupwise(ready, &mut arena[start..], &mut Serial));
     }
     finish(passed, failed)
 }
