@@ -69,7 +69,15 @@ impl OutFile {
     where
         T: npyz::AutoSerialize + Copy,
     {
+        if self.special {
+            let written = self.open_special().and_then(|mut file| write_npy(&mut file, shape, data));
+            return written.map_err(|e| self.refuse(e));
+        }
         self.prepare(shape, data)?.finish()
+    }
+
+    fn open_special(&self) -> Result<File> {
+        Ok(File::options().write(true).open(&self.path)?)
     }
 
     /// Writes a row-major matrix beside the file, and leaves the file itself as it is until
@@ -132,14 +140,13 @@ impl Prepared<'_> {
 
     /// Gives the result its name.
     pub fn finish(self) -> Result<()> {
-        let path = &self.file.path;
         let done = match self.content {
-            Content::File(file) => file.persist(path).map(drop).map_err(|e| e.error),
+            Content::File(file) => file.persist(&self.file.path).map(drop).map_err(|e| e.error.into()),
             Content::Bytes(bytes) => {
-                File::options().write(true).open(path).and_then(|mut file| file.write_all(&bytes))
+                self.file.open_special().and_then(|mut file| Ok(file.write_all(&bytes)?))
             }
         };
-        done.map_err(|e| self.file.refuse(e.into()))
+        done.map_err(|e| self.file.refuse(e))
     }
 }
 

@@ -126,3 +126,28 @@ fn too_large() {
     files.run(line).refused("--");
     assert!(!files.exists("y.npy"));
 }
+
+/// Empty matrices are multiplied and quantized at once, however long their other dimension is.
+#[test]
+fn huge_and_empty() {
+    let (files, huge) = (Files::new(), 1 << 40);
+    files.write::<f32>("none.npy", &[0, 0], &[]);
+    files.write::<f32>("no_rows.npy", &[0, huge], &[]);
+    files.write::<f32>("no_columns.npy", &[huge, 0], &[]);
+    files.write::<u8>("codes_without_rows.npy", &[0, huge], &[]);
+    files.write::<u8>("codes_without_columns.npy", &[huge, 0], &[]);
+    files.write::<f32>("scales.npy", &[huge / 32, 0], &[]);
+    let line = "groupwise --bits 4 --group 32 --out y.npy";
+    let rest = "--a none.npy --b codes_without_rows.npy --scales no_rows.npy";
+    files.run(&format!("{line} {rest}")).ok();
+    assert!(files.read::<f32>("y.npy", (0, huge)).is_empty());
+    let rest = "--a no_rows.npy --b codes_without_columns.npy --scales scales.npy";
+    files.run(&format!("{line} {rest}")).ok();
+    assert!(files.read::<f32>("y.npy", (0, 0)).is_empty());
+    for (w, shape, groups) in [("no_rows", (0, huge), 0), ("no_columns", (huge, 0), huge / 32)] {
+        let rest = "--bits 8 --group 32 --out-values v.npy --out-scales s.npy";
+        files.run(&format!("quantize --w {w}.npy {rest}")).ok();
+        assert!(files.read::<u8>("v.npy", shape).is_empty());
+        assert!(files.read::<f32>("s.npy", (groups, shape.1)).is_empty());
+    }
+}

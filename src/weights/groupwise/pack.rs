@@ -5,7 +5,7 @@ use crate::dispatch::select::Dispatch;
 use crate::element::ElementType;
 use crate::error::Error;
 use crate::weights::groupwise::packed::{GroupwiseB, Zeros};
-use crate::weights::groupwise::scales::{PURPOSE, PackedScales};
+use crate::weights::groupwise::scales::{PURPOSE, PackedScales, groups_with_columns};
 use qgemm_kernels::{CodeBits, GroupShape, Line, MAX_VECTOR_GROUP, prefer_huge};
 use std::ops::Range;
 
@@ -56,7 +56,9 @@ pub(super) fn pack(source: GroupSource<'_>) -> Result<GroupwiseB, Error> {
     lines.resize(count, Line([0; 64]));
     let packed: &mut [u8] = bytemuck::cast_slice_mut(&mut lines);
     let mut column = [0; ROWS];
-    for j in 0..shape.n() {
+    // Columns without rows have no codes, however many there are.
+    let columns = if shape.k() == 0 { 0 } else { shape.n() };
+    for j in 0..columns {
         for start in (0..shape.k()).step_by(ROWS) {
             let rows = start..shape.k().min(start + ROWS);
             let column = &mut column[..rows.len()];
@@ -96,7 +98,7 @@ fn put_column(packed: &mut [u8], shape: &GroupShape, start: usize, j: usize, cod
 fn pack_zeros(shape: &GroupShape, zeros: &dyn Fn(usize, usize) -> Result<u8, Error>) -> Result<Zeros, Error> {
     // The scalar kernel, which multiplies longer groups, subtracts zero points itself.
     let each = shape.longest_group() > MAX_VECTOR_GROUP;
-    let places = || (0..shape.groups()).flat_map(|g| (0..shape.n()).map(move |j| (g, j)));
+    let places = || (0..groups_with_columns(shape)).flat_map(|g| (0..shape.n()).map(move |j| (g, j)));
     let mut packed = Vec::new();
     let mut one = None;
     for (g, j) in places() {

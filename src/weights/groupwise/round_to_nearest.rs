@@ -6,7 +6,7 @@ use crate::matrix::view::MatRef;
 use crate::weights::groupwise::builder::GroupwiseBuilder;
 use crate::weights::groupwise::pack::shape;
 use crate::weights::groupwise::packed::GroupwiseB;
-use crate::weights::groupwise::scales::PURPOSE;
+use crate::weights::groupwise::scales::{PURPOSE, groups_with_columns};
 use qgemm_kernels::{CodeBits, in_default_float_mode};
 
 /// The way in which [`quantize_groups`] rounds.
@@ -77,7 +77,7 @@ pub fn quantize_groups(
     let mut zeros = Vec::new();
     buffer::refill(&mut zeros, groups * n, 0, PURPOSE)?;
     in_default_float_mode(|| {
-        for g in 0..groups {
+        for g in 0..groups_with_columns(&shape) {
             let rows = g * group..g * group + shape.group_len(g);
             for j in 0..n {
                 let value = |row: usize| f64::from(*w.get(row, j).expect("it is a row of the matrix"));

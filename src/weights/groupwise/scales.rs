@@ -42,6 +42,11 @@ impl<'a> From<MatRef<'a, bf16>> for GroupScales<'a> {
 /// The purpose that errors name.
 pub(super) const PURPOSE: &str = "packed b";
 
+/// The groups of weights, or none if they have no columns: a loop over them ends at once, however many rows there are.
+pub(super) fn groups_with_columns(shape: &GroupShape) -> usize {
+    if shape.n() == 0 { 0 } else { shape.groups() }
+}
+
 /// Scales in the order of panels.
 #[derive(Clone)]
 pub(crate) enum PackedScales {
@@ -95,7 +100,7 @@ fn pack<T: ScaleType>(
     check_shape(argument, (scales.rows(), scales.cols()), (shape.groups(), shape.n()))?;
     let mut packed = Vec::new();
     buffer::refill(&mut packed, shape.scales_len(), T::Bits::default(), PURPOSE)?;
-    for g in 0..shape.groups() {
+    for g in 0..groups_with_columns(shape) {
         for j in 0..shape.n() {
             let scale = *scales.get(g, j).expect("the shape was checked");
             if !scale.value().is_finite() {
