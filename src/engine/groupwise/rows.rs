@@ -15,9 +15,7 @@ use crate::output::scale::Scale;
 use crate::product::groupwise::{GroupLhs, GroupProduct};
 use crate::product::operands::{FloatLhs, Lhs};
 use crate::quantize::rows::{RowsMut, quantize_by_scheme, rows_copied, transpose_rows};
-use qgemm_kernels::{
-    BlockMut, CodeBits, GroupRows, SIGN_SHIFT, in_default_float_mode, start_for_each,
-};
+use qgemm_kernels::{BlockMut, CodeBits, GroupRows, SIGN_SHIFT, in_default_float_mode, start_for_each};
 use std::cell::Cell;
 use std::ops::Range;
 
