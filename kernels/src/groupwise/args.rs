@@ -163,8 +163,8 @@ mod tests {
             }
         }
         // What is multiplied fits 16 bits.
-        assert!(128 * 255 <= i16::MAX as usize && MAX_VECTOR_GROUP <= i16::MAX as usize);
+        const { assert!(128 * 255 <= i16::MAX as usize && MAX_VECTOR_GROUP <= i16::MAX as usize) };
         // The sums themselves fit, with any zero points: |a - za| <= 255, |code - zero| <= 255.
-        assert!(255 * 255 * MAX_VECTOR_GROUP <= i32::MAX as usize);
+        const { assert!(255 * 255 * MAX_VECTOR_GROUP <= i32::MAX as usize) };
     }
 }

@@ -16,7 +16,7 @@ pub fn fma(a: f32, b: f32, c: f32) -> f32 {
     // Towards the error: away from 0 if both have one sign. A sum that is even and inexact is next to one that is odd.
     let away = (error > 0.0) == (sum > 0.0);
     let odd = if away { bits.wrapping_add(1) } else { bits.wrapping_sub(1) };
-    let inexact_and_even = (error < 0.0 || error > 0.0) && bits & 1 == 0;
+    let inexact_and_even = error.abs() > 0.0 && bits & 1 == 0;
     f64::from_bits(if inexact_and_even { odd } else { bits }) as f32
 }
 

@@ -67,7 +67,7 @@ impl GroupShape {
     /// `None` if a group has no values, or one that is not the only one is no whole number of steps, or if the weights
     /// would not fit the address space.
     pub const fn new(k: usize, n: usize, group: usize, bits: CodeBits) -> Option<Self> {
-        if group == 0 || (k > group && group % bits.step() != 0) {
+        if group == 0 || (k > group && !group.is_multiple_of(bits.step())) {
             return None;
         }
         // With padding a column has less than k + 8 codes of at most a byte, and at most k scales of 4 bytes.
@@ -241,7 +241,7 @@ mod tests {
                 let mut codes = vec![0u8; shape.codes_len()];
                 let mut zeros = vec![0u8; shape.zeros_len()];
                 let mut scales = vec![0u8; shape.scales_len()];
-                let mut set = |at: (usize, bool), of: &mut [u8]| {
+                let set = |at: (usize, bool), of: &mut [u8]| {
                     let mask = if bits == CodeBits::Eight {
                         255
                     } else if at.1 {

@@ -12,6 +12,9 @@ use std::ops::Range;
 /// The rows of a column that are asked for at a time: whole steps.
 const ROWS: usize = 512;
 
+/// Writes the codes of some rows of a column.
+pub(super) type Codes<'a> = dyn Fn(Range<usize>, usize, &mut [u8]) -> Result<(), Error> + 'a;
+
 /// Group-wise weights to be packed. Codes and zero points are stored: i8 values less the least of their bits.
 pub(super) struct GroupSource<'a> {
     pub(super) shape: GroupShape,
@@ -20,7 +23,7 @@ pub(super) struct GroupSource<'a> {
     pub(super) scales: PackedScales,
     pub(super) minimums: Option<PackedScales>,
     /// Writes the codes of some rows of a column.
-    pub(super) codes: &'a dyn Fn(Range<usize>, usize, &mut [u8]) -> Result<(), Error>,
+    pub(super) codes: &'a Codes<'a>,
     /// The zero point of a group and column.
     pub(super) zeros: &'a dyn Fn(usize, usize) -> Result<u8, Error>,
 }

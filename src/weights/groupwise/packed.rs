@@ -7,6 +7,7 @@ use crate::matrix::view::MatMut;
 use crate::weights::groupwise::scales::PackedScales;
 use qgemm_kernels::{Caches, CodeBits, GroupReady, GroupShape, GroupWeights, Line, in_default_float_mode};
 use std::fmt;
+use std::ops::Range;
 
 /// B, a K×N matrix of codes of 4 or 8 bits with a scale for each column and group of rows, in the layout that kernels read.
 ///
@@ -164,7 +165,7 @@ impl GroupwiseB {
         if T::TYPE != self.element {
             return Err(Error::Element { argument: "out", got: T::TYPE, need: self.element });
         }
-        for k in 0..self.k() {
+        for k in self.rows() {
             for j in 0..self.n() {
                 if let (Some(out), Some(code)) = (out.get_mut(k, j), self.code(k, j)) {
                     *out = T::from_bits(code as u8);
@@ -182,7 +183,7 @@ impl GroupwiseB {
     pub fn dequantize(&self, mut out: MatMut<'_, f32>) -> Result<(), Error> {
         check_shape("out", (out.rows(), out.cols()), (self.k(), self.n()))?;
         in_default_float_mode(|| {
-            for k in 0..self.k() {
+            for k in self.rows() {
                 for j in 0..self.n() {
                     if let (Some(out), Some(value)) = (out.get_mut(k, j), self.get(k, j)) {
                         *out = value;
@@ -191,6 +192,11 @@ impl GroupwiseB {
             }
         });
         Ok(())
+    }
+
+    /// The indices of rows that have elements.
+    fn rows(&self) -> Range<usize> {
+        if self.n() == 0 { 0..0 } else { 0..self.k() }
     }
 
     /// The value of element (k, j), as [`dequantize`](Self::dequantize) computes it in the thread's floating-point mode.
