@@ -162,8 +162,8 @@ mod tests {
                 assert_eq!(start_times(start_for_each(sum), zero), -sum * i32::from(zero), "{sum} {zero}");
             }
         }
-        // What is multiplied fits 16 bits.
-        const { assert!(128 * 255 <= i16::MAX as usize && MAX_VECTOR_GROUP <= i16::MAX as usize) };
+        // The high half of a start fits 16 bits, as do 128 · 255 of zero points.
+        const { assert!(MAX_VECTOR_GROUP <= i16::MAX as usize) };
         // The sums themselves fit, with any zero points: |a - za| <= 255, |code - zero| <= 255.
         const { assert!(255 * 255 * MAX_VECTOR_GROUP <= i32::MAX as usize) };
     }
