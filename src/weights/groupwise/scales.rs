@@ -8,7 +8,7 @@ use qgemm_kernels as kernels;
 use qgemm_kernels::GroupShape;
 
 /// Scales (or minimums) of group-wise weights: a matrix with a row per group and a column per column of the weights, kept in
-/// the type that it comes in. Made by `into()` from a [`MatRef`] of `f32`, [`f16`] or [`bf16`]; those that are stored as
+/// the type that it comes in. Made by `into()` from a [`MatRef`] of `f32`, [`half::f16`] or [`half::bf16`]; those that are stored as
 /// [N, groups] are passed as a transpose.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
