@@ -57,7 +57,7 @@ fn multiply(a: &[f32], b: &GroupwiseB, c: &mut [f32], add: bool) -> Result<()> {
     let stage = Dequantize::groupwise();
     let stage = if add { stage.residual_in_place() } else { stage };
     let (a, c) = (MatRef::row_major(a, rows, b.k())?, MatMut::row_major(c, rows, b.n())?);
-    Ok(GroupwiseGemm::new(a, b).run_f32(c, &stage)?)
+    Ok(GroupwiseGemm::new(a, b).run_f32(c, stage)?)
 }
 
 /// Calls `f` with each row of `from` and that of `to`, on all threads.
@@ -139,7 +139,7 @@ impl<'m> Session<'m> {
             profile.time(Part::Norm, || norm(x, &layer.feed_forward_norm, normed));
             profile.time(Part::Products, || multiply(normed, &layer.gate_up, gate_up, false))?;
             profile.time(Part::Silu, || {
-                each_row((gate_up, 2 * inner), (activated, inner), |from, to| silu_times_up(from, to));
+                each_row((gate_up, 2 * inner), (activated, inner), silu_times_up);
             });
             profile.time(Part::Products, || multiply(activated, &layer.down, x, true))?;
         }
