@@ -1,15 +1,33 @@
 //! The command: answers a prompt, or measures the speed.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Error, Result, ensure};
 use clap::Parser;
 use qgemm_smollm::generate::{Prompt, generate};
 use qgemm_smollm::gguf::GgufFile;
 use qgemm_smollm::model::Model;
 use qgemm_smollm::options::Options;
 use qgemm_smollm::{bench, config};
+use std::io::ErrorKind;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match start() {
+        Ok(()) => ExitCode::SUCCESS,
+        // The reader of the output wants no more of it.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn is_broken_pipe(error: &Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+}
+
+fn start() -> Result<()> {
     let options = Options::parse();
     let mut pool = rayon::ThreadPoolBuilder::new();
     if let Some(threads) = options.threads {

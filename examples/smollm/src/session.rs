@@ -12,8 +12,8 @@ use anyhow::{Result, ensure};
 use qgemm::{Dequantize, GroupwiseB, GroupwiseGemm, MatMut, MatRef};
 use rayon::prelude::*;
 
-/// The tokens that are computed together: so many that their values stay in the second-level cache. It changes no result.
-const TOGETHER: usize = 128;
+/// The tokens that are computed together: so few that their values stay in the second-level cache. It changes no result.
+const TOGETHER: usize = 64;
 
 /// Rows that a thread computes at least, outside of products.
 const ROWS_EACH: usize = 8;
