@@ -119,3 +119,38 @@ fn texts_survive_the_tokenizer() {
         assert_eq!(tokenizer.decode(&ids, false).unwrap(), text);
     }
 }
+
+/// The ids that llama.cpp gives (`llama-cpp-python` 0.3.36, 2026-11-29).
+#[test]
+#[ignore = "needs the model: run fetch.sh, then `cargo test -- --include-ignored`"]
+fn tokens_are_those_of_llama_cpp() {
+    let tokenizer = tokenizer::read(&open()).unwrap();
+    let cases: [(&str, &[u32]); 6] = [
+        (
+            "2024-11-29 is 1,234.5",
+            &[34, 32, 34, 36, 29, 33, 33, 29, 34, 41, 314, 216, 33, 28, 34, 35, 36, 30, 37],
+        ),
+        (
+            "It's what they'd say, isn't it?  Yes.\n",
+            &[1589, 506, 732, 502, 6737, 1643, 28, 3247, 982, 357, 47, 216, 9230, 30, 198],
+        ),
+        ("a\u{a0}b ½ ² ٣ Ⅷ", &[81, 15442, 82, 216, 16738, 216, 19133, 216, 164, 113, 216, 173, 223, 117]),
+        ("🦀 ≠ ß", &[10813, 116, 218, 21004, 250, 5549, 249]),
+        ("\n\n\t x  y ", &[14436, 1792, 216, 329, 216]),
+        ("<|im_start|>user\nhi<|im_end|>\n", &[1, 4093, 198, 6004, 2, 198]),
+    ];
+    for (text, ids) in cases {
+        assert_eq!(tokenizer::encode(&tokenizer, text).unwrap(), ids, "{text:?}");
+    }
+}
+
+/// The digest that every CPU gives: kernels from scalar code to AVX-512 VNNI, and the f32 code with vectors of 4, 8 and 16.
+#[test]
+#[ignore = "needs the model: run fetch.sh, then `cargo test -- --include-ignored`"]
+fn logits_are_those_of_every_cpu() {
+    let tokens = &tokens()[..40];
+    assert_eq!(
+        logits(&MODEL, tokens, tokens.len(), 2).hex(),
+        "3d5e9f2f8ab23e7b3e6942fb8c4c12426a56e900153ad03931b056f446b11cc2"
+    );
+}
