@@ -1,6 +1,7 @@
 //! The choice of the next token.
 
 use crate::exp::exp;
+use crate::lanes::LANES;
 use anyhow::{Context, Result};
 use rand::SeedableRng;
 use rand::distr::Distribution;
@@ -14,15 +15,22 @@ pub struct Sampler {
     random: ChaCha8Rng,
 }
 
-/// The first of the greatest logits.
-pub fn greatest(logits: &[f32]) -> u32 {
-    let mut best = (0, f32::NEG_INFINITY);
-    for (token, logit) in (0..).zip(logits) {
-        if *logit > best.1 {
-            best = (token, *logit);
+/// The greatest logit. That of each lane is found first, which vectors do.
+fn maximum(logits: &[f32]) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let (whole, rest) = logits.as_chunks::<LANES>();
+    for values in whole {
+        for i in 0..LANES {
+            lanes[i] = if values[i] > lanes[i] { values[i] } else { lanes[i] };
         }
     }
-    best.0
+    lanes.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max)
+}
+
+/// The first of the greatest logits.
+pub fn greatest(logits: &[f32]) -> u32 {
+    let most = maximum(logits);
+    (0..).zip(logits).find(|(_, logit)| **logit == most).map_or(0, |(token, _)| token)
 }
 
 impl Sampler {
@@ -40,7 +48,7 @@ impl Sampler {
         if self.temperature <= 0.0 {
             return Ok(greatest(logits));
         }
-        let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let most = maximum(logits);
         let weight = |logit: &f32| exp((logit - most) / self.temperature);
         let mut tokens: Vec<(u32, f32)> = (0..).zip(logits.iter().map(weight)).collect();
         // Equal weights keep the order of tokens.
@@ -66,6 +74,9 @@ mod tests {
     #[test]
     fn greedy_takes_the_first_of_the_greatest() {
         assert_eq!(greatest(&[-1.0, 3.0, 2.0, 3.0]), 1);
+        let mut many = vec![0.0; 50];
+        (many[17], many[33], many[49]) = (1.0, 1.0, 1.0);
+        assert_eq!(greatest(&many), 17);
         assert_eq!(Sampler::new(0.0, 1.0, 0).choose(&[-1.0, 3.0, 2.0]).unwrap(), 1);
     }
 
