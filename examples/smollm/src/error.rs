@@ -18,7 +18,7 @@ pub enum FileError {
         key: String,
         /// The value in the file.
         got: String,
-        /// What it has to be.
+        /// The values that are supported.
         expected: String,
     },
     /// There is no such tensor.

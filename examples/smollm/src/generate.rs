@@ -12,7 +12,7 @@ use std::io::{Write, stdout};
 use std::time::{Duration, Instant};
 use tokenizers::Tokenizer;
 
-/// What was computed for an answer, and how long it took.
+/// An answer, with the digest of its logits and the time it took.
 pub struct Answer {
     /// The tokens of the prompt.
     pub prompt: Vec<u32>,

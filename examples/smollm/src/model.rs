@@ -113,7 +113,7 @@ impl Model {
         Ok(())
     }
 
-    /// The same model for the kernels of `dispatch`. Nothing is packed again, and no result changes.
+    /// Takes the kernels of `dispatch` for all products. Nothing is packed again, and no result changes.
     #[must_use]
     pub fn with_dispatch(self, dispatch: &Dispatch) -> Self {
         let with = |b: GroupwiseB| b.with_dispatch(dispatch);
