@@ -169,7 +169,7 @@ impl Block<'_, '_> {
                         BlockMut::new(tile, height, cols, PANEL, 1).expect("there is room for the block");
                     b.kernel.run(weights, panel, &a, d, &stage, &mut sums);
                     let row_scales = &prepared.row_scales()[block.clone()];
-                    finish(tile, PANEL, row_scales, dequant, &region, &mut c);
+                    finish(tile, row_scales, dequant, &region, &mut c);
                 }
                 activate(dequant, &region, &mut c);
             }
