@@ -81,10 +81,10 @@ fn wrong_weights_are_errors_that_name_the_argument() {
         Error::Group { got: 0, k: 2 }
     );
     quantize_groups(huge, Four, 16, GroupScheme::Asymmetric).unwrap();
-    let endless = MatRef::new(&[0u8; 0], 1 << 31, 0, 0, 0).unwrap();
+    let endless = MatRef::new(&[0u8; 0], (1 << 23) + 1, 0, 0, 0).unwrap();
     let no_scales = MatRef::new(&[0f32; 0], 1, 0, 0, 0).unwrap();
     let error = packing(Four, usize::MAX, |b| b.pack(endless, no_scales));
-    assert_eq!(error, Error::Range { argument: "group", got: 1 << 31, min: 1, max: 1 << 23 });
+    assert_eq!(error, Error::Range { argument: "group", got: (1 << 23) + 1, min: 1, max: 1 << 23 });
     let error = Error::GroupOrder { row: 5, got: 3, need: 0 };
     assert!(error.to_string().starts_with("g_idx: value 5 was 3, must be 0"), "{error}");
     assert_eq!(
