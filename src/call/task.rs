@@ -39,13 +39,28 @@ enum Described<'a> {
 }
 
 impl<'a> Described<'a> {
-    /// B, unless it is group-wise.
-    fn b(&self) -> Option<Rhs<'a>> {
+    /// Whether each part packs the columns of B that it computes.
+    fn packs_b(&self) -> bool {
         match self {
-            Described::Gemm(gemm) => Some(gemm.arguments.b),
-            Described::Dynamic(gemm) => Some(gemm.b),
-            Described::Groupwise(_) => None,
+            Described::Gemm(gemm) => matches!(gemm.arguments.b, Rhs::Unpacked(_)),
+            Described::Dynamic(gemm) => matches!(gemm.b, Rhs::Unpacked(_)),
+            Described::Groupwise(_) => false,
         }
+    }
+
+    /// The rows of a tile and the columns of a panel, which decide where the output may be cut.
+    fn tile(&self) -> Result<(usize, usize), Error> {
+        let (b, dispatch) = match self {
+            Described::Gemm(gemm) => (gemm.arguments.b, gemm.arguments.dispatch),
+            Described::Dynamic(gemm) => (gemm.b, gemm.dispatch),
+            Described::Groupwise(gemm) => return Ok((gemm.product.b.kernel.mr, PANEL)),
+        };
+        let kernel = match (b, dispatch) {
+            (Rhs::Packed(b), _) => b.columns.kernel(),
+            (Rhs::Unpacked(b), Some(dispatch)) => dispatch.choose(b.rows(), b.cols()),
+            (Rhs::Unpacked(b), None) => Dispatch::auto()?.choose(b.rows(), b.cols()),
+        };
+        Ok((kernel.mr, kernel.nr))
     }
 
     /// Rows of B.
@@ -54,14 +69,6 @@ impl<'a> Described<'a> {
             Described::Gemm(gemm) => gemm.arguments.b.shape().0,
             Described::Dynamic(gemm) => gemm.b.shape().0,
             Described::Groupwise(gemm) => gemm.product.b.k(),
-        }
-    }
-
-    fn dispatch(&self) -> Option<&'a Dispatch> {
-        match self {
-            Described::Gemm(gemm) => gemm.arguments.dispatch,
-            Described::Dynamic(gemm) => gemm.dispatch,
-            Described::Groupwise(_) => None,
         }
     }
 
@@ -213,7 +220,7 @@ impl<'a, 'c> Task<'a, 'c> {
     /// # Errors
     /// If B is not packed, [`Error::Kernel`] or [`Error::Variable`] if the environment is wrong.
     pub fn panel_columns(&self) -> Result<usize, Error> {
-        Ok(self.tile()?.1)
+        Ok(self.product.tile()?.1)
     }
 
     /// Cuts the output into at most `parts` tasks of about the same work, as the library cuts it for its own threads:
@@ -222,7 +229,7 @@ impl<'a, 'c> Task<'a, 'c> {
     /// # Errors
     /// If B is not packed, [`Error::Kernel`] or [`Error::Variable`] if the environment is wrong.
     pub fn into_parts(self, parts: usize) -> Result<Vec<Self>, Error> {
-        let (tile, mut tasks) = (self.tile()?, Vec::new());
+        let (tile, mut tasks) = (self.product.tile()?, Vec::new());
         let Extent { rows, columns } = &self.extent;
         let most =
             if rows.is_empty() || columns.is_empty() { 1 } else { rows.len().saturating_mul(columns.len()) };
@@ -233,11 +240,7 @@ impl<'a, 'c> Task<'a, 'c> {
     fn cut_into(self, parts: usize, tile: (usize, usize), tasks: &mut Vec<Self>) -> Result<(), Error> {
         let Extent { rows, columns } = &self.extent;
         let ((mr, nr), row_work) = (tile, columns.len().saturating_mul(self.product.k()));
-        let rows_to_cut = match self.product.b() {
-            // Every part packs the columns that it computes.
-            Some(Rhs::Unpacked(_)) => 1,
-            _ => rows.len(),
-        };
+        let rows_to_cut = if self.product.packs_b() { 1 } else { rows.len() };
         let blocks = BlocksToCut { rows: rows_to_cut, panels: columns.len().div_ceil(nr), row_work };
         let cut = if parts > 1 { blocks.cut(mr, parts) } else { None };
         let (first, second) = match cut {
@@ -250,18 +253,6 @@ impl<'a, 'c> Task<'a, 'c> {
         };
         first.cut_into(parts / 2, tile, tasks)?;
         second.cut_into(parts - parts / 2, tile, tasks)
-    }
-
-    /// The rows of a tile and the columns of a panel, which decide where the output may be cut.
-    fn tile(&self) -> Result<(usize, usize), Error> {
-        let kernel = match (&self.product, self.product.b(), self.product.dispatch()) {
-            (Described::Groupwise(gemm), ..) => return Ok((gemm.product.b.kernel.mr, PANEL)),
-            (_, Some(Rhs::Packed(b)), _) => b.columns.kernel(),
-            (_, Some(Rhs::Unpacked(b)), Some(dispatch)) => dispatch.choose(b.rows(), b.cols()),
-            (_, Some(Rhs::Unpacked(b)), None) => Dispatch::auto()?.choose(b.rows(), b.cols()),
-            (_, None, _) => unreachable!("other products have a B of their own"),
-        };
-        Ok((kernel.mr, kernel.nr))
     }
 
     /// Runs this product alone.
@@ -308,7 +299,7 @@ impl<'a, 'c> Task<'a, 'c> {
         const PACKING: usize = 16;
         const QUANTIZING: usize = 32;
         let (m, n, k) = (self.extent.rows.len(), self.extent.columns.len(), self.product.k());
-        let packing = if let Some(Rhs::Unpacked(_)) = self.product.b() { PACKING } else { 0 };
+        let packing = if self.product.packs_b() { PACKING } else { 0 };
         let quantizing = if let Described::Gemm(_) = self.product { 0 } else { QUANTIZING };
         let products = m.saturating_add(packing).saturating_mul(n);
         products.saturating_add(m.saturating_mul(quantizing)).saturating_mul(k.max(1))

@@ -254,7 +254,7 @@ fn is_finite(scale: Scale<'_>) -> bool {
 /// The distance of quantized rows, in bytes. It is no multiple of the distance at which cache lines share a place in the
 /// first-level cache, where the rows of a tile would evict each other: worth 3 % at K = 2048, nothing at 1024 (Zen 4,
 /// 2026-11-25). Rows of no values are a byte apart.
-fn row_stride(k: usize) -> usize {
+pub(super) fn row_stride(k: usize) -> usize {
     match k {
         0 => 1,
         _ if k.is_multiple_of(2048) => k.saturating_add(64),

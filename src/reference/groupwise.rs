@@ -5,10 +5,11 @@ use crate::call::groupwise::GroupwiseGemm;
 use crate::element::ElementType;
 use crate::error::Error;
 use crate::matrix::view::MatMut;
-use crate::output::dequantize::{Dequantize, FloatResidual};
-use crate::output::scale::Scale;
+use crate::output::dequantize::Dequantize;
 use crate::product::groupwise::{Activations, GroupLhs};
-use crate::reference::real::{QUANTIZED_A, dynamic_params, element, real, with_capacity};
+use crate::reference::real::{
+    QUANTIZED_A, clamped, dynamic_params, element, real, row_scales, with_capacity, with_row_scales,
+};
 use qgemm_kernels::in_default_float_mode;
 
 /// [`GroupwiseGemm::run_f32`].
@@ -91,18 +92,11 @@ fn multiply(
     let b = gemm.product.b;
     let (m, n) = shape(&c);
     let (k, groups) = (b.k(), b.groups());
-    let mut scales = with_capacity(m, QUANTIZED_A)?;
-    for (index, found) in a.rows.iter().enumerate() {
-        let got = match output.scale {
-            Scale::PerTensor(scale) => found * scale,
-            Scale::PerRow(rows) | Scale::RowsByColumns { rows, .. } => found * rows[index],
-            Scale::PerColumn(_) => *found,
-        };
-        if !got.is_finite() {
-            return Err(Error::Scale { argument: "scale", index, got, positive: false });
-        }
-        scales.push(got);
+    let rows = row_scales(&a.rows, output.scale)?;
+    if let Some((index, got)) = rows.iter().copied().enumerate().find(|(_, scale)| !scale.is_finite()) {
+        return Err(Error::Scale { argument: "scale", index, got, positive: false });
     }
+    let scale = with_row_scales(output.scale, &rows);
     for i in 0..m {
         for j in 0..n {
             let mut acc = 0f32;
@@ -123,17 +117,7 @@ fn multiply(
                 }
             }
             let c = element(&mut c, i, j);
-            let scale = output.scale.columns().map_or(scales[i], |columns| scales[i] * columns[j]);
-            let y = acc * scale;
-            let y = output.bias.map_or(y, |bias| y + bias[j]);
-            let y = match output.residual {
-                None => y,
-                Some(FloatResidual::Matrix(matrix)) => y + matrix.get(i, j).expect("the shapes were checked"),
-                Some(FloatResidual::Output) => y + *c,
-            };
-            let (lo, hi) = output.clamp;
-            let y = if y < lo { lo } else { y };
-            let y = if y > hi { hi } else { y };
+            let y = clamped(acc * scale.at(i, j), (i, j), *c, output);
             let y = if y.is_nan() { f32::from_bits(0x7fc0_0000) } else { y };
             *c = output.activation.map_or(y, |activation| activation.apply(y));
         }

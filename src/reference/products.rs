@@ -6,14 +6,16 @@ use crate::element::Int8Element;
 use crate::error::Error;
 use crate::matrix::operand::Operand;
 use crate::matrix::view::{MatMut, MatRef};
-use crate::output::dequantize::{Dequantize, FloatResidual};
+use crate::output::dequantize::Dequantize;
 use crate::output::requant::{Requant, ResidualMatrix, Scaling};
 use crate::output::requantize::Requantize;
-use crate::output::scale::{Scale, ScaleOfA};
+use crate::output::scale::ScaleOfA;
 use crate::product::operands::FloatLhs;
 use crate::product::{Product, accumulator};
 use crate::quantize::scheme::Scheme;
-use crate::reference::real::{QUANTIZED_A, dynamic_params, element, real, with_capacity};
+use crate::reference::real::{
+    QUANTIZED_A, clamped, dynamic_params, element, real, row_scales, with_capacity, with_row_scales,
+};
 use qgemm_kernels::in_default_float_mode;
 
 /// [`Gemm::run_i32`].
@@ -113,15 +115,7 @@ fn dequantize_each(
     each(product, |i, j, acc| {
         let c = element(&mut c, i, j);
         let scaled = acc as f32 * output.scale.at(i, j);
-        let y = output.bias.map_or(scaled, |bias| scaled + bias[j]);
-        let y = match output.residual {
-            None => y,
-            Some(FloatResidual::Matrix(matrix)) => y + matrix.get(i, j).expect("the shapes were checked"),
-            Some(FloatResidual::Output) => y + *c,
-        };
-        let (lo, hi) = output.clamp;
-        let y = if y < lo { lo } else { y };
-        let y = if y > hi { hi } else { y };
+        let y = clamped(scaled, (i, j), *c, output);
         *c = output.activation.map_or(y, |activation| activation.apply(y));
     })
 }
@@ -143,7 +137,7 @@ pub fn run_dynamic_f32<'o>(
             return Ok(());
         }
         let a = DynamicA::new(gemm)?;
-        let rows = a.row_scales(output.scale)?;
+        let rows = row_scales(&a.scales, output.scale)?;
         let scale = with_row_scales(output.scale, &rows);
         scale.check()?;
         let product = gemm.quantized(a.operand(gemm)?, &a.zeros);
@@ -169,7 +163,7 @@ pub fn run_dynamic_requantized<'o, T: Int8Element>(
             return Ok(());
         }
         let a = DynamicA::new(gemm)?;
-        let rows = a.row_scales(scale)?;
+        let rows = row_scales(&a.scales, scale)?;
         let scale = with_row_scales(scale, &rows);
         scale.check()?;
         let product = gemm.quantized(a.operand(gemm)?, &a.zeros);
@@ -216,27 +210,6 @@ impl DynamicA {
     fn operand(&self, gemm: &DynamicGemm<'_>) -> Result<Operand<'_>, Error> {
         let bits = MatRef::row_major(&self.bits, gemm.a.rows(), gemm.a.cols())?;
         Ok(Operand { bits, element: gemm.scheme.element() })
-    }
-
-    /// The scales of rows times those that an output has for all or each of them.
-    fn row_scales(&self, output: Scale<'_>) -> Result<Vec<f32>, Error> {
-        let mut rows = with_capacity(self.scales.len(), QUANTIZED_A)?;
-        rows.extend(self.scales.iter().enumerate().map(|(i, scale)| match output {
-            Scale::PerTensor(b) => scale * b,
-            Scale::PerRow(rows) | Scale::RowsByColumns { rows, .. } => scale * rows[i],
-            Scale::PerColumn(_) => *scale,
-        }));
-        Ok(rows)
-    }
-}
-
-/// The scale of an output with these scales of its rows.
-fn with_row_scales<'s>(output: Scale<'s>, rows: &'s [f32]) -> Scale<'s> {
-    match output {
-        Scale::PerTensor(_) | Scale::PerRow(_) => Scale::PerRow(rows),
-        Scale::PerColumn(columns) | Scale::RowsByColumns { columns, .. } => {
-            Scale::RowsByColumns { rows, columns }
-        }
     }
 }
 

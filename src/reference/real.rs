@@ -1,8 +1,10 @@
-//! Rows of f32 and their parameters, and memory.
+//! Rows of f32 with their parameters and scales, the steps of an f32 output, and memory.
 
 use crate::buffer;
 use crate::error::Error;
 use crate::matrix::view::MatMut;
+use crate::output::dequantize::{Dequantize, FloatResidual};
+use crate::output::scale::Scale;
 use crate::product::operands::FloatLhs;
 use crate::quantize::params::QuantParams;
 use crate::quantize::scheme::Scheme;
@@ -57,4 +59,38 @@ pub(super) fn dynamic_params(
 
 pub(super) fn element<'m, T>(c: &'m mut MatMut<'_, T>, i: usize, j: usize) -> &'m mut T {
     c.get_mut(i, j).expect("the shapes were checked")
+}
+
+/// The scales of rows times those that an output has for all or each of them.
+pub(super) fn row_scales(found: &[f32], output: Scale<'_>) -> Result<Vec<f32>, Error> {
+    let mut rows = with_capacity(found.len(), QUANTIZED_A)?;
+    rows.extend(found.iter().enumerate().map(|(i, scale)| match output {
+        Scale::PerTensor(b) => scale * b,
+        Scale::PerRow(rows) | Scale::RowsByColumns { rows, .. } => scale * rows[i],
+        Scale::PerColumn(_) => *scale,
+    }));
+    Ok(rows)
+}
+
+/// The scale of an output with these scales of its rows.
+pub(super) fn with_row_scales<'s>(output: Scale<'s>, rows: &'s [f32]) -> Scale<'s> {
+    match output {
+        Scale::PerTensor(_) | Scale::PerRow(_) => Scale::PerRow(rows),
+        Scale::PerColumn(columns) | Scale::RowsByColumns { columns, .. } => {
+            Scale::RowsByColumns { rows, columns }
+        }
+    }
+}
+
+/// A scaled sum with the bias and the residual of an output stage, clamped. `c` is what the element holds.
+pub(super) fn clamped(scaled: f32, (i, j): (usize, usize), c: f32, output: &Dequantize<'_>) -> f32 {
+    let y = output.bias.map_or(scaled, |bias| scaled + bias[j]);
+    let y = match output.residual {
+        None => y,
+        Some(FloatResidual::Matrix(matrix)) => y + matrix.get(i, j).expect("the shapes were checked"),
+        Some(FloatResidual::Output) => y + c,
+    };
+    let (lo, hi) = output.clamp;
+    let y = if y < lo { lo } else { y };
+    if y > hi { hi } else { y }
 }

@@ -19,6 +19,11 @@ pub const PANEL: usize = 32;
 /// them (see `tile`); a longer group is multiplied by the scalar kernel.
 pub const MAX_VECTOR_GROUP: usize = 32_704;
 
+/// The place of value `k` of a row of A that kernels read as words: each four are in the order k0 k2 k1 k3.
+pub const fn word_place(k: usize) -> usize {
+    k & !3 | [0, 2, 1, 3][k & 3]
+}
+
 /// The number of bits of a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CodeBits {

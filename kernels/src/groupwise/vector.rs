@@ -119,7 +119,7 @@ pub unsafe trait GroupVector {
     /// codes if `EIGHT`.
     ///
     /// # Safety
-    /// So many steps of H rows and V vectors lie there, at most as many as a partial sum may hold.
+    /// `count` steps of H rows and V vectors lie there, at most as many as a partial sum may hold.
     #[inline(always)]
     unsafe fn add_products<const H: usize, const V: usize, const EIGHT: bool>(
         next: &mut NextStep,

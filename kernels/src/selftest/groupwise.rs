@@ -5,7 +5,7 @@ use crate::entry::groupwise::{GroupRows, GroupScales, GroupStage, GroupWeights};
 use crate::groupwise::args::start_for_each;
 use crate::groupwise::fma::{f32_of_bf16, f32_of_f16, fma};
 use crate::groupwise::kernel::GroupReady;
-use crate::groupwise::layout::{CodeBits, GroupShape, PANEL};
+use crate::groupwise::layout::{CodeBits, GroupShape, PANEL, word_place};
 use crate::groupwise::scalar::clamp;
 use crate::selftest::arena::carve;
 use crate::selftest::report::{Outcome, Wrong};
@@ -180,8 +180,7 @@ fn run_case(kernel: GroupReady, case: Case, arena: &mut [u8]) -> Result<(), Wron
 /// Writes value `k` of a row of A as the kernel reads it.
 fn put(row: &mut [u8], k: usize, value: i8, words: bool) {
     if words {
-        let at = k & !3 | [0, 2, 1, 3][k & 3];
-        row[2 * at..][..2].copy_from_slice(&i16::from(value).to_le_bytes());
+        row[2 * word_place(k)..][..2].copy_from_slice(&i16::from(value).to_le_bytes());
     } else {
         row[k] = value as u8;
     }

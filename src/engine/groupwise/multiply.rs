@@ -11,10 +11,10 @@ use crate::output::destination::Axis;
 use crate::output::region::Region;
 use crate::output::scale::Scale;
 use crate::product::groupwise::GroupProduct;
-use qgemm_kernels::{BlockMut, GroupRows, GroupStage, PANEL, in_default_float_mode};
+use qgemm_kernels::{BlockMut, GroupRows, GroupStage, PANEL, in_default_float_mode, word_place};
 use std::ops::Range;
 
-/// What all parts of a product share.
+/// The state that all parts of a product share.
 pub(super) struct Operation<'a> {
     pub(super) product: &'a GroupProduct<'a>,
     pub(super) rows: &'a PreparedRows,
@@ -185,7 +185,7 @@ fn fill_ones(product: &GroupProduct<'_>, ones: &mut [i32], starts: &mut [i32]) {
     let bytes: &mut [u8] = bytemuck::cast_slice_mut(ones);
     if words {
         let values: &mut [i16] = bytemuck::cast_slice_mut(bytes);
-        (0..k).for_each(|k| values[k & !3 | [0, 2, 1, 3][k & 3]] = 1);
+        (0..k).for_each(|k| values[word_place(k)] = 1);
     } else {
         bytes[..k].fill(1);
     }

@@ -6,7 +6,7 @@ use crate::engine::buffers;
 use crate::engine::divide::{Halves, Undone, Work, divide};
 use crate::engine::groupwise::spread::{Format, spread};
 use crate::engine::plan::Needs;
-use crate::engine::quantized_a::{refusal, share_of_values};
+use crate::engine::quantized_a::{self, refusal, share_of_values};
 use crate::engine::scratch::{self, Kept};
 use crate::engine::threads::Threads;
 use crate::error::Error;
@@ -43,6 +43,8 @@ pub(crate) struct PreparedRows {
     /// Scales of rows with those of the output stage.
     row_scales: Vec<f32>,
     minus_zeros: Vec<i32>,
+    /// Whether some row has a zero point, as kernels read it.
+    has_zeros: bool,
 }
 
 /// The purpose that errors name.
@@ -61,12 +63,9 @@ pub(super) fn words(product: &GroupProduct<'_>) -> bool {
     product.b.kernel.words && product.b.bits() == CodeBits::Eight
 }
 
-/// Bytes from one row to the next: no multiple of the distance at which cache lines of rows evict each other.
+/// Bytes from one row to the next.
 pub(super) fn row_stride(product: &GroupProduct<'_>) -> usize {
-    match product.b.shape.a_row_len(words(product)) {
-        len if len.is_multiple_of(2048) => len + 64,
-        len => len,
-    }
+    quantized_a::row_stride(product.b.shape.a_row_len(words(product)))
 }
 
 /// The start of a group's sums, whose values of A have the given sum.
@@ -124,6 +123,7 @@ impl PreparedRows {
             GroupLhs::Float { a, .. } => in_default_float_mode(|| refusal("a", a, row)),
             GroupLhs::Quantized { .. } => unreachable!("values of 8 bits are not refused"),
         })?;
+        self.has_zeros = self.minus_zeros.iter().any(|zero| *zero != 0);
         in_default_float_mode(|| {
             for (i, to) in self.row_scales.iter_mut().enumerate() {
                 let found = self.found.get(i).copied().unwrap_or(1.0);
@@ -154,23 +154,22 @@ impl PreparedRows {
     /// Some of the rows, as kernels read them; without scales of rows if the stage has them.
     pub(super) fn rows(&self, rows: Range<usize>, with_scales: bool) -> GroupRows<'_> {
         let per_group = rows.start * self.groups..rows.end * self.groups;
-        let some = |values: &'_ [f32]| values.get(per_group.clone()).map_or(0..0, |_| per_group.clone());
         let zeros = &self.minus_zeros[rows.clone()];
         GroupRows {
             rows: rows.len(),
             codes: &self.codes[rows.start * self.stride..rows.end * self.stride],
             stride: self.stride,
             starts: &self.starts[per_group.clone()],
-            group_scales: &self.group_scales[some(&self.group_scales)],
+            group_scales: self.group_scales.get(per_group.clone()).unwrap_or(&[]),
             row_scales: if with_scales { &self.row_scales[rows.clone()] } else { &[] },
-            sums: &self.sums[some(&self.sums)],
-            minus_zeros: if self.has_zeros() { zeros } else { &[] },
+            sums: self.sums.get(per_group).unwrap_or(&[]),
+            minus_zeros: if self.has_zeros { zeros } else { &[] },
         }
     }
 
     /// Whether some row has a zero point, as kernels read it.
     pub(super) fn has_zeros(&self) -> bool {
-        self.minus_zeros.iter().any(|zero| *zero != 0)
+        self.has_zeros
     }
 }
 

@@ -1,6 +1,7 @@
 //! Rows of 8 bits as group-wise kernels read them.
 
 use multiversion::multiversion;
+use qgemm_kernels::word_place;
 
 /// How a row is written for a kernel.
 #[derive(Clone, Copy)]
@@ -37,7 +38,7 @@ pub(super) fn spread(row: &[u8], format: Format, out: &mut [u8], sums: &mut [i32
         }
         to_rest.fill(0);
         for (k, value) in rest.iter().enumerate() {
-            let at = 2 * [0, 2, 1, 3][k];
+            let at = 2 * word_place(k);
             to_rest[at..at + 2].copy_from_slice(&i16::from((value ^ mask) as i8).to_ne_bytes());
         }
     } else {

@@ -4,7 +4,7 @@ use crate::engine::epilogue::in_kernel::apply_activation;
 use crate::output::dequantize::{Dequantize, FloatResidual};
 use crate::output::region::Region;
 use multiversion::multiversion;
-use qgemm_kernels::{BlockMut, PANEL};
+use qgemm_kernels::{BlockMut, PANEL, clamp};
 
 /// Whether the kernel does the stage: without scales of columns or residual, to rows that are slices.
 pub(super) fn suits_kernel(dequant: &Dequantize<'_>, c: &BlockMut<'_, f32>) -> bool {
@@ -101,12 +101,7 @@ fn finish_row(row: Row<'_>, to: &mut [f32]) {
     if let Some(residual) = residual {
         to.iter_mut().zip(residual).for_each(|(y, residual)| *y += residual);
     }
-    for y in to {
-        let clamped = if *y < lo { lo } else { *y };
-        let clamped = if clamped > hi { hi } else { clamped };
-        // One NaN for all CPUs.
-        *y = if y.is_nan() { f32::from_bits(0x7fc0_0000) } else { clamped };
-    }
+    to.iter_mut().for_each(|y| *y = clamp(*y, lo, hi));
 }
 
 /// Applies the activation of the stage to a region.

@@ -2,8 +2,7 @@
 
 use crate::element::ElementType;
 use crate::error::{Error, check_length};
-use crate::weights::groupwise::onnx::{times, unpack};
-use crate::weights::groupwise::pack::{GroupSource, pack, shape};
+use crate::weights::groupwise::pack::{GroupSource, pack, shape, times, unpack};
 use crate::weights::groupwise::packed::GroupwiseB;
 use crate::weights::groupwise::scales::{GroupScales, PackedScales};
 use qgemm_kernels::CodeBits;

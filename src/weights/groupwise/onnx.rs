@@ -2,7 +2,7 @@
 
 use crate::element::ElementType;
 use crate::error::{Error, check_length};
-use crate::weights::groupwise::pack::{GroupSource, pack, shape};
+use crate::weights::groupwise::pack::{GroupSource, pack, shape, times, unpack};
 use crate::weights::groupwise::packed::GroupwiseB;
 use crate::weights::groupwise::scales::{GroupScales, PackedScales};
 use qgemm_kernels::{CodeBits, in_default_float_mode};
@@ -46,19 +46,6 @@ fn transpose(scales: GroupScales<'_>) -> GroupScales<'_> {
         GroupScales::F16(scales) => scales.transpose().into(),
         GroupScales::Bf16(scales) => scales.transpose().into(),
     }
-}
-
-/// The code of so many bits at a place of packed bytes, the lowest first.
-pub(super) fn unpack(bytes: &[u8], at: usize, bits: CodeBits) -> u8 {
-    match bits {
-        CodeBits::Eight => bytes[at],
-        CodeBits::Four => bytes[at / 2] >> if at.is_multiple_of(2) { 0 } else { 4 } & 15,
-    }
-}
-
-/// A product of sizes, for lengths that are compared: one that overflows is never reached.
-pub(super) fn times(x: usize, y: usize) -> usize {
-    x.saturating_mul(y)
 }
 
 impl GroupwiseB {

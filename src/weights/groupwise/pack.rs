@@ -28,6 +28,19 @@ pub(super) struct GroupSource<'a> {
     pub(super) zeros: &'a dyn Fn(usize, usize) -> Result<u8, Error>,
 }
 
+/// The code of so many bits at a place of packed bytes, the lowest first.
+pub(super) fn unpack(bytes: &[u8], at: usize, bits: CodeBits) -> u8 {
+    match bits {
+        CodeBits::Eight => bytes[at],
+        CodeBits::Four => bytes[at / 2] >> if at.is_multiple_of(2) { 0 } else { 4 } & 15,
+    }
+}
+
+/// A product of sizes, for lengths that are compared: one that overflows is never reached.
+pub(super) fn times(x: usize, y: usize) -> usize {
+    x.saturating_mul(y)
+}
+
 /// The shape of weights.
 ///
 /// # Errors

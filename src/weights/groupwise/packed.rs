@@ -90,7 +90,7 @@ impl GroupwiseB {
         self.kernel.name
     }
 
-    /// The same weights for the kernels of `dispatch`, instead of the best of this CPU. Nothing is packed again.
+    /// Chooses a kernel of `dispatch`, instead of the best of this CPU. Nothing is packed again.
     #[must_use]
     pub fn with_dispatch(self, dispatch: &Dispatch) -> Self {
         Self { kernel: dispatch.groupwise(self.shape.longest_group()), caches: dispatch.caches(), ..self }
@@ -206,7 +206,7 @@ impl GroupwiseB {
         Some(self.minimum(g, j).map_or(value, |minimum| value + minimum))
     }
 
-    /// As kernels read it.
+    /// The weights in the form that kernels read.
     pub(crate) fn for_kernel(&self) -> GroupWeights<'_> {
         GroupWeights {
             shape: self.shape,

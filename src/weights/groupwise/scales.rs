@@ -13,11 +13,11 @@ use qgemm_kernels::GroupShape;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum GroupScales<'a> {
-    /// Of f32.
+    /// A matrix of f32.
     F32(MatRef<'a, f32>),
-    /// Of IEEE half precision.
+    /// A matrix of IEEE half precision.
     F16(MatRef<'a, f16>),
-    /// Of bfloat16.
+    /// A matrix of bfloat16.
     Bf16(MatRef<'a, bf16>),
 }
 
@@ -136,7 +136,7 @@ impl PackedScales {
         }
     }
 
-    /// As kernels read them.
+    /// The scales in the form that kernels read.
     pub(crate) fn for_kernel(&self) -> kernels::GroupScales<'_> {
         match self {
             PackedScales::F32(scales) => kernels::GroupScales::F32(scales),
