@@ -6,6 +6,7 @@ pub mod avx512_bw;
 pub mod avx512_vnni;
 pub mod avx_vnni;
 pub mod avx_vnni_int8;
+mod groupwise;
 pub mod groupwise_256;
 pub mod groupwise_512;
 mod k_group;
