@@ -76,7 +76,7 @@ unsafe fn dotprod(t: &GroupArgs) {
         unsafe { each_column::<Dot<false>>(t) }
     }
     // SAFETY: the caller's promise.
-    unsafe { each_tile::<MR>(t, tiles, PANEL) }
+    unsafe { each_tile(t, MR, tiles, PANEL) }
 }
 
 /// # Safety
@@ -90,7 +90,7 @@ unsafe fn i8mm(t: &GroupArgs) {
         unsafe { each_column::<Dot<true>>(t) }
     }
     // SAFETY: the caller's promise.
-    unsafe { each_tile::<MR>(t, tiles, PANEL) }
+    unsafe { each_tile(t, MR, tiles, PANEL) }
 }
 
 /// The instructions of the 8-bit matrix extension, or `sdot`.

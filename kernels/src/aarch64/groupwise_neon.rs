@@ -42,7 +42,7 @@ const fn vectors(rows: usize) -> usize {
 /// The contract of [`GroupArgs`].
 unsafe fn run(t: &GroupArgs) {
     // SAFETY: the caller's promise: every CPU of this target has NEON.
-    unsafe { each_tile::<MR>(t, each_column, PANEL) }
+    unsafe { each_tile(t, MR, each_column, PANEL) }
 }
 
 /// Runs the tiles of a panel, with the height and the code size of the arguments.

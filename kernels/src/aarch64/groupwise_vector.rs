@@ -91,6 +91,7 @@ unsafe impl<P: Products> GroupVector for Vector<P> {
     const RUN_4: usize = P::RUN_4;
     const RUN_8: usize = usize::MAX;
     const WORDS: bool = false;
+    const NIBBLES_APART: bool = false;
 
     #[inline]
     #[target_feature(enable = "neon")]

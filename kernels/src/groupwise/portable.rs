@@ -29,8 +29,9 @@ const V: usize = 4;
 unsafe fn run(t: &GroupArgs) {
     // SAFETY: the caller's promise; heights are 1 or 2.
     unsafe {
-        each_tile::<2>(
+        each_tile(
             t,
+            2,
             |t, first| match (t.rows, t.bits) {
                 (1, CodeBits::Four) => tile::<Arrays, 1, V, false>(t, first),
                 (1, CodeBits::Eight) => tile::<Arrays, 1, V, true>(t, first),
@@ -59,6 +60,7 @@ unsafe impl GroupVector for Arrays {
     const RUN_4: usize = usize::MAX - 1;
     const RUN_8: usize = usize::MAX;
     const WORDS: bool = false;
+    const NIBBLES_APART: bool = false;
 
     #[inline(always)]
     unsafe fn splat(value: i32) -> [i32; 4] {

@@ -13,18 +13,18 @@ use crate::groupwise::args::{GroupArgs, GroupOutput, ScaleBits, ScalePtr};
 use crate::groupwise::layout::{CodeBits, PANEL};
 use crate::groupwise::vector::{GroupVector, NextStep};
 
-/// Runs rows in tiles of at most `MR`, as even as may be, and columns V vectors at a time. `tile` is [`tile`] compiled for the
+/// Runs rows in tiles of at most `mr`, as even as may be, and columns V vectors at a time. `tile` is [`tile`] compiled for the
 /// instruction set, for a height that it is given.
 ///
 /// # Safety
 /// The arguments keep the contract of [`GroupArgs`], and `tile` may be called with those of any rows.
 #[inline(always)]
-pub unsafe fn each_tile<const MR: usize>(t: &GroupArgs, tile: unsafe fn(&GroupArgs, usize), columns: usize) {
+pub unsafe fn each_tile(t: &GroupArgs, mr: usize, tile: unsafe fn(&GroupArgs, usize), columns: usize) {
     t.debug_assert_contract();
     let mut first = 0;
     while first < t.rows {
         let left = t.rows - first;
-        let height = left.div_ceil(left.div_ceil(MR));
+        let height = left.div_ceil(left.div_ceil(mr));
         // SAFETY: so many rows are left, and columns of a tile begin below `cols`.
         unsafe {
             let rows = t.rows_from(first, height);

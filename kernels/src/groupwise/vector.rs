@@ -29,6 +29,8 @@ pub unsafe trait GroupVector {
     const RUN_8: usize;
     /// Whether A is words where codes have 8 bits.
     const WORDS: bool;
+    /// Whether low nibbles are multiplied by all rows before high ones, which takes less registers: 16 are too few else.
+    const NIBBLES_APART: bool;
 
     /// # Safety
     /// The CPU has the instructions; so it is for all functions here.
@@ -173,6 +175,22 @@ pub unsafe trait GroupVector {
     unsafe fn clamp(x: Self::Real, lo: Self::Real, hi: Self::Real) -> Self::Real;
 }
 
+/// Adds the products of high nibbles and a row.
+///
+/// # Safety
+/// 8 bytes lie at `row`.
+#[inline(always)]
+unsafe fn add_high<X: GroupVector, const V: usize>(
+    sums: &mut [X::Partial; V],
+    high: &[X::Int; V],
+    row: *const u8,
+) {
+    for v in 0..V {
+        // SAFETY: the caller's promise.
+        sums[v] = unsafe { X::dot_4(sums[v], high[v], row.add(4)) };
+    }
+}
+
 /// Adds the products of steps, a row at a time: 4 values of A in all lanes times each vector of codes.
 ///
 /// # Safety
@@ -210,11 +228,15 @@ pub unsafe fn add_products_by_row<X: GroupVector, const H: usize, const V: usize
                         X::dot_4(partial[i][v], low[v], row)
                     };
                 }
-                if !EIGHT {
-                    for v in 0..V {
-                        let sums = if two_sums { &mut beside } else { &mut partial };
-                        sums[i][v] = X::dot_4(sums[i][v], high[v], row.add(4));
-                    }
+                if !EIGHT && !X::NIBBLES_APART {
+                    let sums = if two_sums { &mut beside[i] } else { &mut partial[i] };
+                    add_high::<X, V>(sums, &high, row);
+                }
+            }
+            if !EIGHT && X::NIBBLES_APART {
+                for i in 0..H {
+                    let sums = if two_sums { &mut beside[i] } else { &mut partial[i] };
+                    add_high::<X, V>(sums, &high, next.a.add(i * next.a_stride));
                 }
             }
             next.a = next.a.add(if !EIGHT || X::WORDS { 8 } else { 4 });

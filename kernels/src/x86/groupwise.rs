@@ -54,6 +54,7 @@ unsafe impl<X: GroupWidth, const VNNI: bool> GroupVector for Group<X, VNNI> {
     const RUN_4: usize = if VNNI { usize::MAX - 1 } else { 8 };
     const RUN_8: usize = usize::MAX;
     const WORDS: bool = !VNNI;
+    const NIBBLES_APART: bool = X::LANES == 8;
 
     #[inline(always)]
     unsafe fn splat(value: i32) -> X {

@@ -11,7 +11,7 @@ use crate::x86::groupwise::{Group, GroupWidth};
 use core::arch::x86_64::*;
 
 pub static AVX2: GroupKernel = GroupKernel {
-    name: "avx2-g4x16",
+    name: "avx2-g6x16",
     isa: Isa::Avx2,
     needs_fma: true,
     mr: MR,
@@ -22,7 +22,7 @@ pub static AVX2: GroupKernel = GroupKernel {
 };
 
 pub static AVX_VNNI: GroupKernel = GroupKernel {
-    name: "avxvnni-g4x16",
+    name: "avxvnni-g6x16",
     isa: Isa::AvxVnni,
     needs_fma: true,
     mr: MR,
@@ -32,8 +32,10 @@ pub static AVX_VNNI: GroupKernel = GroupKernel {
     run: avx_vnni,
 };
 
-/// The most rows of a tile.
-const MR: usize = 4;
+/// The most rows of a tile of codes of 4 bits that `vpmaddubsw` multiplies. Its words take registers.
+const MR_MADDUBS: usize = 4;
+/// The most rows of the other tiles.
+const MR: usize = 6;
 /// Vectors of a tile.
 const V: usize = 2;
 
@@ -43,14 +45,23 @@ type Vector<const VNNI: bool> = Group<__m256i, VNNI>;
 /// Calls the tile with the height and the code size of the arguments.
 ///
 /// # Safety
-/// The contract of [`tile`], but for 1 to 4 rows.
+/// The contract of [`tile`], but for 1 to 6 rows, or 4 of codes of 4 bits without VNNI.
 #[inline(always)]
 unsafe fn any_tile<const VNNI: bool>(t: &GroupArgs, first: usize) {
-    // SAFETY: the caller's promise: there are 1..=MR rows.
+    // SAFETY: the caller's promise: there are so many rows.
     unsafe {
-        with_const!(H in [1, 2, 3, 4] = t.rows, at most MR => match t.bits {
-            CodeBits::Four => tile::<Vector<VNNI>, H, V, false>(t, first),
-            CodeBits::Eight => tile::<Vector<VNNI>, H, V, true>(t, first),
+        if t.bits == CodeBits::Eight {
+            return with_const!(H in [1, 2, 3, 4, 5, 6] = t.rows, at most MR => {
+                tile::<Vector<VNNI>, H, V, true>(t, first)
+            });
+        }
+        if VNNI {
+            return with_const!(H in [1, 2, 3, 4, 5, 6] = t.rows, at most MR => {
+                tile::<Vector<VNNI>, H, V, false>(t, first)
+            });
+        }
+        with_const!(H in [1, 2, 3, 4] = t.rows, at most MR_MADDUBS => {
+            tile::<Vector<VNNI>, H, V, false>(t, first)
         })
     }
 }
@@ -68,7 +79,10 @@ unsafe fn avx2_tile(t: &GroupArgs, first: usize) {
 unsafe fn avx2(t: &GroupArgs) {
     const { assert!(PANEL.is_multiple_of(V * Vector::<false>::LANES)) };
     // SAFETY: the caller's promise.
-    unsafe { each_tile::<MR>(t, avx2_tile, V * Vector::<false>::LANES) }
+    unsafe {
+        let mr = if t.bits == CodeBits::Four { MR_MADDUBS } else { MR };
+        each_tile(t, mr, avx2_tile, V * Vector::<false>::LANES)
+    }
 }
 
 /// # Safety
@@ -84,7 +98,7 @@ unsafe fn avx_vnni_tile(t: &GroupArgs, first: usize) {
 unsafe fn avx_vnni(t: &GroupArgs) {
     const { assert!(PANEL.is_multiple_of(V * Vector::<true>::LANES)) };
     // SAFETY: the caller's promise.
-    unsafe { each_tile::<MR>(t, avx_vnni_tile, V * Vector::<true>::LANES) }
+    unsafe { each_tile(t, MR, avx_vnni_tile, V * Vector::<true>::LANES) }
 }
 
 // SAFETY: AVX2, FMA, F16C, and AVX-VNNI for `dpbusd`; memory is read where the trait says.
