@@ -61,6 +61,7 @@ impl Isa {
 
     /// Whether a CPU that has this instruction set has AVX2: [`Features`] hold it only together with AVX2. Code for
     /// AVX2 relies on it, so it is false unless the instruction set's documentation above says AVX2.
+    #[cfg(any(target_arch = "x86_64", test))]
     pub(crate) const fn includes_avx2(self) -> bool {
         match self {
             Isa::Avx2 | Isa::AvxVnni | Isa::AvxVnniInt8 | Isa::Avx512Bw | Isa::Avx512Vnni => true,

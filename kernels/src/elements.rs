@@ -79,6 +79,7 @@ pub(crate) const fn mask_to_u8(signed: bool) -> u8 {
 
 /// The value of a byte as i8 (`signed`) or u8.
 #[inline(always)]
+#[cfg(any(target_arch = "x86_64", test))]
 pub(crate) const fn byte_value(byte: u8, signed: bool) -> i16 {
     if signed { byte as i8 as i16 } else { byte as i16 }
 }

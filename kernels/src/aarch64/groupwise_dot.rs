@@ -10,9 +10,9 @@ use crate::contract::with_const::with_const;
 use crate::detect::Isa;
 use crate::groupwise::args::GroupArgs;
 use crate::groupwise::kernel::{GroupFn, GroupKernel};
-use crate::groupwise::layout::{CodeBits, PANEL};
-use crate::groupwise::tile::{each_tile, tile};
-use crate::groupwise::vector::{GroupVector, NextStep, add_products_by_row};
+use crate::groupwise::layout::CodeBits;
+use crate::groupwise::tile::{each_column, each_height};
+use crate::groupwise::vector::{NextStep, add_products_by_row};
 use core::arch::aarch64::*;
 use core::arch::asm;
 
@@ -47,20 +47,13 @@ const fn vectors(rows: usize) -> usize {
 /// Runs the tiles of a panel, with the height and the code size of the arguments.
 ///
 /// # Safety
-/// The contract of [`tile`], but for 1 to 8 rows.
+/// The contract of [`each_column`], but for 1 to 8 rows.
 #[inline(always)]
-unsafe fn each_column<P: Products>(t: &GroupArgs) {
-    // SAFETY: the caller's promise: there are 1..=MR rows; columns of a tile begin below `cols`.
+unsafe fn tiles<P: Products>(t: &GroupArgs) {
+    // SAFETY: the caller's promise: there are 1..=MR rows.
     unsafe {
         with_const!(H in [1, 2, 3, 4, 5, 6, 7, 8] = t.rows, at most MR => {
-            const V: usize = vectors(H);
-            const { assert!(PANEL.is_multiple_of(V * 4)) };
-            for first in (0..t.cols).step_by(V * Vector::<P>::LANES) {
-                match t.bits {
-                    CodeBits::Four => tile::<Vector<P>, H, V, false>(t, first),
-                    CodeBits::Eight => tile::<Vector<P>, H, V, true>(t, first),
-                }
-            }
+            each_column::<Vector<P>, H, { vectors(H) }>(t)
         });
     }
 }
@@ -69,28 +62,28 @@ unsafe fn each_column<P: Products>(t: &GroupArgs) {
 /// The contract of [`GroupArgs`]; the CPU has the instructions.
 unsafe fn dotprod(t: &GroupArgs) {
     /// # Safety
-    /// The contract of [`each_column`]; the CPU has the instructions.
+    /// The contract of [`tiles`]; the CPU has the instructions.
     #[target_feature(enable = "neon,dotprod")]
-    unsafe fn tiles(t: &GroupArgs, _: usize) {
+    unsafe fn dotprod_tiles(t: &GroupArgs) {
         // SAFETY: the caller's promise.
-        unsafe { each_column::<Dot<false>>(t) }
+        unsafe { tiles::<Dot<false>>(t) }
     }
     // SAFETY: the caller's promise.
-    unsafe { each_tile(t, MR, tiles, PANEL) }
+    unsafe { each_height(t, MR, dotprod_tiles) }
 }
 
 /// # Safety
 /// The contract of [`GroupArgs`]; the CPU has the instructions.
 unsafe fn i8mm(t: &GroupArgs) {
     /// # Safety
-    /// The contract of [`each_column`]; the CPU has the instructions.
+    /// The contract of [`tiles`]; the CPU has the instructions.
     #[target_feature(enable = "neon,i8mm")]
-    unsafe fn tiles(t: &GroupArgs, _: usize) {
+    unsafe fn i8mm_tiles(t: &GroupArgs) {
         // SAFETY: the caller's promise.
-        unsafe { each_column::<Dot<true>>(t) }
+        unsafe { tiles::<Dot<true>>(t) }
     }
     // SAFETY: the caller's promise.
-    unsafe { each_tile(t, MR, tiles, PANEL) }
+    unsafe { each_height(t, MR, i8mm_tiles) }
 }
 
 /// The instructions of the 8-bit matrix extension, or `sdot`.

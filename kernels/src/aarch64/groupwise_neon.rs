@@ -14,9 +14,8 @@ use crate::contract::with_const::with_const;
 use crate::detect::Isa;
 use crate::groupwise::args::GroupArgs;
 use crate::groupwise::kernel::GroupKernel;
-use crate::groupwise::layout::{CodeBits, PANEL};
-use crate::groupwise::tile::{each_tile, tile};
-use crate::groupwise::vector::GroupVector;
+use crate::groupwise::layout::CodeBits;
+use crate::groupwise::tile::{each_column, each_height};
 use core::arch::aarch64::*;
 
 pub static KERNEL: GroupKernel = GroupKernel {
@@ -42,25 +41,18 @@ const fn vectors(rows: usize) -> usize {
 /// The contract of [`GroupArgs`].
 unsafe fn run(t: &GroupArgs) {
     // SAFETY: the caller's promise: every CPU of this target has NEON.
-    unsafe { each_tile(t, MR, each_column, PANEL) }
+    unsafe { each_height(t, MR, tiles) }
 }
 
 /// Runs the tiles of a panel, with the height and the code size of the arguments.
 ///
 /// # Safety
-/// The contract of [`tile`], but for 1 to 4 rows and for all columns.
-unsafe fn each_column(t: &GroupArgs, _: usize) {
-    // SAFETY: the caller's promise: there are 1..=MR rows; columns of a tile begin below `cols`.
+/// The contract of [`each_column`], but for 1 to 4 rows.
+unsafe fn tiles(t: &GroupArgs) {
+    // SAFETY: the caller's promise: there are 1..=MR rows.
     unsafe {
         with_const!(H in [1, 2, 3, 4] = t.rows, at most MR => {
-            const COLUMNS: usize = vectors(H) * Vector::<Widening>::LANES;
-            const { assert!(PANEL.is_multiple_of(COLUMNS)) };
-            for first in (0..t.cols).step_by(COLUMNS) {
-                match t.bits {
-                    CodeBits::Four => tile::<Vector<Widening>, H, { vectors(H) }, false>(t, first),
-                    CodeBits::Eight => tile::<Vector<Widening>, H, { vectors(H) }, true>(t, first),
-                }
-            }
+            each_column::<Vector<Widening>, H, { vectors(H) }>(t)
         });
     }
 }

@@ -16,11 +16,10 @@ pub fn transpose<T: Pod>(from: &[T], stride: usize, to: &mut BlockMut<'_, T>) {
     }
     let need = extent(rows, cols, stride, 1);
     assert!(need.is_some_and(|need| need <= from.len()), "the matrix is too short");
-    let mut done = 0;
     #[cfg(target_arch = "x86_64")]
-    if to.rows_are_slices() {
-        done = by_vectors(from, stride, to);
-    }
+    let done = if to.rows_are_slices() { by_vectors(from, stride, to) } else { 0 };
+    #[cfg(not(target_arch = "x86_64"))]
+    let done = 0;
     for i in 0..cols {
         for j in done..rows {
             *to.get_mut(i, j).expect("the block has this shape") = from[j * stride + i];

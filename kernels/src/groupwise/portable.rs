@@ -4,9 +4,8 @@ use crate::detect::Isa;
 use crate::groupwise::args::{GroupArgs, start_times};
 use crate::groupwise::fma::{f32_of_bf16, f32_of_f16, fma};
 use crate::groupwise::kernel::GroupKernel;
-use crate::groupwise::layout::CodeBits;
 use crate::groupwise::scalar;
-use crate::groupwise::tile::{each_tile, tile};
+use crate::groupwise::tile::{each_column, each_height};
 use crate::groupwise::vector::GroupVector;
 use core::array::from_fn;
 
@@ -27,20 +26,14 @@ const V: usize = 4;
 /// # Safety
 /// The contract of [`GroupArgs`].
 unsafe fn run(t: &GroupArgs) {
-    // SAFETY: the caller's promise; heights are 1 or 2.
-    unsafe {
-        each_tile(
-            t,
-            2,
-            |t, first| match (t.rows, t.bits) {
-                (1, CodeBits::Four) => tile::<Arrays, 1, V, false>(t, first),
-                (1, CodeBits::Eight) => tile::<Arrays, 1, V, true>(t, first),
-                (_, CodeBits::Four) => tile::<Arrays, 2, V, false>(t, first),
-                (_, CodeBits::Eight) => tile::<Arrays, 2, V, true>(t, first),
-            },
-            V * Arrays::LANES,
-        );
+    /// # Safety
+    /// The contract of [`each_column`], for 1 or 2 rows.
+    unsafe fn tiles(t: &GroupArgs) {
+        // SAFETY: the caller's promise.
+        unsafe { if t.rows == 1 { each_column::<Arrays, 1, V>(t) } else { each_column::<Arrays, 2, V>(t) } }
     }
+    // SAFETY: the caller's promise; heights are 1 or 2.
+    unsafe { each_height(t, 2, tiles) }
 }
 
 struct Arrays;

@@ -13,26 +13,39 @@ use crate::groupwise::args::{GroupArgs, GroupOutput, ScaleBits, ScalePtr};
 use crate::groupwise::layout::{CodeBits, PANEL};
 use crate::groupwise::vector::{GroupVector, NextStep};
 
-/// Runs rows in tiles of at most `mr`, as even as may be, and columns V vectors at a time. `tile` is [`tile`] compiled for the
-/// instruction set, for a height that it is given.
+/// Runs rows in tiles of at most `mr`, as even as may be. `tiles` is [`each_column`] compiled for the instruction set, for a
+/// height that it is given.
 ///
 /// # Safety
-/// The arguments keep the contract of [`GroupArgs`], and `tile` may be called with those of any rows.
+/// The arguments keep the contract of [`GroupArgs`], and `tiles` may be called with those of any rows up to `mr`.
 #[inline(always)]
-pub unsafe fn each_tile(t: &GroupArgs, mr: usize, tile: unsafe fn(&GroupArgs, usize), columns: usize) {
+pub unsafe fn each_height(t: &GroupArgs, mr: usize, tiles: unsafe fn(&GroupArgs)) {
     t.debug_assert_contract();
     let mut first = 0;
     while first < t.rows {
         let left = t.rows - first;
         let height = left.div_ceil(left.div_ceil(mr));
-        // SAFETY: so many rows are left, and columns of a tile begin below `cols`.
+        // SAFETY: so many rows are left.
+        unsafe { tiles(&t.rows_from(first, height)) };
+        first += height;
+    }
+}
+
+/// Runs the columns of H rows in tiles of V vectors.
+///
+/// # Safety
+/// The contract of [`tile`], for all columns.
+#[inline(always)]
+pub unsafe fn each_column<X: GroupVector, const H: usize, const V: usize>(t: &GroupArgs) {
+    const { assert!(PANEL.is_multiple_of(V * X::LANES)) };
+    for first in (0..t.cols).step_by(V * X::LANES) {
+        // SAFETY: the caller's promise; a tile begins below `cols`.
         unsafe {
-            let rows = t.rows_from(first, height);
-            for column in (0..t.cols).step_by(columns) {
-                tile(&rows, column);
+            match t.bits {
+                CodeBits::Four => tile::<X, H, V, false>(t, first),
+                CodeBits::Eight => tile::<X, H, V, true>(t, first),
             }
         }
-        first += height;
     }
 }
 

@@ -4,9 +4,8 @@ use crate::contract::with_const::with_const;
 use crate::detect::Isa;
 use crate::groupwise::args::GroupArgs;
 use crate::groupwise::kernel::GroupKernel;
-use crate::groupwise::layout::{CodeBits, PANEL};
-use crate::groupwise::tile::{each_tile, tile};
-use crate::groupwise::vector::GroupVector;
+use crate::groupwise::layout::CodeBits;
+use crate::groupwise::tile::{each_column, each_height};
 use crate::x86::groupwise::{Group, GroupWidth};
 use core::arch::x86_64::*;
 
@@ -36,69 +35,55 @@ pub static AVX_VNNI: GroupKernel = GroupKernel {
 const MR_MADDUBS: usize = 4;
 /// The most rows of the other tiles.
 const MR: usize = 6;
-/// Vectors of a tile.
-const V: usize = 2;
-
 /// Vectors of 256 bits.
 type Vector<const VNNI: bool> = Group<__m256i, VNNI>;
 
-/// Calls the tile with the height and the code size of the arguments.
+/// The vectors of a tile of so many rows. Few rows read whole lines of a panel one after the other.
+const fn vectors(rows: usize) -> usize {
+    if rows <= 2 { 4 } else { 2 }
+}
+
+/// Runs the tiles of a panel, with the height and the code size of the arguments.
 ///
 /// # Safety
-/// The contract of [`tile`], but for 1 to 6 rows, or 4 of codes of 4 bits without VNNI.
+/// The contract of [`each_column`], but for 1 to 6 rows.
 #[inline(always)]
-unsafe fn any_tile<const VNNI: bool>(t: &GroupArgs, first: usize) {
-    // SAFETY: the caller's promise: there are so many rows.
+unsafe fn tiles<const VNNI: bool>(t: &GroupArgs) {
+    // SAFETY: the caller's promise: there are 1..=MR rows.
     unsafe {
-        if t.bits == CodeBits::Eight {
-            return with_const!(H in [1, 2, 3, 4, 5, 6] = t.rows, at most MR => {
-                tile::<Vector<VNNI>, H, V, true>(t, first)
-            });
-        }
-        if VNNI {
-            return with_const!(H in [1, 2, 3, 4, 5, 6] = t.rows, at most MR => {
-                tile::<Vector<VNNI>, H, V, false>(t, first)
-            });
-        }
-        with_const!(H in [1, 2, 3, 4] = t.rows, at most MR_MADDUBS => {
-            tile::<Vector<VNNI>, H, V, false>(t, first)
+        with_const!(H in [1, 2, 3, 4, 5, 6] = t.rows, at most MR => {
+            each_column::<Vector<VNNI>, H, { vectors(H) }>(t)
         })
     }
 }
 
 /// # Safety
 /// The contract of [`GroupArgs`]; the CPU has the instructions.
-#[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn avx2_tile(t: &GroupArgs, first: usize) {
-    // SAFETY: the caller's promise.
-    unsafe { any_tile::<false>(t, first) }
-}
-
-/// # Safety
-/// The contract of [`GroupArgs`]; the CPU has the instructions.
 unsafe fn avx2(t: &GroupArgs) {
-    const { assert!(PANEL.is_multiple_of(V * Vector::<false>::LANES)) };
-    // SAFETY: the caller's promise.
-    unsafe {
-        let mr = if t.bits == CodeBits::Four { MR_MADDUBS } else { MR };
-        each_tile(t, mr, avx2_tile, V * Vector::<false>::LANES)
+    /// # Safety
+    /// The contract of [`tiles`]; the CPU has the instructions.
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn avx2_tiles(t: &GroupArgs) {
+        // SAFETY: the caller's promise.
+        unsafe { tiles::<false>(t) }
     }
-}
-
-/// # Safety
-/// The contract of [`GroupArgs`]; the CPU has the instructions.
-#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
-unsafe fn avx_vnni_tile(t: &GroupArgs, first: usize) {
+    let mr = if t.bits == CodeBits::Four { MR_MADDUBS } else { MR };
     // SAFETY: the caller's promise.
-    unsafe { any_tile::<true>(t, first) }
+    unsafe { each_height(t, mr, avx2_tiles) }
 }
 
 /// # Safety
 /// The contract of [`GroupArgs`]; the CPU has the instructions.
 unsafe fn avx_vnni(t: &GroupArgs) {
-    const { assert!(PANEL.is_multiple_of(V * Vector::<true>::LANES)) };
+    /// # Safety
+    /// The contract of [`tiles`]; the CPU has the instructions.
+    #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+    unsafe fn avx_vnni_tiles(t: &GroupArgs) {
+        // SAFETY: the caller's promise.
+        unsafe { tiles::<true>(t) }
+    }
     // SAFETY: the caller's promise.
-    unsafe { each_tile(t, MR, avx_vnni_tile, V * Vector::<true>::LANES) }
+    unsafe { each_height(t, MR, avx_vnni_tiles) }
 }
 
 // SAFETY: AVX2, FMA, F16C, and AVX-VNNI for `dpbusd`; memory is read where the trait says.

@@ -4,9 +4,7 @@ use crate::contract::with_const::with_const;
 use crate::detect::Isa;
 use crate::groupwise::args::GroupArgs;
 use crate::groupwise::kernel::GroupKernel;
-use crate::groupwise::layout::{CodeBits, PANEL};
-use crate::groupwise::tile::{each_tile, tile};
-use crate::groupwise::vector::GroupVector;
+use crate::groupwise::tile::{each_column, each_height};
 use crate::x86::groupwise::{Group, GroupWidth};
 use core::arch::x86_64::*;
 
@@ -46,61 +44,41 @@ const V: usize = 2;
 /// Vectors of 512 bits.
 type Vector<const VNNI: bool> = Group<__m512i, VNNI>;
 
-/// Calls the tile with the height and the code size of the arguments.
-///
-/// # Safety
-/// The contract of [`tile`], but for 1 to 12 rows, or 6 without VNNI.
-#[inline(always)]
-unsafe fn any_tile<const VNNI: bool>(t: &GroupArgs, first: usize) {
-    // SAFETY: the caller's promise: there are so many rows.
-    unsafe {
-        if VNNI {
-            with_const!(H in [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12] = t.rows, at most MR => match t.bits {
-                CodeBits::Four => tile::<Vector<VNNI>, H, V, false>(t, first),
-                CodeBits::Eight => tile::<Vector<VNNI>, H, V, true>(t, first),
-            })
-        } else {
-            with_const!(H in [1, 2, 3, 4, 5, 6] = t.rows, at most MR_IN_REGISTERS => match t.bits {
-                CodeBits::Four => tile::<Vector<VNNI>, H, V, false>(t, first),
-                CodeBits::Eight => tile::<Vector<VNNI>, H, V, true>(t, first),
-            })
-        }
-    }
-}
-
-/// # Safety
-/// The contract of [`GroupArgs`]; the CPU has the instructions.
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl")]
-unsafe fn avx512_bw_tile(t: &GroupArgs, first: usize) {
-    // SAFETY: the caller's promise.
-    unsafe { any_tile::<false>(t, first) }
-}
-
 /// # Safety
 /// The contract of [`GroupArgs`]; the CPU has the instructions.
 unsafe fn avx512_bw(t: &GroupArgs) {
-    const { assert!(PANEL.is_multiple_of(V * Vector::<false>::LANES)) };
+    /// # Safety
+    /// The contract of [`each_column`], but for 1 to 6 rows; the CPU has the instructions.
+    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl")]
+    unsafe fn tiles(t: &GroupArgs) {
+        // SAFETY: the caller's promise: there are so many rows.
+        unsafe {
+            with_const!(H in [1, 2, 3, 4, 5, 6] = t.rows, at most MR_IN_REGISTERS => {
+                each_column::<Vector<false>, H, V>(t)
+            })
+        }
+    }
     // SAFETY: the caller's promise.
-    unsafe { each_tile(t, MR_IN_REGISTERS, avx512_bw_tile, V * Vector::<false>::LANES) }
-}
-
-/// # Safety
-/// The contract of [`GroupArgs`]; the CPU has the instructions.
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn avx512_vnni_tile(t: &GroupArgs, first: usize) {
-    // SAFETY: the caller's promise.
-    unsafe { any_tile::<true>(t, first) }
+    unsafe { each_height(t, MR_IN_REGISTERS, tiles) }
 }
 
 /// # Safety
 /// The contract of [`GroupArgs`]; the CPU has the instructions.
 unsafe fn avx512_vnni(t: &GroupArgs) {
-    const { assert!(PANEL.is_multiple_of(V * Vector::<true>::LANES)) };
-    // SAFETY: the caller's promise.
-    unsafe {
-        let mr = if t.rows <= FEW_ROWS { MR } else { MR_IN_REGISTERS };
-        each_tile(t, mr, avx512_vnni_tile, V * Vector::<true>::LANES)
+    /// # Safety
+    /// The contract of [`each_column`], but for 1 to 12 rows; the CPU has the instructions.
+    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
+    unsafe fn tiles(t: &GroupArgs) {
+        // SAFETY: the caller's promise: there are so many rows.
+        unsafe {
+            with_const!(H in [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12] = t.rows, at most MR => {
+                each_column::<Vector<true>, H, V>(t)
+            })
+        }
     }
+    let mr = if t.rows <= FEW_ROWS { MR } else { MR_IN_REGISTERS };
+    // SAFETY: the caller's promise.
+    unsafe { each_height(t, mr, tiles) }
 }
 
 // SAFETY: AVX-512 F and BW, and VNNI for `dpbusd`; memory is read where the trait says.
