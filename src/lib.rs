@@ -118,7 +118,7 @@ pub use call::task::Task;
 pub use dispatch::select::{Dispatch, KernelInfo};
 pub use element::{ElementType, Int8Element};
 pub use engine::threads::{ParallelFor, Threads};
-pub use error::Error;
+pub use error::{Error, SavedProblem};
 pub use half;
 pub use matrix::conv2d::{Conv2d, Conv2dBuilder};
 pub use matrix::gather::Gather;
@@ -153,6 +153,7 @@ pub use weights::groupwise::packed::GroupwiseB;
 pub use weights::groupwise::round_to_nearest::{GroupScheme, QuantizedGroups, quantize_groups};
 pub use weights::groupwise::scales::GroupScales;
 pub use weights::packed::PackedB;
+pub use weights::saved::columns::OtherLayout;
 
 /// The README's example is tested like all others.
 #[cfg(doctest)]

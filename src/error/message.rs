@@ -1,6 +1,6 @@
 //! The messages of errors.
 
-use crate::error::Error;
+use crate::error::{Error, SavedProblem};
 use std::fmt;
 
 impl fmt::Display for Error {
@@ -92,6 +92,7 @@ impl fmt::Display for Error {
                 "g_idx: value {row} was {got}, must be {need}: groups of consecutive rows, in order (permute the rows of b, \
                  and gather the columns of a)"
             ),
+            Error::Saved { problem } => write!(f, "saved: {problem}"),
             Error::FloatRange { argument, got, min, max } => {
                 write!(f, "{argument}: was {got:e}, must be in {min:e}..={max:e}")
             }
@@ -127,6 +128,31 @@ impl fmt::Display for Error {
             Error::Variable { name, got, need } => write!(f, "{name}: was '{got}', must be {need}"),
             Error::Memory { purpose, bytes } => {
                 write!(f, "{purpose}: needs {bytes} bytes, more than there is")
+            }
+        }
+    }
+}
+
+impl fmt::Display for SavedProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = |kind: u32| match kind {
+            1 => "weights per column (PackedB)",
+            2 => "group-wise weights (GroupwiseB)",
+            _ => "something unknown",
+        };
+        match self {
+            SavedProblem::Magic => write!(f, "was no file of packed weights, must be one"),
+            SavedProblem::Version { got, need } => write!(f, "version was {got}, must be {need}"),
+            SavedProblem::Kind { got, need } => write!(f, "was {}, must be {}", kind(*got), kind(*need)),
+            SavedProblem::Length { got, need } => write!(f, "was {got} bytes, must be {need}"),
+            SavedProblem::Checksum { got, need } => {
+                write!(f, "checksum was {got:08x}, must be {need:08x}: the bytes were changed")
+            }
+            SavedProblem::Field { name, got } => {
+                write!(f, "{name} was {got}, which these weights cannot have")
+            }
+            SavedProblem::Kernel { got, need } => {
+                write!(f, "was packed for the kernel {got}, must be for {need}, or be packed again")
             }
         }
     }

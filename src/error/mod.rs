@@ -212,6 +212,11 @@ pub enum Error {
         /// The group that it has to have.
         need: usize,
     },
+    /// Bytes are no saved weights that can be used.
+    Saved {
+        /// What is wrong with them.
+        problem: SavedProblem,
+    },
     /// A float argument is outside its range, or NaN.
     FloatRange {
         /// The argument's name.
@@ -296,6 +301,57 @@ pub enum Error {
     },
 }
 
+/// What is wrong with saved weights.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum SavedProblem {
+    /// They do not begin as saved weights do.
+    Magic,
+    /// They have another form.
+    Version {
+        /// The version that they name.
+        got: u32,
+        /// The version that is read.
+        need: u32,
+    },
+    /// They are weights of the other kind: 1 with a scale per column ([`PackedB`](crate::PackedB)), 2 with one per group
+    /// ([`GroupwiseB`](crate::GroupwiseB)).
+    Kind {
+        /// The kind that they name.
+        got: u32,
+        /// The kind that is read.
+        need: u32,
+    },
+    /// They are cut off, or something follows them.
+    Length {
+        /// How many bytes there are.
+        got: u64,
+        /// How many there have to be.
+        need: u64,
+    },
+    /// They were changed.
+    Checksum {
+        /// The CRC-32 of the bytes.
+        got: u32,
+        /// The CRC-32 that they name.
+        need: u32,
+    },
+    /// They hold a number that weights cannot have.
+    Field {
+        /// What it is for.
+        name: &'static str,
+        /// The number.
+        got: u64,
+    },
+    /// They are packed for another kernel, and were not to be packed again.
+    Kernel {
+        /// The kernel that they are packed for.
+        got: String,
+        /// The kernel that this CPU, or the dispatch, chooses.
+        need: &'static str,
+    },
+}
+
 impl Error {
     /// The name of the argument, matrix or environment variable that was refused, as messages begin with it.
     pub fn argument(&self) -> &'static str {
@@ -325,6 +381,7 @@ impl Error {
             Error::Index { .. } => "indices",
             Error::Group { .. } => "group",
             Error::GroupOrder { .. } => "g_idx",
+            Error::Saved { .. } => "saved",
             Error::InnerDimension { .. } => "b",
             Error::ScaleProduct { .. } | Error::ScaleOfA { .. } => "scale",
             Error::Clamp { .. } | Error::FloatClamp { .. } => "clamp",

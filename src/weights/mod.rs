@@ -5,3 +5,5 @@ pub(crate) mod groupwise;
 pub(crate) mod pack;
 pub(crate) mod packed;
 pub(crate) mod packed_columns;
+pub(crate) mod saved;
+pub(crate) mod storage;

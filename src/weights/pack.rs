@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::matrix::operand::Operand;
 use crate::weights::column_stats::ColumnStats;
 use crate::weights::packed_columns::{PackedColumns, Panel, variant_for};
+use crate::weights::storage::Storage;
 use qgemm_kernels::{
     ColumnStats as PanelStats, Convert, Line, MAX_NR, MAX_PACK_ROWS, PANELS_SIDE_BY_SIDE, PackJob, Ready,
     Source, Stored, pack_panel, pack_panels, packs_side_by_side, prefer_huge, provable_i16_groups,
@@ -79,7 +80,7 @@ impl PackedColumns {
             element: source.b.element,
             activations: source.activations,
             panels: Vec::new(),
-            lines: Vec::new(),
+            lines: Storage::Own(Vec::new()),
             stats: ColumnStats::default(),
         }
     }
@@ -155,8 +156,9 @@ impl PackedColumns {
         let lines = bytes.div_ceil(64);
         self.reserve_lines(lines)?;
         // Packing overwrites all lines; only lines that were never used are initialized here.
-        self.lines.truncate(lines);
-        self.lines.resize(lines, Line([0; 64]));
+        let own = self.lines.own();
+        own.truncate(lines);
+        own.resize(lines, Line([0; 64]));
         self.stats.clear(kernel.padded_values(n).ok_or(TOO_LARGE)?, k, PURPOSE)
     }
 
@@ -191,9 +193,10 @@ impl PackedColumns {
 
     /// Makes room for so many lines. Lines keep what an earlier matrix left in them.
     fn reserve_lines(&mut self, lines: usize) -> Result<(), Error> {
-        if self.lines.capacity() < lines {
-            buffer::reserve(&mut self.lines, lines, PURPOSE)?;
-            prefer_huge(self.lines.spare_capacity_mut());
+        let own = self.lines.own();
+        if own.capacity() < lines {
+            buffer::reserve(own, lines, PURPOSE)?;
+            prefer_huge(own.spare_capacity_mut());
         }
         Ok(())
     }
@@ -220,7 +223,7 @@ impl PackedColumns {
         let (rows, cols) = (ks.len(), kernel.nr.min(b.cols() - j));
         let source = source_from_column(b, j).from_row(ks.start);
         let bytes = kernel.panel_bytes(rows, width, variant.b).expect("the sum of all was computed");
-        let lines = bytemuck::cast_slice_mut::<Line, u8>(&mut self.lines);
+        let lines = bytemuck::cast_slice_mut::<Line, u8>(self.lines.own());
         let out = &mut lines[start + ks.start * width * variant.b.size()..][..bytes];
         let mut stats = PanelStats::NONE;
         let job = PackJob { source, rows, cols, signed, stored: variant.b };
@@ -247,7 +250,7 @@ impl PackedColumns {
         let (_, a_shift) = variant.convert_a(source.activations == ElementType::I8);
         let want_sums = a_zero.is_none_or(|zero| zero.wrapping_add(a_shift) != 0);
         let shifts = i64::from(Convert::new(signed, variant.b).shift(signed)) * k as i64;
-        let lines = bytemuck::cast_slice_mut::<Line, u8>(&mut self.lines);
+        let lines = bytemuck::cast_slice_mut::<Line, u8>(self.lines.own());
         let width = PANELS_SIDE_BY_SIDE * kernel.nr;
         for (j, panels) in (0..n).step_by(width).zip(self.panels.chunks(PANELS_SIDE_BY_SIDE)) {
             let cols = (n - j).min(width);

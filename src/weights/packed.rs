@@ -99,7 +99,7 @@ impl PackedB {
         self.columns.panels().iter().map(|panel| KernelInfo::of(&panel.kernel))
     }
 
-    /// The memory it takes, in bytes.
+    /// The memory it takes, in bytes, with what it shares.
     pub fn bytes(&self) -> usize {
         self.columns.bytes()
     }

@@ -2,6 +2,7 @@
 
 use crate::element::ElementType;
 use crate::weights::column_stats::ColumnStats;
+use crate::weights::storage::Storage;
 use qgemm_kernels::{Caches, Convert, Kernel, Line, Ready, Stored, Variant, panel_value};
 use std::ops::Range;
 
@@ -22,7 +23,7 @@ pub(crate) struct PackedColumns {
     pub(super) activations: ElementType,
     pub(super) panels: Vec<Panel>,
     /// The elements of the panels, one panel after the other.
-    pub(super) lines: Vec<Line>,
+    pub(super) lines: Storage<Line>,
     pub(super) stats: ColumnStats,
 }
 
@@ -169,7 +170,7 @@ impl PackedColumns {
 
     /// All k-groups of a panel.
     #[inline]
-    fn panel_bytes(&self, panel: &Panel) -> &[u8] {
+    pub(super) fn panel_bytes(&self, panel: &Panel) -> &[u8] {
         let bytes = panel.kernel.panel_bytes(self.k, panel.width, panel.variant.b).expect("it was packed");
         &bytemuck::cast_slice::<Line, u8>(&self.lines)[panel.start..][..bytes]
     }

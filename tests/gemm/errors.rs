@@ -211,6 +211,8 @@ fn each_error_names_the_argument_its_value_and_what_it_must_be() {
         ("Code", packing(4, 16, 16), &["codes", "element (0, 0)", "was 16", "must be in 0..=15"]),
         ("Group", packing(4, 3, 1), &["group", "was 3", "must be a multiple of 8 above 0, or at least k = 4"]),
         ("GroupOrder", act_order(), &["g_idx", "value 1 was 1", "must be 0"]),
+        ("Saved", GroupwiseB::load(b"weights").unwrap_err(), &["saved", "was 7 bytes", "must be 192"]),
+        ("Saved", GroupwiseB::load(&[0; 192]).unwrap_err(), &["saved", "was no file of packed weights", "must be one"]),
         ("FloatRange", Multiplier::from_real(-0.5).unwrap_err(), &["multiplier", "was -5e-1", "must be in 0e0..=1.79"]),
         ("FloatRange", Requantize::in_f64(&[0.5, f64::NAN], 0).unwrap_err(), &["factor", "was NaN", "must be in 0e0..="]),
         ("FloatRange", Requantize::in_f64(-0.5, 0).unwrap_err(), &["factor", "was -5e-1", "must be in 0e0..="]),
@@ -261,7 +263,7 @@ fn each_error_names_the_argument_its_value_and_what_it_must_be() {
 }
 
 /// As `Error` declares them.
-const VARIANTS: [&str; 32] = [
+const VARIANTS: [&str; 33] = [
     "TooShort",
     "TooLarge",
     "Overlap",
@@ -285,6 +287,7 @@ const VARIANTS: [&str; 32] = [
     "Code",
     "Group",
     "GroupOrder",
+    "Saved",
     "FloatRange",
     "Clamp",
     "FloatClamp",

@@ -29,6 +29,7 @@ mod products;
 mod proven;
 mod real;
 mod residuals;
+mod saved;
 mod scales;
 mod scatter;
 mod shapes;

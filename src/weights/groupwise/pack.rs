@@ -6,6 +6,7 @@ use crate::element::ElementType;
 use crate::error::Error;
 use crate::weights::groupwise::packed::{GroupwiseB, Zeros};
 use crate::weights::groupwise::scales::{PURPOSE, PackedScales, groups_with_columns};
+use crate::weights::storage::Storage;
 use qgemm_kernels::{CodeBits, GroupShape, Line, MAX_VECTOR_GROUP, prefer_huge};
 use std::ops::Range;
 
@@ -45,7 +46,7 @@ pub(super) fn times(x: usize, y: usize) -> usize {
 ///
 /// # Errors
 /// [`Error::Group`], [`Error::Range`] if groups are too long, or [`Error::Memory`] if no address space holds them.
-pub(super) fn shape(k: usize, n: usize, group: usize, bits: CodeBits) -> Result<GroupShape, Error> {
+pub(crate) fn shape(k: usize, n: usize, group: usize, bits: CodeBits) -> Result<GroupShape, Error> {
     if group == 0 || (group < k && !group.is_multiple_of(8)) {
         return Err(Error::Group { got: group, k });
     }
@@ -85,7 +86,7 @@ pub(super) fn pack(source: GroupSource<'_>) -> Result<GroupwiseB, Error> {
     Ok(GroupwiseB {
         shape,
         element,
-        lines,
+        lines: Storage::Own(lines),
         scales,
         minimums,
         zeros,
@@ -131,7 +132,7 @@ fn pack_zeros(shape: &GroupShape, zeros: &dyn Fn(usize, usize) -> Result<u8, Err
         }
         put_zero(&mut packed, shape.zero_at(g, j), zero);
     }
-    Ok(if packed.is_empty() { Zeros::One(one.unwrap_or(0)) } else { Zeros::Each(packed) })
+    Ok(if packed.is_empty() { Zeros::One(one.unwrap_or(0)) } else { Zeros::Each(Storage::Own(packed)) })
 }
 
 /// Puts a zero point where 0 is.

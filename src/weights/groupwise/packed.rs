@@ -5,6 +5,7 @@ use crate::element::{ElementType, Int8Element};
 use crate::error::{Error, check_shape};
 use crate::matrix::view::MatMut;
 use crate::weights::groupwise::scales::PackedScales;
+use crate::weights::storage::Storage;
 use qgemm_kernels::{Caches, CodeBits, GroupReady, GroupShape, GroupWeights, Line, in_default_float_mode};
 use std::fmt;
 use std::ops::Range;
@@ -25,10 +26,10 @@ use std::ops::Range;
 pub struct GroupwiseB {
     pub(crate) shape: GroupShape,
     pub(crate) element: ElementType,
-    pub(super) lines: Vec<Line>,
-    pub(super) scales: PackedScales,
-    pub(super) minimums: Option<PackedScales>,
-    pub(super) zeros: Zeros,
+    pub(crate) lines: Storage<Line>,
+    pub(crate) scales: PackedScales,
+    pub(crate) minimums: Option<PackedScales>,
+    pub(crate) zeros: Zeros,
     pub(crate) kernel: GroupReady,
     pub(crate) caches: Caches,
 }
@@ -38,7 +39,7 @@ pub struct GroupwiseB {
 pub(crate) enum Zeros {
     One(u8),
     /// In the order of panels.
-    Each(Vec<u8>),
+    Each(Storage<u8>),
 }
 
 impl fmt::Debug for GroupwiseB {
@@ -96,7 +97,7 @@ impl GroupwiseB {
         Self { kernel: dispatch.groupwise(self.shape.longest_group()), caches: dispatch.caches(), ..self }
     }
 
-    /// The memory that it takes, in bytes.
+    /// The memory that it takes, in bytes, with what it shares.
     pub fn bytes(&self) -> usize {
         let zeros = if let Zeros::Each(zeros) = &self.zeros { zeros.len() } else { 0 };
         let minimums = self.minimums.as_ref().map_or(0, PackedScales::bytes);

@@ -3,6 +3,7 @@
 use crate::buffer;
 use crate::error::{Error, check_shape};
 use crate::matrix::view::MatRef;
+use crate::weights::storage::Storage;
 use half::{bf16, f16};
 use qgemm_kernels as kernels;
 use qgemm_kernels::GroupShape;
@@ -50,9 +51,9 @@ pub(super) fn groups_with_columns(shape: &GroupShape) -> usize {
 /// Scales in the order of panels.
 #[derive(Clone)]
 pub(crate) enum PackedScales {
-    F32(Vec<f32>),
-    F16(Vec<u16>),
-    Bf16(Vec<u16>),
+    F32(Storage<f32>),
+    F16(Storage<u16>),
+    Bf16(Storage<u16>),
 }
 
 /// A type of scales.
@@ -121,9 +122,9 @@ impl PackedScales {
         argument: &'static str,
     ) -> Result<Self, Error> {
         Ok(match scales {
-            GroupScales::F32(scales) => PackedScales::F32(pack(scales, shape, argument)?),
-            GroupScales::F16(scales) => PackedScales::F16(pack(scales, shape, argument)?),
-            GroupScales::Bf16(scales) => PackedScales::Bf16(pack(scales, shape, argument)?),
+            GroupScales::F32(scales) => PackedScales::F32(Storage::Own(pack(scales, shape, argument)?)),
+            GroupScales::F16(scales) => PackedScales::F16(Storage::Own(pack(scales, shape, argument)?)),
+            GroupScales::Bf16(scales) => PackedScales::Bf16(Storage::Own(pack(scales, shape, argument)?)),
         })
     }
 
@@ -134,6 +135,22 @@ impl PackedScales {
             PackedScales::F16(scales) => f16::from_bits(scales[at]).to_f32(),
             PackedScales::Bf16(scales) => bf16::from_bits(scales[at]).to_f32(),
         }
+    }
+
+    /// The number that stands for the type where scales are saved.
+    pub(crate) fn code(&self) -> u32 {
+        match self {
+            PackedScales::F32(_) => 0,
+            PackedScales::F16(_) => 1,
+            PackedScales::Bf16(_) => 2,
+        }
+    }
+
+    /// The first value that is infinite or not a number, with its group and column.
+    pub(crate) fn first_not_finite(&self, shape: &GroupShape) -> Option<(usize, usize, f32)> {
+        let places = (0..groups_with_columns(shape)).flat_map(|g| (0..shape.n()).map(move |j| (g, j)));
+        let mut values = places.map(|(g, j)| (g, j, self.at(shape.scale_at(g, j))));
+        values.find(|(_, _, value)| !value.is_finite())
     }
 
     /// The scales in the form that kernels read.
