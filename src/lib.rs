@@ -137,7 +137,7 @@ pub use output::table::Table;
 pub use product::groupwise::Activations;
 pub use product::operands::{FloatLhs, Lhs, Rhs};
 pub use product::zero_point::ZeroPoint;
-pub use qgemm_kernels::{Caches, CodeBits, Isa, RawParts, RawPartsMut};
+pub use qgemm_kernels::{Caches, CodeBits, Isa, RawParts, RawPartsMut, ScaleBits};
 pub use quantize::bias::{fold_bias, quantize_bias};
 pub use quantize::functions::{dequantize, dynamic_quantize_linear, quantize};
 pub use quantize::observer::Observer;
@@ -154,6 +154,8 @@ pub use weights::groupwise::round_to_nearest::{GroupScheme, QuantizedGroups, qua
 pub use weights::groupwise::scales::GroupScales;
 pub use weights::packed::PackedB;
 pub use weights::saved::columns::OtherLayout;
+pub use weights::saved::format::SAVED_MAGIC;
+pub use weights::saved::info::{SavedInfo, SavedKind, saved_info};
 
 /// The README's example is tested like all others.
 #[cfg(doctest)]

@@ -94,6 +94,7 @@ const CRATES: &[Crate] = &[
             "verify",
             "bench",
             "matmul",
+            "pack",
             "groupwise",
             "quantize",
             "forward",

@@ -1,26 +1,83 @@
 //! `qgemm info`: the CPU, its caches, and the kernels that run on it.
 
+use crate::errors::invalid_because;
+use crate::files::saved::saved_bytes;
 use anyhow::Result;
-use qgemm::{Dispatch, Isa};
+use qgemm::{Dispatch, Isa, SavedKind, ScaleBits, saved_info};
 use qgemm_kernels::{Features, GROUP_TABLE, MAX_VECTOR_GROUP};
 use serde_json::{Value, json};
+use std::fmt::Display;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 
-/// Shows the CPU, the kernels that run on it and the one that is chosen.
+/// Shows the CPU, the kernels that run on it and the one that is chosen; or what a file of packed weights holds.
 #[derive(clap::Args)]
 pub struct Args {
+    /// A file of `qgemm pack` [default: the CPU and its kernels]
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
     /// Print JSON [default: text]
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
+    if let Some(path) = &args.file {
+        return weights(path, args.json, out);
+    }
     let info = collect()?;
     if args.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&info)?)?;
         Ok(())
     } else {
         print(&info, out)
+    }
+}
+
+/// Shows what a file of packed weights holds.
+fn weights(path: &Path, json: bool, out: &mut dyn Write) -> Result<()> {
+    let refuse = |why: &dyn Display| invalid_because("FILE", path.display(), why, "a file of `qgemm pack`");
+    let bytes = saved_bytes("FILE", path)?.ok_or_else(|| refuse(&"it holds no packed weights"))?;
+    let info = saved_info(&bytes).map_err(|e| refuse(&e))?;
+    let mut fields = vec![
+        ("k", json!(info.k)),
+        ("n", json!(info.n)),
+        ("type", json!(info.element.to_string())),
+        ("bytes", json!(bytes.len())),
+    ];
+    match info.kind {
+        SavedKind::Columns { activations, kernel } => {
+            fields.insert(0, ("weights", json!("per column")));
+            fields.push(("activations", json!(activations.to_string())));
+            fields.push(("kernel", json!(kernel)));
+        }
+        SavedKind::Groupwise { bits, group, scales, minimums, zeros } => {
+            fields.insert(0, ("weights", json!("group-wise")));
+            fields.push(("bits", json!(bits.bits())));
+            fields.push(("group", json!(group)));
+            fields.push(("scales", json!(scale_type(scales))));
+            fields.push(("minimums", json!(minimums.map(scale_type))));
+            fields.push(("zeros", json!(if zeros { "one per scale" } else { "one" })));
+        }
+        _ => (),
+    }
+    if json {
+        let object: serde_json::Map<_, _> =
+            fields.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
+        writeln!(out, "{}", serde_json::to_string_pretty(&object)?)?;
+        return Ok(());
+    }
+    for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
+        writeln!(out, "{name:<12} {}", text(value))?;
+    }
+    Ok(())
+}
+
+fn scale_type(bits: ScaleBits) -> &'static str {
+    match bits {
+        ScaleBits::F32 => "f32",
+        ScaleBits::F16 => "f16",
+        ScaleBits::Bf16 => "bf16",
     }
 }
 

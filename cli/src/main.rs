@@ -13,6 +13,7 @@ mod groupwise;
 mod info;
 mod matmul;
 mod memory;
+mod pack;
 mod quantize;
 mod shape;
 mod text;
@@ -50,6 +51,7 @@ enum Command {
     Matmul(Box<matmul::Args>),
     Groupwise(Box<groupwise::Args>),
     Quantize(quantize::Args),
+    Pack(pack::Args),
     Info(info::Args),
     Verify(verify::Args),
     Bench(bench::Args),
@@ -107,6 +109,7 @@ fn run(command: Option<Command>, out: &mut (dyn Write + Send)) -> Result<()> {
         Some(Command::Matmul(args)) => matmul::run(&args),
         Some(Command::Groupwise(args)) => groupwise::run(&args),
         Some(Command::Quantize(args)) => quantize::run(&args),
+        Some(Command::Pack(args)) => pack::run(&args),
         Some(Command::Info(args)) => info::run(&args, out),
         Some(Command::Verify(args)) => verify::run(&args, out),
         Some(Command::Bench(args)) => bench::run(&args, out),

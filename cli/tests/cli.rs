@@ -12,6 +12,8 @@ mod help;
 mod matmul;
 #[path = "cli/outputs.rs"]
 mod outputs;
+#[path = "cli/pack.rs"]
+mod pack;
 #[path = "cli/product.rs"]
 mod product;
 #[path = "cli/quantize.rs"]

@@ -75,7 +75,7 @@ pub use entry::quantize_rows::{F32Rows, QuantizedRows};
 pub use entry::rows::{add_column_sums, add_row_sums, flip_signs, pick_rows, widen};
 pub use entry::transpose::transpose;
 pub use float_mode::in_default_float_mode;
-pub use groupwise::args::start_for_each;
+pub use groupwise::args::{ScaleBits, start_for_each};
 pub use groupwise::kernel::{GroupKernel, GroupReady};
 pub use groupwise::layout::{CodeBits, GroupShape, MAX_VECTOR_GROUP, PANEL, word_place};
 pub use groupwise::scalar::clamp;

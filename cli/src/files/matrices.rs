@@ -51,6 +51,11 @@ impl Matrix8 {
         Ok(Self { rows, cols, strides, data: Elements8::from_bits(element, array.into_bytes()) })
     }
 
+    pub fn transpose(self) -> Self {
+        let Self { rows, cols, strides: (rs, cs), data } = self;
+        Self { rows: cols, cols: rows, strides: (cs, rs), data }
+    }
+
     pub fn operand(&self) -> Result<Operand<'_>, qgemm::Error> {
         let Self { rows, cols, strides: (rs, cs), .. } = *self;
         Ok(match &self.data {

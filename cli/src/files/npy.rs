@@ -3,6 +3,7 @@
 use crate::errors::invalid_because;
 use crate::files::dtype;
 use crate::files::npy_header::Header;
+use crate::files::safetensors;
 use anyhow::{Error, Result};
 use qgemm::half::f16;
 use std::fmt::Display;
@@ -21,11 +22,15 @@ pub struct Array {
 }
 
 impl Array {
-    /// Reads the file at `path`, the value of `argument`, which must be `must`. Allocates in proportion to the
-    /// bytes that the file has, whatever its header claims.
+    /// Reads the file at `path`, the value of `argument`, which must be `must`; or a tensor, `FILE.safetensors:TENSOR`. Allocates
+    /// in proportion to the bytes that the file has, whatever its header claims.
     pub fn read(argument: &'static str, path: &Path, must: &'static str) -> Result<Self> {
         let shown = path.display().to_string();
         let refuse = |why: &dyn Display| invalid_because(argument, &shown, why, must);
+        if let Some((file, tensor)) = safetensors::tensor_of(path) {
+            let (header, data) = safetensors::read(&file, tensor).map_err(|why| refuse(&why))?;
+            return Ok(Self { argument, path: shown, must, header, data });
+        }
         let mut file = File::open(path).map(BufReader::new).map_err(|e| refuse(&e))?;
         let header = Header::read(&mut file).map_err(|why| refuse(&why))?;
         let Header { descr, shape, .. } = &header;

@@ -1,4 +1,4 @@
-//! Writing `.npy` files: all of a file or none of it, and of several files all or none.
+//! Writing files: all of a file or none of it, and of several files all or none.
 
 use crate::errors::{invalid, invalid_because};
 use anyhow::Result;
@@ -69,11 +69,17 @@ impl OutFile {
     where
         T: npyz::AutoSerialize + Copy,
     {
+        self.write_with(&|file| write_npy(file, shape, data))
+    }
+
+    /// Writes what `write` writes. On failure the file that existed before stays, or none exists.
+    pub fn write_with(&self, write: &dyn Fn(&mut dyn Write) -> Result<()>) -> Result<()> {
         if self.special {
-            let written = self.open_special().and_then(|mut file| write_npy(&mut file, shape, data));
+            let written = self.open_special().and_then(|mut file| write(&mut file));
             return written.map_err(|e| self.refuse(e));
         }
-        self.prepare(shape, data)?.finish()
+        let content = self.beside(write).map_err(|e| self.refuse(e))?;
+        Prepared { file: self, content: Content::File(content) }.finish()
     }
 
     fn open_special(&self) -> Result<File> {
@@ -90,7 +96,7 @@ impl OutFile {
             let mut bytes = Vec::new();
             write_npy(&mut bytes, shape, data).map(|()| Content::Bytes(bytes))
         } else {
-            self.beside(shape, data).map(Content::File)
+            self.beside(&|file| write_npy(file, shape, data)).map(Content::File)
         };
         Ok(Prepared { file: self, content: content.map_err(|e| self.refuse(e))? })
     }
@@ -100,10 +106,7 @@ impl OutFile {
     }
 
     /// Writes a temporary file in the same directory.
-    fn beside<T>(&self, shape: (usize, usize), data: &[T]) -> Result<NamedTempFile>
-    where
-        T: npyz::AutoSerialize + Copy,
-    {
+    fn beside(&self, write: &dyn Fn(&mut dyn Write) -> Result<()>) -> Result<NamedTempFile> {
         let mut builder = tempfile::Builder::new();
         #[cfg(unix)]
         {
@@ -113,7 +116,7 @@ impl OutFile {
             builder.permissions(std::fs::Permissions::from_mode(0o666));
         }
         let mut file = builder.prefix(".qgemm-").suffix(".tmp").tempfile_in(directory(&self.path))?;
-        write_npy(file.as_file_mut(), shape, data)?;
+        write(file.as_file_mut())?;
         Ok(file)
     }
 }
@@ -158,7 +161,7 @@ fn directory(path: &Path) -> &Path {
     }
 }
 
-fn write_npy<T>(file: &mut impl Write, (rows, cols): (usize, usize), data: &[T]) -> Result<()>
+fn write_npy<T>(file: &mut dyn Write, (rows, cols): (usize, usize), data: &[T]) -> Result<()>
 where
     T: npyz::AutoSerialize + Copy,
 {

@@ -2,7 +2,7 @@
 
 mod activations;
 mod names;
-mod weights;
+pub mod weights;
 
 use crate::arguments::machine::{dispatch, thread_pool};
 use crate::arguments::values::{self, Axis, Bias};
@@ -52,7 +52,7 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let activations = activations::read(&args.activations)?;
     let a = FloatMatrix::read("--a", &args.a)?;
-    let weights = args.weights.read(a.cols)?;
+    let weights = args.weights.read(Some(a.cols))?;
     let (m, k, n) = (a.rows, a.cols, weights.columns());
     let bias = args.bias(n)?;
     let file = OutFile::new("--out", &args.out)?;

@@ -13,12 +13,13 @@ use crate::arguments::values::{self, Axis, Bias};
 use crate::errors::invalid_because;
 use crate::files::matrices::Matrix8;
 use crate::files::outfile::OutFile;
+use crate::files::saved::saved_bytes;
 use crate::matmul::names::with_matmul_names;
 use crate::matmul::out_type::OutType;
 use crate::matmul::output::{Output, OutputOptions};
 use crate::memory::zeros;
 use anyhow::Result;
-use qgemm::{Dispatch, Gemm, MatMut};
+use qgemm::{Dispatch, Gemm, MatMut, OtherLayout, PackedB};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -28,7 +29,7 @@ pub struct Args {
     /// M x K: a .npy file of int8 or uint8
     #[arg(long, value_name = "FILE")]
     a: PathBuf,
-    /// K x N: a .npy file of int8 or uint8
+    /// K x N: a .npy file of int8 or uint8, or a file of `qgemm pack`
     #[arg(long, value_name = "FILE")]
     b: PathBuf,
     /// Zero point of A: an integer, or a file with one or one per row
@@ -56,23 +57,29 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let pool = thread_pool(args.threads.as_deref())?;
     let dispatch = args.kernel.as_deref().map(dispatch).transpose()?;
-    let (a, b) = (Matrix8::read("--a", &args.a)?, Matrix8::read("--b", &args.b)?);
-    if a.cols != b.rows {
+    let a = Matrix8::read("--a", &args.a)?;
+    let b = args.b(dispatch.as_ref())?;
+    let (k, n) = b.shape();
+    if a.cols != k {
         let must = format!("a matrix with as many rows as --a has columns ({})", a.cols);
-        return Err(invalid_because("--b", args.b.display(), format_args!("{} rows", b.rows), must));
+        return Err(invalid_because("--b", args.b.display(), format_args!("{k} rows"), must));
     }
-    let (m, n) = (a.rows, b.cols);
+    let m = a.rows;
     let a_zero = values::integers("--a-zero", &args.a_zero, Axis::RowsOfA(m))?;
     let b_zero = values::integers("--b-zero", &args.b_zero, Axis::ColumnsOfB(n))?;
     let bias = args.bias(n)?;
     let output = args.output.output(bias.as_ref().and_then(Bias::floats), (m, n))?;
     let file = OutFile::new("--out", &args.out)?;
 
-    let mut product = Gemm::new(a.operand()?, b.operand()?).a_zero(a_zero.borrow()).b_zero(b_zero.borrow());
+    let product = match &b {
+        Weights::Plain(b) => Gemm::new(a.operand()?, b.operand()?),
+        Weights::Packed(b) => Gemm::new(a.operand()?, b),
+    };
+    let mut product = product.a_zero(a_zero.borrow()).b_zero(b_zero.borrow());
     if let Some(Bias::Integers(bias)) = &bias {
         product = product.bias(bias);
     }
-    if let Some(dispatch) = &dispatch {
+    if let (Some(dispatch), Weights::Plain(_)) = (&dispatch, &b) {
         product = product.dispatch(dispatch);
     } else {
         // A wrong QGEMM_ISA is reported here, before any work is done.
@@ -96,7 +103,35 @@ pub fn run(args: &Args) -> Result<()> {
     }
 }
 
+/// B as it is read.
+enum Weights {
+    Plain(Matrix8),
+    Packed(PackedB),
+}
+
+impl Weights {
+    fn shape(&self) -> (usize, usize) {
+        match self {
+            Weights::Plain(b) => (b.rows, b.cols),
+            Weights::Packed(b) => (b.k(), b.n()),
+        }
+    }
+}
+
 impl Args {
+    /// Reads `--b`. Packed weights are packed again where another kernel multiplies them.
+    fn b(&self, dispatch: Option<&Dispatch>) -> Result<Weights> {
+        let Some(bytes) = saved_bytes("--b", &self.b)? else {
+            return Matrix8::read("--b", &self.b).map(Weights::Plain);
+        };
+        let dispatch = match dispatch {
+            Some(dispatch) => dispatch,
+            None => Dispatch::auto()?,
+        };
+        let packed = PackedB::load(&bytes, dispatch, OtherLayout::Repack);
+        Ok(Weights::Packed(packed.map_err(with_matmul_names)?))
+    }
+
     /// Reads `--bias`, of integers or of floats. Floats are refused unless the output is f32.
     fn bias(&self, n: usize) -> Result<Option<Bias>> {
         let out_type = self.output.out_type()?;

@@ -5,10 +5,11 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// The library's names of arguments, and the options that they come from.
-const OPTION_NAMES: [(&str, &str); 15] = [
+const OPTION_NAMES: [(&str, &str); 16] = [
     ("a", "--a"),
     ("b", "--b"),
     ("packed b", "--b"),
+    ("saved", "--b"),
     ("a_zero", "--a-zero"),
     ("b_zero", "--b-zero"),
     ("bias", "--bias"),

@@ -36,7 +36,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 const PANEL_RECORD: usize = 64;
-const NAME: usize = 32;
+pub(super) const NAME: usize = 32;
 /// The purpose that errors name.
 const PURPOSE: &str = "packed b";
 
@@ -113,6 +113,11 @@ fn name_bytes(name: &str) -> [u8; NAME] {
     bytes
 }
 
+/// A kernel's name, whatever it is.
+pub(super) fn name_of(bytes: &[u8; NAME]) -> String {
+    String::from_utf8_lossy(bytes).trim_end_matches('\0').to_string()
+}
+
 fn stored_code(stored: Stored) -> u32 {
     match stored {
         Stored::U8 => 0,
@@ -143,19 +148,15 @@ fn read(
     other: OtherLayout,
 ) -> Result<PackedB, Error> {
     let reader = Reader::new(saved, owner, Kind::Columns)?;
-    let element_type = |name, at| match reader.u32(at) {
-        0 => Ok(ElementType::U8),
-        1 => Ok(ElementType::I8),
-        other => wrong(name, other.into()),
-    };
-    let ((k, n), element, activations) =
-        (reader.shape()?, element_type("element", 48)?, element_type("activations", 52)?);
-    let name = reader.header_bytes::<NAME>(96);
+    let (k, n) = reader.shape()?;
+    let (element, activations) =
+        (reader.element_type("element", 48)?, reader.element_type("activations", 52)?);
+    let name = reader.array::<NAME>(96);
     let chosen = dispatch.choose(k, n);
     let same = name == name_bytes(chosen.name);
     if !same && other == OtherLayout::Refuse {
-        let got = String::from_utf8_lossy(&name).trim_end_matches('\0').to_string();
-        return Err(Error::Saved { problem: SavedProblem::Kernel { got, need: chosen.table_row().name } });
+        let (got, need) = (name_of(&name), chosen.table_row().name);
+        return Err(Error::Saved { problem: SavedProblem::Kernel { got, need } });
     }
     let panels = read_panels(&reader, k, n)?;
     let elements = reader.section("elements", 80)?;

@@ -1,5 +1,6 @@
 //! Header and sections.
 
+use crate::element::ElementType;
 use crate::error::{Error, SavedProblem};
 use crate::weights::storage::{Owner, Storage};
 use bytemuck::Pod;
@@ -8,7 +9,8 @@ use std::io::{self, Write};
 use std::ops::Range;
 
 const HEADER: usize = 192;
-const MAGIC: [u8; 8] = *b"qgemm\0w\n";
+/// The first bytes of saved weights, by which their files are known.
+pub const SAVED_MAGIC: [u8; 8] = *b"qgemm\0w\n";
 const VERSION: u32 = 1;
 const CRC_AT: usize = 24;
 /// The purpose that errors name.
@@ -47,7 +49,7 @@ pub(super) fn little_endian<T: Pod>(values: &[T]) -> Cow<'_, [u8]> {
 impl<'a> Writer<'a> {
     pub(super) fn new(kind: Kind, k: usize, n: usize) -> Self {
         let mut writer = Self { header: [0; HEADER], sections: Vec::new(), end: HEADER };
-        writer.bytes(0, &MAGIC);
+        writer.bytes(0, &SAVED_MAGIC);
         writer.u32(8, VERSION);
         writer.u32(12, kind as u32);
         writer.u64(32, k);
@@ -107,11 +109,23 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`Error::Saved`] if they are no weights of this kind.
     pub(super) fn new(bytes: &'a [u8], owner: Option<&'a Owner>, kind: Kind) -> Result<Self, Error> {
+        let (reader, got) = Self::any(bytes, owner)?;
+        if got != kind as u32 {
+            return refused(SavedProblem::Kind { got, need: kind as u32 });
+        }
+        Ok(reader)
+    }
+
+    /// Bytes of any kind, and the kind.
+    ///
+    /// # Errors
+    /// [`Error::Saved`] if they are no weights.
+    pub(super) fn any(bytes: &'a [u8], owner: Option<&'a Owner>) -> Result<(Self, u32), Error> {
         if bytes.len() < HEADER {
             return refused(SavedProblem::Length { got: bytes.len() as u64, need: HEADER as u64 });
         }
         let reader = Self { bytes, owner };
-        if bytes[..8] != MAGIC {
+        if bytes[..8] != SAVED_MAGIC {
             return refused(SavedProblem::Magic);
         }
         let (version, found, need) = (reader.u32(8), reader.u32(12), reader.u64(16));
@@ -129,20 +143,14 @@ impl<'a> Reader<'a> {
         if got != need {
             return refused(SavedProblem::Checksum { got, need });
         }
-        if found != kind as u32 {
-            return refused(SavedProblem::Kind { got: found, need: kind as u32 });
-        }
-        Ok(reader)
+        Ok((reader, found))
     }
 
-    fn array<const N: usize>(&self, at: usize) -> [u8; N] {
+    /// Bytes of the header.
+    pub(super) fn array<const N: usize>(&self, at: usize) -> [u8; N] {
         let mut array = [0; N];
         array.copy_from_slice(&self.bytes[at..at + N]);
         array
-    }
-
-    pub(super) fn header_bytes<const N: usize>(&self, at: usize) -> [u8; N] {
-        self.array(at)
     }
 
     pub(super) fn u32(&self, at: usize) -> u32 {
@@ -151,6 +159,18 @@ impl<'a> Reader<'a> {
 
     fn u64(&self, at: usize) -> u64 {
         u64::from_le_bytes(self.array(at))
+    }
+
+    /// An element type of the header.
+    ///
+    /// # Errors
+    /// [`Error::Saved`] if it is none.
+    pub(super) fn element_type(&self, name: &'static str, at: usize) -> Result<ElementType, Error> {
+        match self.u32(at) {
+            0 => Ok(ElementType::U8),
+            1 => Ok(ElementType::I8),
+            other => wrong(name, other.into()),
+        }
     }
 
     /// A size of the header.

@@ -92,16 +92,7 @@ fn read(saved: &[u8], owner: Option<&Owner>) -> Result<GroupwiseB, Error> {
     let dispatch = Dispatch::auto()?;
     let reader = Reader::new(saved, owner, Kind::Groupwise)?;
     let ((k, n), group) = (reader.shape()?, reader.size("group", 48)?);
-    let bits = match reader.u32(56) {
-        4 => CodeBits::Four,
-        8 => CodeBits::Eight,
-        other => return wrong("bits", other.into()),
-    };
-    let element = match reader.u32(60) {
-        0 => ElementType::U8,
-        1 => ElementType::I8,
-        other => return wrong("element", other.into()),
-    };
+    let (bits, element) = (code_bits(&reader)?, reader.element_type("element", 60)?);
     if group == 0 || (k > group && !group.is_multiple_of(8)) {
         return wrong("group", group as u64);
     }
@@ -122,6 +113,16 @@ fn read(saved: &[u8], owner: Option<&Owner>) -> Result<GroupwiseB, Error> {
     };
     let (kernel, caches) = (dispatch.groupwise(shape.longest_group()), dispatch.caches());
     Ok(GroupwiseB { shape, element, lines, scales, minimums, zeros, kernel, caches })
+}
+
+/// # Errors
+/// [`Error::Saved`] if codes have other bits.
+pub(super) fn code_bits(reader: &Reader<'_>) -> Result<CodeBits, Error> {
+    match reader.u32(56) {
+        4 => Ok(CodeBits::Four),
+        8 => Ok(CodeBits::Eight),
+        other => wrong("bits", other.into()),
+    }
 }
 
 /// Scales or minimums of the type and at the place that the header has.

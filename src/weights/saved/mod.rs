@@ -14,5 +14,6 @@
 //! are two numbers of 8 bytes, the first byte and the number of bytes.
 
 pub(crate) mod columns;
-mod format;
+pub(crate) mod format;
 pub(crate) mod groupwise;
+pub(crate) mod info;
