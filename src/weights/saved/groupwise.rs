@@ -63,10 +63,11 @@ impl GroupwiseB {
     /// [`load`](Self::load) without a copy: codes, scales and zero points stay where `owner` has them, and live as long as
     /// weights need them. A mapped file is shared by all processes that map it:
     ///
-    /// ```ignore
+    /// ```no_run
     /// let file = std::fs::File::open("weights.qgemm")?;
     /// // SAFETY: no one changes or truncates the file while it is mapped.
     /// let weights = qgemm::GroupwiseB::map(unsafe { memmap2::Mmap::map(&file)? })?;
+    /// # Ok::<(), anyhow::Error>(())
     /// ```
     ///
     /// What does not begin at a multiple of 64 bytes in memory, and numbers on a CPU of other byte order, are copied. An owner that
