@@ -1,0 +1,197 @@
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar, overload
+
+import numpy as np
+import numpy.typing as npt
+from typing_extensions import Buffer
+
+class _DLPack(Protocol):
+    def __dlpack__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+_Array: TypeAlias = npt.NDArray[Any] | _DLPack | Buffer
+_Numbers: TypeAlias = float | Sequence[float] | _Array
+_Integers: TypeAlias = int | Sequence[int] | _Array
+_Scale: TypeAlias = _Numbers | tuple[_Numbers, _Numbers]
+_Bytes: TypeAlias = Literal["i8", "u8", "int8", "uint8"] | type[np.int8] | type[np.uint8] | np.dtype[Any]
+_Output: TypeAlias = (
+    _Bytes | Literal["i32", "f32", "int32", "float32"] | type[np.int32] | type[np.float32]
+)
+_Activation: TypeAlias = Literal[
+    "relu", "relu6", "gelu", "gelu_tanh", "silu", "sigmoid", "tanh", "hard_swish"
+]
+_Rounding: TypeAlias = Literal["gemmlowp", "ruy", "single", "reference"]
+_Clamp: TypeAlias = tuple[float | None, float | None]
+_Out = TypeVar("_Out")
+
+__version__: str
+
+class PackedB:
+    def __new__(cls, w: _Array, activations: _Bytes | None = "i8") -> PackedB: ...
+    @property
+    def k(self) -> int: ...
+    @property
+    def n(self) -> int: ...
+    @property
+    def shape(self) -> tuple[int, int]: ...
+    @property
+    def dtype(self) -> Literal["int8", "uint8"]: ...
+    @property
+    def activations(self) -> Literal["int8", "uint8"]: ...
+    @property
+    def kernel(self) -> str: ...
+    @property
+    def nbytes(self) -> int: ...
+    def unpack(self) -> npt.NDArray[Any]: ...
+    def __reduce__(self) -> tuple[type[PackedB], tuple[npt.NDArray[Any], str]]: ...
+
+class GroupwiseB:
+    def __new__(
+        cls,
+        codes: _Array,
+        scales: _Array,
+        group: int,
+        bits: int = 4,
+        zeros: int | _Array | None = None,
+        minimums: _Array | None = None,
+    ) -> GroupwiseB: ...
+    @staticmethod
+    def quantize(
+        w: _Array,
+        bits: int = 4,
+        group: int = 32,
+        scheme: Literal["symmetric", "asymmetric"] = "symmetric",
+    ) -> GroupwiseB: ...
+    @staticmethod
+    def from_onnx(
+        b: _Array,
+        scales: _Array,
+        zero_points: _Array | None = None,
+        *,
+        k: int,
+        block_size: int,
+        bits: int = 4,
+    ) -> GroupwiseB: ...
+    @staticmethod
+    def from_gguf(
+        blocks: _Array, kind: Literal["Q4_0", "Q4_1", "Q8_0"], shape: tuple[int, int]
+    ) -> GroupwiseB: ...
+    @staticmethod
+    def from_gptq(
+        qweight: _Array,
+        qzeros: _Array,
+        scales: _Array,
+        *,
+        group: int,
+        bits: int = 4,
+        g_idx: _Array | None = None,
+        zeros_less_one: bool = True,
+    ) -> GroupwiseB: ...
+    @staticmethod
+    def from_awq(qweight: _Array, qzeros: _Array, scales: _Array, *, group: int) -> GroupwiseB: ...
+    @overload
+    def matmul(
+        self,
+        x: _Array,
+        bias: _Numbers | None = None,
+        activations: Literal["per_row_and_group", "per_row", "per_row_asymmetric"] | None = ...,
+        a_zero: _Integers | None = 0,
+        scale: _Scale | None = None,
+        clamp: _Clamp | None = None,
+        residual: _Array | None = None,
+        activation: _Activation | None = None,
+        out: None = None,
+        threads: int | None = None,
+    ) -> npt.NDArray[np.float32]: ...
+    @overload
+    def matmul(
+        self,
+        x: _Array,
+        bias: _Numbers | None = None,
+        activations: Literal["per_row_and_group", "per_row", "per_row_asymmetric"] | None = ...,
+        a_zero: _Integers | None = 0,
+        scale: _Scale | None = None,
+        clamp: _Clamp | None = None,
+        residual: _Array | None = None,
+        activation: _Activation | None = None,
+        *,
+        out: _Out,
+        threads: int | None = None,
+    ) -> _Out: ...
+    def dequantize(self) -> npt.NDArray[np.float32]: ...
+    def codes(self) -> npt.NDArray[Any]: ...
+    @property
+    def k(self) -> int: ...
+    @property
+    def n(self) -> int: ...
+    @property
+    def shape(self) -> tuple[int, int]: ...
+    @property
+    def bits(self) -> int: ...
+    @property
+    def group(self) -> int: ...
+    @property
+    def dtype(self) -> Literal["int8", "uint8"]: ...
+    @property
+    def kernel(self) -> str: ...
+    @property
+    def nbytes(self) -> int: ...
+
+def matmul(
+    a: _Array,
+    b: PackedB | _Array,
+    a_zero: _Integers | None = 0,
+    b_zero: _Integers | None = 0,
+    bias: _Numbers | None = None,
+    scale: _Scale | None = None,
+    out_zero: int | None = 0,
+    out_dtype: _Output | None = None,
+    clamp: _Clamp | None = None,
+    residual: _Array | None = None,
+    activation: _Activation | None = None,
+    out: Any = None,
+    threads: int | None = None,
+    *,
+    multipliers: tuple[_Integers, _Integers] | None = None,
+    rounding: _Rounding | None = None,
+    factors: _Numbers | None = None,
+    residual_scale: float | None = None,
+    residual_zero: int | None = None,
+    table: _Array | None = None,
+) -> Any: ...
+def dynamic_matmul(
+    x: _Array,
+    b: PackedB | _Array,
+    scale: _Scale,
+    bias: _Numbers | None = None,
+    b_zero: _Integers | None = 0,
+    out_zero: int | None = 0,
+    out_dtype: _Output | None = None,
+    clamp: _Clamp | None = None,
+    residual: _Array | None = None,
+    activation: _Activation | None = None,
+    out: Any = None,
+    threads: int | None = None,
+    *,
+    asymmetric: bool = False,
+    per_tensor: bool = False,
+    residual_scale: float | None = None,
+    residual_zero: int | None = None,
+    table: _Array | None = None,
+    return_params: bool = False,
+) -> Any: ...
+def quantize(
+    x: _Array, scale: float, zero_point: int | None = 0, dtype: _Bytes | None = "i8"
+) -> npt.NDArray[Any]: ...
+def dequantize(q: _Array, scale: float, zero_point: int | None = 0) -> npt.NDArray[np.float32]: ...
+def quantize_columns(w: _Array) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]: ...
+def quantize_rows(x: _Array) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]: ...
+def activation_table(
+    activation: _Activation,
+    in_scale: float,
+    in_zero: int | None = 0,
+    out_scale: float | None = None,
+    out_zero: int | None = 0,
+    dtype: _Bytes | None = "i8",
+) -> npt.NDArray[Any]: ...
+def info() -> dict[str, Any]: ...
+def release_thread_memory() -> None: ...
