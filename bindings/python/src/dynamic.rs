@@ -106,8 +106,8 @@ pub fn dynamic_matmul<'py>(
             let mut output = Output::new(py, out, dtype, shape)?;
             let c = output.view::<f32>()?;
             let run = || match wanted {
-                None => gemm.run_f32(c, &stage),
-                Some(params) => gemm.run_f32_with_params(c, &stage, params),
+                None => gemm.run_f32(c, stage),
+                Some(params) => gemm.run_f32_with_params(c, stage, params),
             };
             py.detach(run).map_err(raise)?;
             output
@@ -150,8 +150,8 @@ fn run_bytes<T: Element + Int8Element>(
     let stage = stage.stage(table.as_ref(), true)?;
     let c = output.view::<T>()?;
     let run = || match params {
-        None => gemm.run_requantized(c, &stage),
-        Some(params) => gemm.run_requantized_with_params(c, &stage, params),
+        None => gemm.run_requantized(c, stage),
+        Some(params) => gemm.run_requantized_with_params(c, stage, params),
     };
     py.detach(run).map_err(raise)
 }

@@ -346,7 +346,7 @@ impl GroupwiseB {
         let gemm = gemm.threads(crate::matmul::threads(threads));
         let mut output = Output::new(py, out, DType::F32, (x.shape().0, self.packed.n()))?;
         let c = output.view::<f32>()?;
-        py.detach(|| gemm.run_f32(c, &stage)).map_err(raise)?;
+        py.detach(|| gemm.run_f32(c, stage)).map_err(raise)?;
         output.finish()
     }
 

@@ -136,7 +136,7 @@ pub fn matmul<'py>(
             let stage = stage.stage(false)?;
             let mut output = Output::new(py, out, dtype, shape)?;
             let c = output.view::<f32>()?;
-            py.detach(|| gemm.run_f32(c, &stage)).map_err(raise)?;
+            py.detach(|| gemm.run_f32(c, stage)).map_err(raise)?;
             output.finish()
         }
         DType::I8 | DType::U8 => {
@@ -168,5 +168,5 @@ fn run_bytes<T: Element + Int8Element>(
     let table = stage.table::<T>();
     let stage = stage.stage(table.as_ref(), false)?;
     let c = output.view::<T>()?;
-    py.detach(|| gemm.run_requantized(c, &stage)).map_err(raise)
+    py.detach(|| gemm.run_requantized(c, stage)).map_err(raise)
 }

@@ -4,8 +4,8 @@ use crate::arrays::{Matrix, NewArray};
 use crate::elements::{DType, Element, activations};
 use crate::errors::{raise, type_error};
 use crate::groupwise::GroupwiseB;
+use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
-use pyo3::types::PyType;
 use qgemm::{ElementType, Int8Element, Rhs};
 
 /// The types of operands.
@@ -97,11 +97,9 @@ impl PackedB {
     }
 
     /// Pickled weights are unpacked, and packed again for the CPU that reads them.
-    fn __reduce__<'py>(
-        slf: &Bound<'py, Self>,
-    ) -> PyResult<(Bound<'py, PyType>, (Bound<'py, PyAny>, &'static str))> {
-        let this = slf.get();
-        Ok((slf.get_type(), (this.unpack(slf.py())?, this.activations())))
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let (py, this) = (slf.py(), slf.get());
+        (slf.get_type(), (this.unpack(py)?, this.activations())).into_bound_py_any(py)
     }
 
     fn __repr__(&self) -> String {

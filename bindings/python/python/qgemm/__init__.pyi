@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol, TypeAlias, TypeVar, overload
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar, final, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +23,23 @@ _Rounding: TypeAlias = Literal["gemmlowp", "ruy", "single", "reference"]
 _Clamp: TypeAlias = tuple[float | None, float | None]
 _Out = TypeVar("_Out")
 
+__all__ = [
+    "GroupwiseB",
+    "PackedB",
+    "activation_table",
+    "dequantize",
+    "dynamic_matmul",
+    "info",
+    "matmul",
+    "quantize",
+    "quantize_columns",
+    "quantize_rows",
+    "release_thread_memory",
+]
+
 __version__: str
 
+@final
 class PackedB:
     def __new__(cls, w: _Array, activations: _Bytes | None = "i8") -> PackedB: ...
     @property
@@ -44,6 +59,7 @@ class PackedB:
     def unpack(self) -> npt.NDArray[Any]: ...
     def __reduce__(self) -> tuple[type[PackedB], tuple[npt.NDArray[Any], str]]: ...
 
+@final
 class GroupwiseB:
     def __new__(
         cls,
@@ -136,6 +152,7 @@ class GroupwiseB:
     @property
     def nbytes(self) -> int: ...
 
+@overload
 def matmul(
     a: _Array,
     b: PackedB | _Array,
@@ -148,7 +165,7 @@ def matmul(
     clamp: _Clamp | None = None,
     residual: _Array | None = None,
     activation: _Activation | None = None,
-    out: Any = None,
+    out: None = None,
     threads: int | None = None,
     *,
     multipliers: tuple[_Integers, _Integers] | None = None,
@@ -157,7 +174,30 @@ def matmul(
     residual_scale: float | None = None,
     residual_zero: int | None = None,
     table: _Array | None = None,
-) -> Any: ...
+) -> npt.NDArray[Any]: ...
+@overload
+def matmul(
+    a: _Array,
+    b: PackedB | _Array,
+    a_zero: _Integers | None = 0,
+    b_zero: _Integers | None = 0,
+    bias: _Numbers | None = None,
+    scale: _Scale | None = None,
+    out_zero: int | None = 0,
+    out_dtype: _Output | None = None,
+    clamp: _Clamp | None = None,
+    residual: _Array | None = None,
+    activation: _Activation | None = None,
+    *,
+    out: _Out,
+    threads: int | None = None,
+    multipliers: tuple[_Integers, _Integers] | None = None,
+    rounding: _Rounding | None = None,
+    factors: _Numbers | None = None,
+    residual_scale: float | None = None,
+    residual_zero: int | None = None,
+    table: _Array | None = None,
+) -> _Out: ...
 def dynamic_matmul(
     x: _Array,
     b: PackedB | _Array,
