@@ -1,6 +1,8 @@
 //! `dynamic_matmul`: products of f32 activations, which the call quantizes to 8 bits.
 
-use crate::arrays::{Matrix, NewArray, Output};
+use crate::arrays::matrix::Matrix;
+use crate::arrays::output::Output;
+use crate::arrays::values::NewArray;
 use crate::elements::{DType, Element};
 use crate::errors::{raise, value_error, vector};
 use crate::matmul::output_type;
@@ -55,7 +57,7 @@ pub fn dynamic_matmul<'py>(
     residual: Option<&Bound<'py, PyAny>>,
     activation: Option<&str>,
     out: Option<&Bound<'py, PyAny>>,
-    threads: Option<usize>,
+    threads: Option<&Bound<'py, PyAny>>,
     asymmetric: bool,
     per_tensor: bool,
     residual_scale: Option<&Bound<'py, PyAny>>,
@@ -81,7 +83,7 @@ pub fn dynamic_matmul<'py>(
     };
     let mut gemm = DynamicGemm::new(x.view::<f32>()?, b.view()?)
         .b_zero(b_zero.view())
-        .threads(crate::matmul::threads(threads));
+        .threads(crate::matmul::threads(threads)?);
     if asymmetric {
         gemm = gemm.asymmetric();
     }

@@ -1,7 +1,8 @@
 //! The Python module `qgemm._qgemm`: the functions and classes of the package `qgemm`, on NumPy arrays.
 //!
 //! A call turns its arguments into views and values of the library (`arrays`, `elements`, `parameters`, `stages`), runs while
-//! other Python threads may run, and returns arrays. All `unsafe` code is in `arrays`, which also says what it relies on.
+//! other Python threads may run, and returns arrays. All `unsafe` code is in the folder `arrays`, which also
+//! says what it relies on.
 
 use pyo3::prelude::*;
 

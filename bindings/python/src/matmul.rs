@@ -1,17 +1,18 @@
 //! `matmul`: products of 8-bit matrices.
 
-use crate::arrays::{CallersOut, Matrix, Output};
+use crate::arrays::matrix::Matrix;
+use crate::arrays::output::{CallersOut, Output};
 use crate::elements::{DType, Element};
 use crate::errors::{raise, type_error};
 use crate::packed::{EIGHT_BITS, Weights};
-use crate::parameters::{Bias, zero_points};
+use crate::parameters::{Bias, count, zero_points};
 use crate::stages::{BytesStage, FloatStage, StageArguments};
 use pyo3::prelude::*;
 use qgemm::{Gemm, Int8Element, Threads};
 
 /// The threads of a call: at most so many.
-pub fn threads(most: Option<usize>) -> Threads<'static> {
-    most.map_or(Threads::ALL, Threads::at_most)
+pub fn threads(most: Option<&Bound<'_, PyAny>>) -> PyResult<Threads<'static>> {
+    most.map_or(Ok(Threads::ALL), |most| Ok(Threads::at_most(count(most, "threads")?)))
 }
 
 /// The caller's output and the type that the output has: the named one, else that of `out`, else `usual`.
@@ -89,7 +90,7 @@ pub fn matmul<'py>(
     residual: Option<&Bound<'py, PyAny>>,
     activation: Option<&str>,
     out: Option<&Bound<'py, PyAny>>,
-    threads: Option<usize>,
+    threads: Option<&Bound<'py, PyAny>>,
     multipliers: Option<&Bound<'py, PyAny>>,
     rounding: Option<&str>,
     factors: Option<&Bound<'py, PyAny>>,
@@ -120,7 +121,7 @@ pub fn matmul<'py>(
     let gemm = Gemm::new(a.operand()?, b.view()?)
         .a_zero(a_zero.view())
         .b_zero(b_zero.view())
-        .threads(self::threads(threads));
+        .threads(self::threads(threads)?);
     let shape = (a.shape().0, b.columns());
     let (integers, reals) = match bias {
         Some(Bias::Reals(reals)) if dtype == DType::F32 => (None, Some(reals)),

@@ -1,6 +1,8 @@
 //! `PackedB`: weights that were packed once.
 
-use crate::arrays::{Matrix, NewArray};
+use crate::arrays::matrix::Matrix;
+use crate::arrays::output::CallersOut;
+use crate::arrays::values::NewArray;
 use crate::elements::{DType, Element, activations};
 use crate::errors::{raise, type_error};
 use crate::groupwise::GroupwiseB;
@@ -129,7 +131,7 @@ pub enum Weights<'py> {
 }
 
 impl<'py> Weights<'py> {
-    pub fn new(object: &Bound<'py, PyAny>, out: Option<&crate::arrays::CallersOut<'py>>) -> PyResult<Self> {
+    pub fn new(object: &Bound<'py, PyAny>, out: Option<&CallersOut<'py>>) -> PyResult<Self> {
         if let Ok(packed) = object.cast::<PackedB>() {
             return Ok(Weights::Packed(packed.clone()));
         }

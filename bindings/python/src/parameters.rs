@@ -1,6 +1,7 @@
 //! Small arguments of a call (zero points, biases, scales, clamps) as values of its own: they are copied at the door.
 
 use crate::arrays::array_of;
+use crate::arrays::values::Values;
 use crate::elements::{DType, Element};
 use crate::errors::{type_error, value_error, vector};
 use numpy::{PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
@@ -28,7 +29,7 @@ fn values<T: Element>(array: &Bound<'_, PyUntypedArray>, argument: &str) -> PyRe
             type_error(argument, format!("has elements of {}, must be numbers for {name}", array.dtype()))
         })?
     };
-    let given = crate::arrays::Values::new(&converted, argument, &[T::DTYPE])?;
+    let given = Values::new(&converted, argument, &[T::DTYPE])?;
     let given = given.values::<T>()?;
     let mut copy = vector(argument, given.len())?;
     copy.extend_from_slice(given);
@@ -78,6 +79,16 @@ pub fn integer(object: &Bound<'_, PyAny>, argument: &str) -> PyResult<i32> {
         })?;
     i32::try_from(number)
         .map_err(|_| value_error(argument, format!("was {number}, must be in {}..={}", i32::MIN, i32::MAX)))
+}
+
+/// A number of things.
+pub fn count(object: &Bound<'_, PyAny>, argument: &str) -> PyResult<usize> {
+    object.extract().map_err(|error: PyErr| {
+        match error.is_instance_of::<pyo3::exceptions::PyOverflowError>(object.py()) {
+            true => value_error(argument, format!("was {object}, must be in 0..={}", usize::MAX)),
+            false => type_error(argument, format!("is of {}, must be an integer", object.get_type())),
+        }
+    })
 }
 
 /// A real number.
@@ -175,6 +186,8 @@ impl Scales {
         let array = array_or_list(object, "scale")?;
         let scales = values(&array, "scale")?;
         match array.shape() {
+            // Whether rows or columns are meant does not matter.
+            [1, 1] => Ok(Scales::One(scales[0])),
             [_] | [1, _] => Ok(Scales::Columns(scales)),
             [_, 1] => Ok(Scales::Rows(scales)),
             other => {

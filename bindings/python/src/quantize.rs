@@ -1,6 +1,7 @@
 //! Quantization of arrays, and back.
 
-use crate::arrays::{Matrix, NewArray, Values};
+use crate::arrays::matrix::Matrix;
+use crate::arrays::values::{NewArray, Values};
 use crate::elements::DType;
 use crate::errors::raise;
 use crate::parameters::{integer, real};

@@ -1,6 +1,8 @@
 //! Output stages from the arguments of a call.
 
-use crate::arrays::{CallersOut, Matrix, Values};
+use crate::arrays::matrix::Matrix;
+use crate::arrays::output::CallersOut;
+use crate::arrays::values::Values;
 use crate::elements::{DType, Element};
 use crate::errors::{raise, type_error, value_error};
 use crate::parameters::{Bias, OneOrMany, Scales, factors, integer, limits, multipliers, real, rounding};

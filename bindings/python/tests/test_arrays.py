@@ -173,12 +173,37 @@ def test_outputs_that_are_refused():
         (ValueError, "^factor: was -1", {"out_dtype": "i8", "factors": -1.0}),
         (ValueError, "^scale: must be the only one", {"out_dtype": "i8", "factors": 1.0, "scale": 1}),
         (TypeError, "^multipliers: ", {"out_dtype": "i8", "multipliers": 3}),
+        (ValueError, "^threads: was -1, must be in", {"threads": -1}),
+        (TypeError, "^threads: is of", {"threads": 1.5}),
         (ValueError, "^rounding: was x", {"out_dtype": "i8", "multipliers": (1 << 30, 0), "rounding": "x"}),
     ],
 )
 def test_wrong_arguments(error, text, arguments):
     with pytest.raises(error, match=text):
         qgemm.matmul(**({"a": A, "b": B} | arguments))
+
+
+class Meddler(Tensor):
+    """A tensor that changes an array which the call has looked at already."""
+
+    def __init__(self, values, array, meddle):
+        super().__init__(values)
+        self.array, self.meddle = array, meddle
+
+    def __dlpack__(self, **arguments):
+        self.meddle(self.array)
+        return super().__dlpack__(**arguments)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_arrays_that_change_shape_during_a_call():
+    def transpose(x):
+        x.shape = x.shape[::-1]
+
+    a, out = A.copy(), np.zeros((6, 5), np.int32)
+    np.testing.assert_array_equal(qgemm.matmul(a, Meddler(B, a, transpose)), sums(A, B))
+    qgemm.matmul(A, Meddler(B, out, transpose), out=out)
+    np.testing.assert_array_equal(out.reshape(6, 5), sums(A, B))
 
 
 def test_too_little_memory():

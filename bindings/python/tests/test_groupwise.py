@@ -194,6 +194,7 @@ def test_wrong_arguments():
     x = np.zeros((2, K), np.float32)
     for error, text, call in [
         (ValueError, "^bits: was 5", lambda: qgemm.GroupwiseB(codes, scales, GROUP, 5)),
+        (ValueError, "^group: was -1, must be in", lambda: qgemm.GroupwiseB(codes, scales, -1)),
         (ValueError, "^group: was 7, must be a multiple of 8", lambda: qgemm.GroupwiseB(codes, scales, 7)),
         (ValueError, "^scales: is 2x24, must be 4x24", lambda: qgemm.GroupwiseB(codes, scales, 16)),
         (ValueError, r"^codes: element \(0, ", lambda: qgemm.GroupwiseB(codes + 16, scales, GROUP)),

@@ -1,22 +1,19 @@
 //! `GroupwiseB`: weights of 4 or 8 bits with a scale per column and group of rows.
 
-use crate::arrays::{Matrix, NewArray, Output, Values};
+use crate::arrays::matrix::Matrix;
+use crate::arrays::output::Output;
+use crate::arrays::values::NewArray;
 use crate::elements::{DType, Element};
 use crate::errors::{raise, type_error, value_error};
 use crate::matmul::output_type;
 use crate::packed::EIGHT_BITS;
-use crate::parameters::{Bias, integer, zero_points};
+use crate::parameters::{Bias, count, integer, zero_points};
 use crate::stages::{FloatStage, StageArguments};
 use numpy::{PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::prelude::*;
-use qgemm::half::{bf16, f16};
-use qgemm::{
-    Activations, Awq, CodeBits, ElementType, GgufType, Gptq, GroupScales, GroupScheme, GroupwiseGemm,
-    Int8Element, MatMulNBits, MatMut, OnnxZeros,
-};
+use qgemm::{Activations, ElementType, GroupScheme, GroupwiseGemm, Int8Element, MatMut};
 
-/// The types of scales.
-const SCALES: [DType; 3] = [DType::F32, DType::F16, DType::Bf16];
+mod formats;
 
 /// Weights of 4 or 8 bits with a scale for each column and group of rows, packed once for any number of products.
 ///
@@ -36,81 +33,34 @@ const SCALES: [DType; 3] = [DType::F32, DType::F16, DType::Bf16];
 /// >>> b = qgemm.GroupwiseB(codes, np.array([[0.5], [2.0]], np.float32), group=16)
 /// >>> b.shape, b.bits, b.group
 /// ((32, 1), 4, 16)
-/// >>> b.dequantize()[17, 0]
-/// np.float32(-14.0)
+/// >>> float(b.dequantize()[17, 0])
+/// -14.0
 #[pyclass(frozen, module = "qgemm")]
 pub struct GroupwiseB {
     packed: qgemm::GroupwiseB,
 }
 
-fn code_bits(bits: usize) -> PyResult<CodeBits> {
-    match bits {
-        4 => Ok(CodeBits::Four),
-        8 => Ok(CodeBits::Eight),
-        _ => Err(value_error("bits", format!("was {bits}, must be 4 or 8"))),
-    }
-}
-
-/// A matrix of scales.
-fn scales<'a>(matrix: &'a Matrix<'_>) -> PyResult<GroupScales<'a>> {
-    Ok(match matrix.dtype() {
-        DType::F16 => matrix.view::<f16>()?.into(),
-        DType::Bf16 => matrix.view::<bf16>()?.into(),
-        _ => matrix.view::<f32>()?.into(),
-    })
-}
-
-/// An array of integers of 32 bits as its bytes, little-endian, with its shape.
-struct Words<'py> {
-    values: Values<'py>,
-    swapped: Option<Vec<u8>>,
-}
-
-impl<'py> Words<'py> {
-    fn new(object: &Bound<'py, PyAny>, argument: &str) -> PyResult<Self> {
-        let values = Values::new(object, argument, &[DType::I32])?;
-        if values.shape().len() != 2 {
-            let got = values.shape().len();
-            return Err(value_error(argument, format!("has {got} dimensions, must have 2")));
-        }
-        let swapped = if cfg!(target_endian = "big") {
-            Some(values.values::<i32>()?.iter().flat_map(|word| word.to_le_bytes()).collect())
-        } else {
-            None
-        };
-        Ok(Self { values, swapped })
-    }
-
-    /// Rows and columns.
-    fn shape(&self) -> (usize, usize) {
-        (self.values.shape()[0], self.values.shape()[1])
-    }
-
-    fn bytes(&self) -> PyResult<&[u8]> {
-        match &self.swapped {
-            Some(swapped) => Ok(swapped),
-            None => self.values.bytes(),
-        }
-    }
-}
-
 #[pymethods]
 impl GroupwiseB {
     #[new]
-    #[pyo3(signature = (codes, scales, group, bits=4, zeros=None, minimums=None))]
+    #[pyo3(
+        signature = (codes, scales, group, bits=None, zeros=None, minimums=None),
+        text_signature = "(codes, scales, group, bits=4, zeros=None, minimums=None)"
+    )]
     fn new(
         codes: &Bound<'_, PyAny>,
         scales: &Bound<'_, PyAny>,
-        group: usize,
-        bits: usize,
+        group: &Bound<'_, PyAny>,
+        bits: Option<&Bound<'_, PyAny>>,
         zeros: Option<&Bound<'_, PyAny>>,
         minimums: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let py = codes.py();
         let codes = Matrix::new(codes, "codes", &EIGHT_BITS, None)?;
-        let scales = Matrix::new(scales, "scales", &SCALES, None)?;
-        let minimums = minimums.map(|given| Matrix::new(given, "minimums", &SCALES, None)).transpose()?;
-        let mut builder = qgemm::GroupwiseB::builder(code_bits(bits)?, group);
+        let scales = Matrix::new(scales, "scales", &formats::SCALES, None)?;
+        let minimums =
+            minimums.map(|given| Matrix::new(given, "minimums", &formats::SCALES, None)).transpose()?;
+        let mut builder = qgemm::GroupwiseB::builder(formats::code_bits(bits)?, count(group, "group")?);
         let (mut one, mut each) = (None, None);
         if let Some(zeros) = zeros {
             match zeros.cast::<PyUntypedArray>().map_or(0, |array| array.ndim()) {
@@ -127,9 +77,9 @@ impl GroupwiseB {
             builder = builder.zeros(each.operand()?);
         }
         if let Some(minimums) = &minimums {
-            builder = builder.minimums(self::scales(minimums)?);
+            builder = builder.minimums(formats::scales_of(minimums)?);
         }
-        let (codes, scales) = (codes.operand()?, self::scales(&scales)?);
+        let (codes, scales) = (codes.operand()?, formats::scales_of(&scales)?);
         let packed = py.detach(|| builder.pack(codes, scales)).map_err(raise)?;
         Ok(Self { packed })
     }
@@ -142,8 +92,17 @@ impl GroupwiseB {
     /// >>> qgemm.GroupwiseB.quantize(w, bits=4, group=32).codes().ravel()
     /// array([15,  7, 11,  8], dtype=uint8)
     #[staticmethod]
-    #[pyo3(signature = (w, bits=4, group=32, scheme="symmetric"))]
-    fn quantize(w: &Bound<'_, PyAny>, bits: usize, group: usize, scheme: &str) -> PyResult<Self> {
+    #[pyo3(
+        signature = (w, bits=None, group=None, scheme="symmetric"),
+        text_signature = "(w, bits=4, group=32, scheme='symmetric')"
+    )]
+    fn quantize(
+        w: &Bound<'_, PyAny>,
+        bits: Option<&Bound<'_, PyAny>>,
+        group: Option<&Bound<'_, PyAny>>,
+        scheme: &str,
+    ) -> PyResult<Self> {
+        let group = group.map_or(Ok(32), |group| count(group, "group"))?;
         let scheme = match scheme {
             "symmetric" => GroupScheme::Symmetric,
             "asymmetric" => GroupScheme::Asymmetric,
@@ -151,7 +110,7 @@ impl GroupwiseB {
                 return Err(value_error("scheme", format!("was {other}, must be symmetric or asymmetric")));
             }
         };
-        let (py, bits) = (w.py(), code_bits(bits)?);
+        let (py, bits) = (w.py(), formats::code_bits(bits)?);
         let matrix = Matrix::new(w, "w", &[DType::F32], None)?;
         let w = matrix.view::<f32>()?;
         let packed = py.detach(|| qgemm::quantize_groups(w, bits, group, scheme)?.pack()).map_err(raise)?;
@@ -161,64 +120,38 @@ impl GroupwiseB {
     /// The weights of ONNX Runtime's operator MatMulNBits: `b` of uint8, [N, blocks, block_size * bits / 8]; `scales`, N x blocks
     /// or N * blocks values; `zero_points`, packed in uint8 or numbers in the type of the scales. `k` is the attribute K.
     #[staticmethod]
-    #[pyo3(signature = (b, scales, zero_points=None, *, k, block_size, bits=4))]
+    #[pyo3(
+        signature = (b, scales, zero_points=None, *, k, block_size, bits=None),
+        text_signature = "(b, scales, zero_points=None, *, k, block_size, bits=4)"
+    )]
     fn from_onnx(
         b: &Bound<'_, PyAny>,
         scales: &Bound<'_, PyAny>,
         zero_points: Option<&Bound<'_, PyAny>>,
-        k: usize,
-        block_size: usize,
-        bits: usize,
+        k: &Bound<'_, PyAny>,
+        block_size: &Bound<'_, PyAny>,
+        bits: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
-        let (py, bits) = (b.py(), code_bits(bits)?);
-        let b = Values::new(b, "b", &[DType::U8])?;
-        let &[n, ..] = b.shape() else {
-            return Err(value_error("b", "has no dimensions, must have 3"));
-        };
-        let blocks = k.div_ceil(block_size.max(1));
-        let by_blocks = |object: &Bound<'_, PyAny>| -> PyResult<Py<PyAny>> {
-            // Older models store one dimension.
-            let array = crate::arrays::array_of(object, "scales")?;
-            Ok(match array.ndim() {
-                1 if array.len() == n * blocks => array.call_method1("reshape", (n, blocks))?.unbind(),
-                _ => array.into_any().unbind(),
-            })
-        };
-        let scales = Matrix::new(by_blocks(scales)?.bind(py), "scales", &SCALES, None)?;
-        let (mut packed_zeros, mut real_zeros) = (None, None);
-        if let Some(zeros) = zero_points {
-            let array = crate::arrays::array_of(zeros, "zero_points")?;
-            if DType::of(&array) == Some(DType::U8) {
-                packed_zeros = Some(Values::new(zeros, "zero_points", &[DType::U8])?);
-            } else {
-                real_zeros = Some(Matrix::new(by_blocks(zeros)?.bind(py), "zero_points", &SCALES, None)?);
-            }
-        }
-        let zero_points = match (&packed_zeros, &real_zeros) {
-            (Some(packed), _) => OnnxZeros::Packed(packed.bytes()?),
-            (_, Some(real)) => OnnxZeros::Real(self::scales(real)?),
-            _ => OnnxZeros::None,
-        };
-        let (b, scales) = (b.bytes()?, self::scales(&scales)?);
-        let weights = MatMulNBits { k, n, bits, block_size, b, scales, zero_points };
-        let packed = py.detach(|| qgemm::GroupwiseB::from_onnx(&weights)).map_err(raise)?;
+        let packed = formats::from_onnx(
+            b,
+            scales,
+            zero_points,
+            [count(k, "k")?, count(block_size, "block_size")?],
+            bits,
+        )?;
         Ok(Self { packed })
     }
 
     /// A tensor of a GGUF file: the bytes of its blocks, its type ("Q4_0", "Q4_1" or "Q8_0") and its shape (N, K), as
     /// NumPy and PyTorch count (a GGUF file lists K first).
     #[staticmethod]
-    fn from_gguf(blocks: &Bound<'_, PyAny>, kind: &str, shape: (usize, usize)) -> PyResult<Self> {
-        let kind = match kind {
-            "Q4_0" => GgufType::Q4_0,
-            "Q4_1" => GgufType::Q4_1,
-            "Q8_0" => GgufType::Q8_0,
-            other => return Err(value_error("kind", format!("was {other}, must be Q4_0, Q4_1 or Q8_0"))),
-        };
-        let py = blocks.py();
-        let blocks = Values::new(blocks, "blocks", &[DType::U8])?;
-        let bytes = blocks.bytes()?;
-        let packed = py.detach(|| qgemm::GroupwiseB::from_gguf(kind, shape, bytes)).map_err(raise)?;
+    fn from_gguf(
+        blocks: &Bound<'_, PyAny>,
+        kind: &str,
+        shape: (Bound<'_, PyAny>, Bound<'_, PyAny>),
+    ) -> PyResult<Self> {
+        let packed =
+            formats::from_gguf(blocks, kind, (count(&shape.0, "shape")?, count(&shape.1, "shape")?))?;
         Ok(Self { packed })
     }
 
@@ -226,34 +159,21 @@ impl GroupwiseB {
     /// [groups, N * bits / 32]; `scales`, groups x N; `g_idx`, the group of each row, which must be in order.
     /// `zeros_less_one` says that zero points are stored less one: checkpoint format "gptq", not "gptq_v2".
     #[staticmethod]
-    #[pyo3(signature = (qweight, qzeros, scales, *, group, bits=4, g_idx=None, zeros_less_one=true))]
+    #[pyo3(
+        signature = (qweight, qzeros, scales, *, group, bits=None, g_idx=None, zeros_less_one=true),
+        text_signature = "(qweight, qzeros, scales, *, group, bits=4, g_idx=None, zeros_less_one=True)"
+    )]
     fn from_gptq(
         qweight: &Bound<'_, PyAny>,
         qzeros: &Bound<'_, PyAny>,
         scales: &Bound<'_, PyAny>,
-        group: usize,
-        bits: usize,
+        group: &Bound<'_, PyAny>,
+        bits: Option<&Bound<'_, PyAny>>,
         g_idx: Option<&Bound<'_, PyAny>>,
         zeros_less_one: bool,
     ) -> PyResult<Self> {
-        let (py, bits) = (qweight.py(), code_bits(bits)?);
-        let (qweight, qzeros) = (Words::new(qweight, "qweight")?, Words::new(qzeros, "qzeros")?);
-        let (rows, n) = qweight.shape();
-        let scales = Matrix::new(scales, "scales", &SCALES, None)?;
-        let g_idx = g_idx.map(|g_idx| Values::new(g_idx, "g_idx", &[DType::I32])).transpose()?;
-        let g_idx = g_idx.as_ref().map(Values::values::<i32>).transpose()?;
-        let layer = Gptq {
-            k: rows * (32 / bits.bits()),
-            n,
-            bits,
-            group,
-            qweight: qweight.bytes()?,
-            qzeros: qzeros.bytes()?,
-            scales: self::scales(&scales)?,
-            g_idx,
-            zeros_less_one,
-        };
-        let packed = py.detach(|| qgemm::GroupwiseB::from_gptq(&layer)).map_err(raise)?;
+        let packed =
+            formats::from_gptq(qweight, qzeros, scales, count(group, "group")?, bits, g_idx, zeros_less_one)?;
         Ok(Self { packed })
     }
 
@@ -265,21 +185,9 @@ impl GroupwiseB {
         qweight: &Bound<'_, PyAny>,
         qzeros: &Bound<'_, PyAny>,
         scales: &Bound<'_, PyAny>,
-        group: usize,
+        group: &Bound<'_, PyAny>,
     ) -> PyResult<Self> {
-        let py = qweight.py();
-        let (qweight, qzeros) = (Words::new(qweight, "qweight")?, Words::new(qzeros, "qzeros")?);
-        let (k, words) = qweight.shape();
-        let scales = Matrix::new(scales, "scales", &SCALES, None)?;
-        let layer = Awq {
-            k,
-            n: words * 8,
-            group,
-            qweight: qweight.bytes()?,
-            qzeros: qzeros.bytes()?,
-            scales: self::scales(&scales)?,
-        };
-        let packed = py.detach(|| qgemm::GroupwiseB::from_awq(&layer)).map_err(raise)?;
+        let packed = formats::from_awq(qweight, qzeros, scales, count(group, "group")?)?;
         Ok(Self { packed })
     }
 
@@ -313,7 +221,7 @@ impl GroupwiseB {
         residual: Option<&Bound<'py, PyAny>>,
         activation: Option<&str>,
         out: Option<&Bound<'py, PyAny>>,
-        threads: Option<usize>,
+        threads: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = x.py();
         let (out, _) = output_type(out, None, &[DType::F32], DType::F32)?;
@@ -343,7 +251,7 @@ impl GroupwiseB {
             }
             GroupwiseGemm::quantized(x.operand()?, &self.packed).a_zero(zeros.view())
         };
-        let gemm = gemm.threads(crate::matmul::threads(threads));
+        let gemm = gemm.threads(crate::matmul::threads(threads)?);
         let mut output = Output::new(py, out, DType::F32, (x.shape().0, self.packed.n()))?;
         let c = output.view::<f32>()?;
         py.detach(|| gemm.run_f32(c, stage)).map_err(raise)?;
