@@ -13,6 +13,7 @@ pub enum DType {
     U8,
     I32,
     F32,
+    F64,
     F16,
     /// NumPy has no such type; the package `ml_dtypes` adds it.
     Bf16,
@@ -30,6 +31,7 @@ impl DType {
             (b'u', 1) => DType::U8,
             (b'i', 4) => DType::I32,
             (b'f', 4) => DType::F32,
+            (b'f', 8) => DType::F64,
             (b'f', 2) => DType::F16,
             (_, 2) if is_bfloat16(descr) => DType::Bf16,
             _ => return None,
@@ -44,6 +46,7 @@ impl DType {
             DType::U8 => "uint8",
             DType::I32 => "int32",
             DType::F32 => "float32",
+            DType::F64 => "float64",
             DType::F16 => "float16",
             DType::Bf16 => "bfloat16",
         }
@@ -118,6 +121,9 @@ impl Element for i32 {
 }
 impl Element for f32 {
     const DTYPE: DType = DType::F32;
+}
+impl Element for f64 {
+    const DTYPE: DType = DType::F64;
 }
 impl Element for f16 {
     const DTYPE: DType = DType::F16;

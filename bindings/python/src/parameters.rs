@@ -233,9 +233,9 @@ pub fn factors(object: &Bound<'_, PyAny>) -> PyResult<OneOrMany<f64>> {
     if is_number(object) {
         return Ok(OneOrMany::One(real(object, "factors")?));
     }
-    let all = object.extract::<Vec<f64>>();
-    all.map(OneOrMany::Many)
-        .map_err(|_| type_error("factors", "must be a number, or numbers in one dimension"))
+    let array = array_or_list(object, "factors")?;
+    check_one_dimension(&array, "factors")?;
+    Ok(OneOrMany::Many(values(&array, "factors")?))
 }
 
 /// The rounding of multipliers by its name.

@@ -33,9 +33,9 @@ def check_packed(packed, a, want):
     return np.array_equal(qgemm.matmul(a, packed), want)
 
 
-def check_in_fork(seed):
-    """A fork of a fork."""
-    return check_large(seed) and run_in("fork", check_large, (seed + 1,))
+def check_in_forks(seed, more):
+    """A chain of forks, longer than the library has places for threads of processes."""
+    return check_large(seed) and (more == 0 or run_in("fork", check_in_forks, (seed + 1, more - 1)))
 
 
 def report(connection, function, arguments):
@@ -71,11 +71,32 @@ def test_other_processes(method):
 
 
 @pytest.mark.skipif("fork" not in METHODS, reason="there is no fork")
-def test_a_fork_of_a_fork_and_many_forks():
+def test_forks_of_forks_and_many_forks():
     assert check_large(1)
-    assert run_in("fork", check_in_fork, (2,))
+    assert run_in("fork", check_in_forks, (2, 5))
     for seed in range(6):
         assert run_in("fork", check_large, (seed,))
+
+
+@pytest.mark.skipif("fork" not in METHODS, reason="there is no fork")
+def test_forks_while_other_threads_multiply():
+    a, b = large(6)
+    packed, done = qgemm.PackedB(b), threading.Event()
+
+    def work():
+        while not done.is_set():
+            qgemm.matmul(a, packed)
+
+    threads_of_parent = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads_of_parent:
+        thread.start()
+    try:
+        for seed in range(5):
+            assert run_in("fork", check_large, (seed,))
+    finally:
+        done.set()
+        for thread in threads_of_parent:
+            thread.join()
 
 
 def test_a_packed_b_goes_to_a_spawned_process():

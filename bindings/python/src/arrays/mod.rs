@@ -111,6 +111,7 @@ fn itemsize(dtype: DType) -> usize {
         DType::I8 | DType::U8 => 1,
         DType::F16 | DType::Bf16 => 2,
         DType::I32 | DType::F32 => 4,
+        DType::F64 => 8,
     }
 }
 

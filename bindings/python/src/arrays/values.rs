@@ -17,7 +17,7 @@ pub fn zeros<'py>(py: Python<'py>, dtype: DType, shape: &[usize]) -> PyResult<Bo
         DType::U8 => numpy::dtype::<u8>(py),
         DType::I32 => numpy::dtype::<i32>(py),
         DType::F32 => numpy::dtype::<f32>(py),
-        DType::F16 | DType::Bf16 => return Err(type_error("out", "has no such type")),
+        DType::F64 | DType::F16 | DType::Bf16 => return Err(type_error("out", "has no such type")),
     };
     let mut dims = Vec::with_capacity(shape.len());
     for &len in shape {
