@@ -61,10 +61,9 @@ impl DType {
             "f32" => Some(DType::F32),
             _ => None,
         });
-        // Where it is no type at all NumPy says so.
         let found = match short {
             Some(short) => Some(short),
-            None => Self::of_descr(&PyArrayDescr::new(name.py(), name)?),
+            None => PyArrayDescr::new(name.py(), name).ok().and_then(|descr| Self::of_descr(&descr)),
         };
         found
             .filter(|found| allowed.contains(found))

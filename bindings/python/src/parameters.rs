@@ -99,7 +99,7 @@ pub fn real(object: &Bound<'_, PyAny>, argument: &str) -> PyResult<f64> {
 }
 
 /// Whether an object is one number and no array of them.
-fn is_number(object: &Bound<'_, PyAny>) -> bool {
+pub fn is_number(object: &Bound<'_, PyAny>) -> bool {
     object.cast::<PyInt>().is_ok()
         || object.cast::<PyFloat>().is_ok()
         || object.extract::<f64>().is_ok_and(|_| match object.cast::<PyUntypedArray>() {

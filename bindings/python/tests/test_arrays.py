@@ -160,6 +160,7 @@ def test_outputs_that_are_refused():
         (ValueError, "^scale: has 4 values", {"out_dtype": "f32", "scale": [1] * 4}),
         (ValueError, "^scale: has the shape", {"out_dtype": "f32", "scale": np.ones((6, 5))}),
         (ValueError, "^out_dtype: was int16, must be int32", {"out_dtype": "int16"}),
+        (ValueError, "^out_dtype: was abacus, must be int32", {"out_dtype": "abacus"}),
         (ValueError, "^clamp: was 5,1", {"out_dtype": "i8", "scale": 1, "clamp": (5, 1)}),
         (TypeError, "^clamp: ", {"out_dtype": "i8", "scale": 1, "clamp": 5}),
         (ValueError, "^activation: was gelu", {"out_dtype": "i8", "scale": 1, "activation": "gelu"}),

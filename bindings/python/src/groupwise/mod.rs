@@ -7,9 +7,8 @@ use crate::elements::{DType, Element};
 use crate::errors::{raise, type_error, value_error};
 use crate::matmul::output_type;
 use crate::packed::EIGHT_BITS;
-use crate::parameters::{Bias, count, integer, zero_points};
+use crate::parameters::{Bias, count, integer, is_number, zero_points};
 use crate::stages::{FloatStage, StageArguments};
-use numpy::{PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use qgemm::{Activations, ElementType, GroupScheme, GroupwiseGemm, Int8Element, MatMut};
 
@@ -61,17 +60,11 @@ impl GroupwiseB {
         let minimums =
             minimums.map(|given| Matrix::new(given, "minimums", &formats::SCALES, None)).transpose()?;
         let mut builder = qgemm::GroupwiseB::builder(formats::code_bits(bits)?, count(group, "group")?);
-        let (mut one, mut each) = (None, None);
-        if let Some(zeros) = zeros {
-            match zeros.cast::<PyUntypedArray>().map_or(0, |array| array.ndim()) {
-                0 if !zeros.hasattr("__dlpack__")? || zeros.cast::<PyUntypedArray>().is_ok() => {
-                    one = Some(integer(zeros, "zeros")?);
-                }
-                _ => each = Some(Matrix::new(zeros, "zeros", &EIGHT_BITS, None)?),
-            }
-        }
-        if let Some(one) = one {
-            builder = builder.zero(one);
+        let mut each = None;
+        match zeros {
+            None => (),
+            Some(one) if is_number(one) => builder = builder.zero(integer(one, "zeros")?),
+            Some(zeros) => each = Some(Matrix::new(zeros, "zeros", &EIGHT_BITS, None)?),
         }
         if let Some(each) = &each {
             builder = builder.zeros(each.operand()?);
