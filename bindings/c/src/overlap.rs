@@ -21,6 +21,11 @@ impl Span {
         Self { start, end: start + size_of_val(values) }
     }
 
+    /// Memory of `len` values at an address that nobody has checked; nothing, if that overflows.
+    pub(crate) fn of_array<T>(first: *const T, len: usize) -> Self {
+        Self::of_matrix(first.addr(), (1, len), (0, 1), size_of::<T>())
+    }
+
     /// A matrix from the first to the last element; nothing, if that overflows.
     pub(crate) fn of_matrix(
         first: usize,
@@ -35,7 +40,7 @@ impl Span {
         self.start >= self.end
     }
 
-    fn meets(self, other: Self) -> bool {
+    pub(crate) fn meets(self, other: Self) -> bool {
         !self.is_empty() && !other.is_empty() && self.start < other.end && other.start < self.end
     }
 }

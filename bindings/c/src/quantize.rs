@@ -112,10 +112,11 @@ pub unsafe extern "C" fn qgemm_quantize_columns(
         if out.r#type != QGEMM_I8 {
             return Err(out.wrong_type("out", "has to be QGEMM_I8"));
         }
-        // SAFETY: the caller promises so many scales.
+        let span = Span::of_array(scales, len);
+        check_output("out", &out.place("out")?, &[raw.span(), span])?;
+        check_apart("scales", span, raw.span())?;
+        // SAFETY: the caller promises so many scales, and they overlap neither x nor the output.
         let scales = unsafe { memory::array_mut("scales", scales, len) }?;
-        check_output("out", &out.place("out")?, &[raw.span(), Span::of(scales)])?;
-        check_apart("scales", scales, raw.span())?;
         // SAFETY: it overlaps neither x nor the scales.
         let out = unsafe { out.of::<i8>("out") }?;
         Ok(rust::quantize_columns(x, out, scales)?)
@@ -123,9 +124,8 @@ pub unsafe extern "C" fn qgemm_quantize_columns(
 }
 
 /// Checks that an array which is written has nothing in common with an input.
-fn check_apart<T>(argument: &'static str, output: &[T], input: Span) -> Result<(), Failure> {
-    let own = Span::of(output);
-    match own.start < input.end && input.start < own.end {
+fn check_apart(argument: &'static str, output: Span, input: Span) -> Result<(), Failure> {
+    match output.meets(input) {
         true => Err(Failure::new(QGEMM_OVERLAP, argument, "overlaps an input")),
         false => Ok(()),
     }
@@ -155,10 +155,11 @@ pub unsafe extern "C" fn qgemm_quantize_bias(
         }
         // SAFETY: likewise.
         let columns = unsafe { memory::optional_array("b_scale", raw.columns, raw.columns_len) }?;
-        // SAFETY: likewise.
+        let span = Span::of_array(out, len);
+        check_apart("out", span, Span::of_array(bias, len))?;
+        check_apart("out", span, columns.map_or(Span::EMPTY, Span::of))?;
+        // SAFETY: likewise, and what is written overlaps nothing that is read.
         let (bias, out) = unsafe { (memory::array("bias", bias, len)?, memory::array_mut("out", out, len)?) };
-        check_apart("out", out, Span::of(bias))?;
-        check_apart("out", out, columns.map_or(Span::EMPTY, Span::of))?;
         let scale = columns.map_or(OneOrEach::PerTensor(raw.one), OneOrEach::PerAxis);
         Ok(rust::quantize_bias(bias, a_scale, scale, out)?)
     })

@@ -47,16 +47,13 @@ unsafe fn run_with_params(raw: &qgemm_product, product: &Product<'_>) -> Result<
     let Some(gemm) = product.dynamic() else {
         return Err(Failure::options("params", "are found for an f32 A with 8-bit weights only"));
     };
-    // SAFETY: the caller promises so many. They are used once the product has run, and checked to be apart from it.
-    let params = unsafe { memory::array_mut("params", raw.params, raw.params_len) }?;
-    let apart = |output, inputs: &[Span]| check_output(output, &product.place, inputs);
-    apart("output", &[Span::of(params)])?;
-    for input in product.inputs {
-        let own = Span::of(params);
-        if own.start < input.end && input.start < own.end {
-            return Err(Failure::new(QGEMM_OVERLAP, "params", "overlap an input of the call"));
-        }
+    let span = Span::of_array(raw.params, raw.params_len);
+    check_output("output", &product.place, &[span])?;
+    if product.inputs.iter().any(|input| span.meets(*input)) {
+        return Err(Failure::new(QGEMM_OVERLAP, "params", "overlap an input of the call"));
     }
+    // SAFETY: the caller promises so many, and they overlap nothing else that the call uses.
+    let params = unsafe { memory::array_mut("params", raw.params, raw.params_len) }?;
     let mut found = Vec::new();
     memory::reserve(&mut found, params.len())?;
     found.resize(params.len(), QuantParams { scale: 0.0, zero_point: 0 });

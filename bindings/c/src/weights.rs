@@ -43,6 +43,13 @@ impl qgemm_weights {
     }
 }
 
+// Handles may be used by several threads.
+const _: () = {
+    const fn shared<T: Send + Sync>() {}
+    shared::<qgemm_weights>();
+    shared::<crate::stage::qgemm_stage>();
+};
+
 /// How qgemm_pack packs. All zeros but `struct_size` are the default.
 #[repr(C)]
 #[derive(Clone, Copy)]

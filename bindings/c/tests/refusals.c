@@ -294,6 +294,19 @@ static void weights(void) {
   p.activations = 99;
   REFUSED(qgemm_run(&p), QGEMM_TYPE, "activations");
   qgemm_weights_free(w);
+  qgemm_matrix x = {f_data, 3, 4, 4, 1, QGEMM_F32};
+  qgemm_matrix_mut q = {b_data, 2, 4, 4, 1, QGEMM_I8};
+  x.rows = 2;
+  REFUSED(qgemm_quantize_columns(&x, &q, f_data + 2, 4), QGEMM_OVERLAP, "scales");
+  REFUSED(qgemm_quantize_columns(&x, &q, scales, 2), QGEMM_SHAPE, "scales");
+  const qgemm_scales one = {NULL, 0, NULL, 0, 1};
+  REFUSED(qgemm_quantize_bias(f_data, 1, &one, (int32_t *)f_data + 1, 2), QGEMM_OVERLAP, "out");
+  REFUSED(qgemm_quantize_bias(f_data, NAN, &one, c_data, 2), QGEMM_RANGE, "scale");
+  const uint32_t indices[] = {0, 3};
+  qgemm_matrix_mut sum = {f_data + 8, 1, 4, 4, 1, QGEMM_F32};
+  REFUSED(qgemm_scatter_add(&x, indices, 2, NULL, &sum), QGEMM_RANGE, "indices");
+  sum.data = f_data + 7;
+  REFUSED(qgemm_scatter_add(&x, indices, 2, NULL, &sum), QGEMM_OVERLAP, "output");
   REFUSED(qgemm_pack_gguf(1, 1, 32, a_data, 1, &w), QGEMM_TYPE, "type");
   REFUSED(qgemm_pack_gguf(QGEMM_GGUF_Q4_0, 1, 32, a_data, 1, &w), QGEMM_SHAPE, "blocks");
 }
