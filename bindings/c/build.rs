@@ -1,0 +1,9 @@
+//! Names the shared library for the dynamic linker: programs look for `libqgemm.so.0` when they start.
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    let os = std::env::var("CARGO_CFG_TARGET_OS").unwrap_or_default();
+    if os == "linux" {
+        println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libqgemm.so.0");
+    }
+}
