@@ -49,6 +49,11 @@ impl<T> Storage<T> {
     }
 }
 
+/// Whether numbers of this type lie in saved bytes in another order than this CPU's. Lines are bytes.
+pub(crate) const fn is_swapped<T>() -> bool {
+    cfg!(target_endian = "big") && matches!(size_of::<T>(), 2 | 4)
+}
+
 impl<T: Pod> Storage<T> {
     /// The little-endian values in a part of `from`, whose length is a multiple of theirs: in place, if `owner` owns `from` and
     /// the values are as this CPU reads them, else copied.
@@ -62,8 +67,7 @@ impl<T: Pod> Storage<T> {
         purpose: &'static str,
     ) -> Result<Self, Error> {
         let bytes = &from[part.clone()];
-        // Lines are bytes.
-        let swapped = cfg!(target_endian = "big") && matches!(size_of::<T>(), 2 | 4);
+        let swapped = is_swapped::<T>();
         if let (Some(owner), false, Ok(_)) = (owner, swapped, bytemuck::try_cast_slice::<u8, T>(bytes)) {
             return Ok(Storage::Shared { owner: owner.clone(), bytes: part });
         }

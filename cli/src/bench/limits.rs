@@ -45,17 +45,16 @@ pub fn peak(isa: Isa, quick: bool) -> Option<Limit> {
 }
 
 /// The bandwidths of reading L2, L3 and memory, the best of several orders: one stream, or two or four side by side. Each
-/// thread reads its own part of a buffer again and again. For L2
-/// a part is half of it. For L3 the parts together are half of it, 16 MiB at most, or twice all L2 if that is more. For memory
-/// they are four times L3, or 256 MiB if that is more.
+/// thread reads its own part of a buffer again and again. For L2 a part is half of it. For L3 the parts together are half of it,
+/// 16 MiB at most, or twice all L2 if that is more. For memory they are four times L3, or 256 MiB if that is more.
 pub fn bandwidths(quick: bool) -> Result<Vec<Limit>> {
     let caches = Caches::detect();
     let threads = rayon::current_num_threads();
     let memory = (4 * caches.l3).max(256 << 20);
     let mut levels = vec![("L2", caches.l2 / 2 * threads)];
-    // An L3 that is absent or not much larger than all L2 cannot be measured apart from them.
     // Others use a large L3 too: 130 of 260 MiB are read at the speed of memory on a busy host.
     let l3 = (caches.l3 / 2).min(16 << 20).max(2 * caches.l2 * threads);
+    // An L3 that is absent or not much larger than all L2 cannot be measured apart from them.
     if l3 < caches.l3 {
         levels.push(("L3", l3));
     }

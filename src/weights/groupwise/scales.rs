@@ -6,7 +6,7 @@ use crate::matrix::view::MatRef;
 use crate::weights::storage::Storage;
 use half::{bf16, f16};
 use qgemm_kernels as kernels;
-use qgemm_kernels::GroupShape;
+use qgemm_kernels::{GroupShape, in_default_float_mode};
 
 /// Scales (or minimums) of group-wise weights: a matrix with a row per group and a column per column of the weights, kept in
 /// the type that it comes in. Made by `into()` from a [`MatRef`] of `f32`, [`half::f16`] or [`half::bf16`]; those that are stored as
@@ -60,15 +60,11 @@ pub(crate) enum PackedScales {
 trait ScaleType: Copy {
     type Bits: Copy + Default;
     fn bits(self) -> Self::Bits;
-    fn value(self) -> f32;
 }
 
 impl ScaleType for f32 {
     type Bits = f32;
     fn bits(self) -> f32 {
-        self
-    }
-    fn value(self) -> f32 {
         self
     }
 }
@@ -78,9 +74,6 @@ impl ScaleType for f16 {
     fn bits(self) -> u16 {
         self.to_bits()
     }
-    fn value(self) -> f32 {
-        self.to_f32()
-    }
 }
 
 impl ScaleType for bf16 {
@@ -88,29 +81,23 @@ impl ScaleType for bf16 {
     fn bits(self) -> u16 {
         self.to_bits()
     }
-    fn value(self) -> f32 {
-        self.to_f32()
-    }
 }
 
 fn pack<T: ScaleType>(
     scales: MatRef<'_, T>,
     shape: &GroupShape,
     argument: &'static str,
-) -> Result<Vec<T::Bits>, Error> {
+) -> Result<Storage<T::Bits>, Error> {
     check_shape(argument, (scales.rows(), scales.cols()), (shape.groups(), shape.n()))?;
     let mut packed = Vec::new();
     buffer::refill(&mut packed, shape.scales_len(), T::Bits::default(), PURPOSE)?;
     for g in 0..groups_with_columns(shape) {
         for j in 0..shape.n() {
             let scale = *scales.get(g, j).expect("the shape was checked");
-            if !scale.value().is_finite() {
-                return Err(Error::NotFinite { argument, row: g, column: j, got: scale.value() });
-            }
             packed[shape.scale_at(g, j)] = scale.bits();
         }
     }
-    Ok(packed)
+    Ok(Storage::Own(packed))
 }
 
 impl PackedScales {
@@ -121,11 +108,12 @@ impl PackedScales {
         shape: &GroupShape,
         argument: &'static str,
     ) -> Result<Self, Error> {
-        Ok(match scales {
-            GroupScales::F32(scales) => PackedScales::F32(Storage::Own(pack(scales, shape, argument)?)),
-            GroupScales::F16(scales) => PackedScales::F16(Storage::Own(pack(scales, shape, argument)?)),
-            GroupScales::Bf16(scales) => PackedScales::Bf16(Storage::Own(pack(scales, shape, argument)?)),
-        })
+        let packed = match scales {
+            GroupScales::F32(scales) => PackedScales::F32(pack(scales, shape, argument)?),
+            GroupScales::F16(scales) => PackedScales::F16(pack(scales, shape, argument)?),
+            GroupScales::Bf16(scales) => PackedScales::Bf16(pack(scales, shape, argument)?),
+        };
+        packed.checked(shape, argument)
     }
 
     /// The value at a place of the layout.
@@ -146,11 +134,18 @@ impl PackedScales {
         }
     }
 
-    /// The first value that is infinite or not a number, with its group and column.
-    pub(crate) fn first_not_finite(&self, shape: &GroupShape) -> Option<(usize, usize, f32)> {
+    /// The scales, if all of them are finite.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`], naming the first that is not.
+    pub(crate) fn checked(self, shape: &GroupShape, argument: &'static str) -> Result<Self, Error> {
         let places = (0..groups_with_columns(shape)).flat_map(|g| (0..shape.n()).map(move |j| (g, j)));
         let mut values = places.map(|(g, j)| (g, j, self.at(shape.scale_at(g, j))));
-        values.find(|(_, _, value)| !value.is_finite())
+        // A signalling NaN would trap in a mode of the caller's.
+        match in_default_float_mode(|| values.find(|(_, _, value)| !value.is_finite())) {
+            Some((row, column, got)) => Err(Error::NotFinite { argument, row, column, got }),
+            None => Ok(self),
+        }
     }
 
     /// The scales in the form that kernels read.

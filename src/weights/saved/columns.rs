@@ -158,8 +158,8 @@ fn read(
         let (got, need) = (name_of(&name), chosen.table_row().name);
         return Err(Error::Saved { problem: SavedProblem::Kernel { got, need } });
     }
-    let panels = read_panels(&reader, k, n)?;
     let elements = reader.section("elements", 80)?;
+    let panels = read_panels(&reader, elements.len(), (k, n))?;
     let values = unpack(elements, &panels, (k, n), element)?;
     let bits = MatRef::row_major(&values, k, n)?;
     let source = PackSource { b: Operand { bits, element }, activations, dispatch };
@@ -183,11 +183,12 @@ struct SavedPanel {
     columns: usize,
 }
 
+/// The panels, which lie in so many bytes of elements.
+///
 /// # Errors
-/// [`Error::Saved`] if panels cannot be what they say, or do not lie in the elements.
-fn read_panels(reader: &Reader<'_>, k: usize, n: usize) -> Result<Vec<SavedPanel>, Error> {
+/// [`Error::Saved`] if they cannot be what they say, or do not lie there.
+fn read_panels(reader: &Reader<'_>, bytes: usize, (k, n): (usize, usize)) -> Result<Vec<SavedPanel>, Error> {
     let (nr, records) = (reader.size("nr", 56)?, reader.section("panels", 64)?);
-    let elements = reader.section("elements", 80)?;
     if nr == 0 {
         return wrong("nr", 0);
     }
@@ -217,7 +218,7 @@ fn read_panels(reader: &Reader<'_>, k: usize, n: usize) -> Result<Vec<SavedPanel
         let end = (k as u64)
             .checked_next_multiple_of(kr)
             .and_then(|rows| rows.checked_mul(width)?.checked_mul(stored.size() as u64)?.checked_add(start));
-        if width < columns as u64 || end.is_none_or(|end| end > elements.len() as u64) {
+        if width < columns as u64 || end.is_none_or(|end| end > bytes as u64) {
             return wrong("panel", p as u64);
         }
         // All of it lies in the elements, so that it fits.

@@ -2,7 +2,7 @@
 
 use crate::element::ElementType;
 use crate::error::{Error, SavedProblem};
-use crate::weights::storage::{Owner, Storage};
+use crate::weights::storage::{Owner, Storage, is_swapped};
 use bytemuck::Pod;
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -38,7 +38,7 @@ fn padding(len: usize) -> &'static [u8] {
 /// Values as they are written.
 pub(super) fn little_endian<T: Pod>(values: &[T]) -> Cow<'_, [u8]> {
     let bytes: &[u8] = bytemuck::cast_slice(values);
-    if cfg!(target_endian = "big") && matches!(size_of::<T>(), 2 | 4) {
+    if is_swapped::<T>() {
         let mut swapped = bytes.to_vec();
         swapped.chunks_exact_mut(size_of::<T>()).for_each(<[u8]>::reverse);
         return Cow::Owned(swapped);

@@ -139,8 +139,5 @@ fn read_scales(
         2 => PackedScales::Bf16(reader.values(name, at, shape.scales_len())?),
         other => return wrong(name, other.into()),
     };
-    match scales.first_not_finite(shape) {
-        Some((row, column, got)) => Err(Error::NotFinite { argument: name, row, column, got }),
-        None => Ok(scales),
-    }
+    scales.checked(shape, name)
 }
