@@ -1,44 +1,42 @@
-//! Slices of ndarray as operands, without a copy; and a product in one line.
+//! Arrays of ndarray as operands, without a copy, and as results. Needs the feature `ndarray`.
 
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
-use qgemm::{Error, Gemm, MatMut, MatRef, RawParts, RawPartsMut, matmul_i32};
+use ndarray::{Array2, ArrayView2, s};
+use qgemm::{Dequantize, DynamicGemm, Error, Gemm, MatMut, MatRef, PackedB, RawParts, quantize_columns};
 
-/// A view with any steps, as of `x.slice(s![..;2, 3..])`.
-fn view<'a, T>(x: &'a ArrayView2<'_, T>) -> Result<MatRef<'a, T>, Error> {
-    let (rows, cols) = strides(x.strides());
-    // SAFETY: the array is borrowed for 'a; a view by address lies in one allocation, which nobody writes to meanwhile.
-    MatRef::from_raw_parts(unsafe { RawParts::new(x.as_ptr(), x.nrows(), x.ncols(), rows, cols) })
-}
-
-/// A view to be written to.
-fn view_mut<'a, T>(x: &'a mut ArrayViewMut2<'_, T>) -> Result<MatMut<'a, T>, Error> {
-    let ((rows, cols), (m, n)) = (strides(x.strides()), x.dim());
-    // SAFETY: the array is borrowed mutably for 'a, so that its elements are nobody else's.
-    MatMut::from_raw_parts(unsafe { RawPartsMut::new(x.as_mut_ptr(), m, n, rows, cols) })
-}
-
-fn strides(strides: &[isize]) -> (usize, usize) {
-    let forward = |stride: isize| usize::try_from(stride).expect("a reversed axis has no stride here");
-    (forward(strides[0]), forward(strides[1]))
+/// A view with gaps or steps, as of `x.slice(s![..;2, 3..])`, of an array that nobody writes to meanwhile.
+fn strided<'a, T>(x: &'a ArrayView2<'_, T>) -> Result<MatRef<'a, T>, Error> {
+    let forward =
+        |axis: usize| usize::try_from(x.strides()[axis]).expect("a reversed axis has no stride here");
+    // SAFETY: the view is borrowed for 'a; it is part of one array, all of which is only read until then.
+    let parts = unsafe { RawParts::new(x.as_ptr(), x.nrows(), x.ncols(), forward(0), forward(1)) };
+    MatRef::from_raw_parts(parts)
 }
 
 pub(crate) fn main() -> Result<(), Error> {
-    let a = Array2::from_shape_fn((20, 64), |(i, j)| (i * 37 + j * 11) as u8);
-    let b = Array2::from_shape_fn((48, 30), |(i, j)| (i * 29 + j * 7) as u8 as i8);
-    let mut c = Array2::<i32>::zeros((10, 60));
-
-    // Every second row of A, some of its columns; B transposed twice; every second column of C.
-    let (a, b) = (a.slice(s![..;2, 8..56]), b.t());
-    Gemm::new(view(&a)?, view(&b)?.transpose()).run_i32(view_mut(&mut c.slice_mut(s![.., ..;2]))?)?;
-
+    let a = Array2::from_shape_fn((20, 48), |(i, j)| (i * 37 + j * 11) as u8);
+    let b = Array2::from_shape_fn((30, 48), |(i, j)| (i * 29 + j * 7) as u8 as i8);
     let naive = a.mapv(i32::from).dot(&b.t().mapv(i32::from));
-    assert_eq!(c.slice(s![.., ..;2]), naive);
-    assert!(c.slice(s![.., 1..;2]).iter().all(|c| *c == 0));
 
-    // Contiguous and row-major, a product is one line.
-    let (a, b): (Vec<u8>, Vec<i8>) = (a.iter().copied().collect(), b.t().iter().copied().collect());
-    let c = matmul_i32(&a, &b, (10, 48, 30))?;
-    assert!(naive.iter().eq(&c));
-    println!("{} elements, equal to ndarray's", c.len());
+    // B transposed. The result is a new array, or part of one that there is.
+    let product = Gemm::new(MatRef::try_from(&a)?, MatRef::try_from(b.t())?);
+    assert_eq!(product.array_i32()?, naive);
+    let mut c = Array2::zeros((20, 70));
+    product.run_i32(MatMut::try_from(&mut c)?.submatrix(0..20, 40..70)?)?;
+    assert_eq!(c.slice(s![.., 40..]), naive);
+
+    // Every second row of A, some of its columns.
+    let (some_a, some_b) = (a.slice(s![..;2, 8..40]), b.slice(s![.., 8..40]));
+    let product = Gemm::new(strided(&some_a)?, strided(&some_b)?.transpose());
+    assert_eq!(product.array_i32()?, some_a.mapv(i32::from).dot(&some_b.t().mapv(i32::from)));
+
+    // A layer of f32.
+    let (x, w) = (a.mapv(|x| f32::from(x) / 255.0), b.t().mapv(|w| f32::from(w) / 128.0));
+    let (mut codes, mut scales) = (Array2::<i8>::zeros(w.dim()), vec![0.0; w.ncols()]);
+    quantize_columns(MatRef::try_from(&w)?, MatMut::try_from(&mut codes)?, &mut scales)?;
+    let b = PackedB::pack(MatRef::try_from(&codes)?)?;
+    let y = DynamicGemm::new(MatRef::try_from(&x)?, &b).array_f32(Dequantize::dynamic(&scales)?)?;
+    let error = (&y - x.dot(&w)).iter().fold(0.0f32, |greatest, error| greatest.max(error.abs()));
+    assert!(error < 0.1, "{error}");
+    println!("{} elements, equal to ndarray's; a layer of f32, near it by {error:.3}", naive.len());
     Ok(())
 }

@@ -50,6 +50,9 @@
 //! `huge-pages` (default): on Linux, packed matrices of 4 MiB and more ask for huge pages (`madvise`), with
 //! which a matrix-vector product from memory takes a third less time.
 //!
+//! `ndarray` (not by default): arrays of the crate ndarray are operands ([`MatRef`] and [`MatMut`] by `try_from`), and products
+//! give new ones (`Gemm::array_i32` and so on).
+//!
 //! `serde` (not by default): [`QuantParams`], [`Multiplier`], [`Rounding`], [`ElementType`] and [`Activation`] are
 //! serialized, the last three by their names (`"gelu_tanh"`, `"i8"`).
 //!
@@ -125,6 +128,8 @@ pub use matrix::gather::Gather;
 pub use matrix::gather_f32::GatherF32;
 pub use matrix::operand::Operand;
 pub use matrix::view::{MatMut, MatRef};
+#[cfg(feature = "ndarray")]
+pub use ndarray;
 pub use one_or_each::OneOrEach;
 pub use output::activation::Activation;
 pub use output::dequantize::Dequantize;

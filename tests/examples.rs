@@ -8,8 +8,9 @@ mod conv2d;
 mod experts;
 #[path = "../examples/linear.rs"]
 mod linear;
+#[cfg(feature = "ndarray")]
 #[path = "../examples/ndarray.rs"]
-mod ndarray_slices;
+mod ndarray_arrays;
 #[path = "../examples/serving.rs"]
 mod serving;
 
@@ -20,5 +21,6 @@ fn examples_run() {
     attention::main().unwrap();
     experts::main().unwrap();
     serving::main().unwrap();
-    ndarray_slices::main().unwrap();
+    #[cfg(feature = "ndarray")]
+    ndarray_arrays::main().unwrap();
 }

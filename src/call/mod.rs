@@ -1,5 +1,7 @@
 //! The calls of the library: products, products of f32 activations, batches, sums of rows by index.
 
+#[cfg(feature = "ndarray")]
+pub(crate) mod arrays;
 pub(crate) mod batch;
 pub(crate) mod dynamic;
 pub(crate) mod gemm;

@@ -1,5 +1,7 @@
 //! Matrix views: read-only, mutable, of either 8-bit type, gathered row by row; their parts and batches; convolutions.
 
+#[cfg(feature = "ndarray")]
+pub(crate) mod arrays;
 pub(crate) mod batch;
 pub(crate) mod conv2d;
 pub(crate) mod gather;
