@@ -35,7 +35,7 @@
 //! | you have | you call |
 //! |---|---|
 //! | a float layer, to run in int8 | [`Linear`]: quantizes, packs, runs in three ways |
-//! | f32 activations and 8-bit weights | [`DynamicGemm`] |
+//! | f32, f16 or bf16 activations and 8-bit weights | [`DynamicGemm`] |
 //! | 8-bit activations and weights | [`Gemm`], with [`Requantize`] or [`Dequantize`] |
 //! | two 8-bit matrices, once | [`matmul_i32`] |
 //! | a convolution, tokens of an expert | [`Gather`] or [`GatherF32`] as A, [`Conv2d`], [`scatter_add_f32`] |
@@ -126,6 +126,7 @@ pub use half;
 pub use matrix::conv2d::{Conv2d, Conv2dBuilder};
 pub use matrix::gather::Gather;
 pub use matrix::gather_f32::GatherF32;
+pub use matrix::half_matrix::HalfMatrix;
 pub use matrix::operand::Operand;
 pub use matrix::view::{MatMut, MatRef};
 #[cfg(feature = "ndarray")]

@@ -55,6 +55,8 @@ use qgemm_kernels::in_default_float_mode;
 /// # Ok::<(), qgemm::Error>(())
 /// ```
 ///
+/// A may be of [`f16`](crate::half::f16) or [`bf16`](crate::half::bf16) as well: the result is that of an f32 A with the same values.
+///
 /// B is best packed for [`ElementType::I8`](crate::ElementType::I8) activations, and for
 /// [`U8`](crate::ElementType::U8) if they are asymmetric. The quantized A, M·K bytes and 12 to 76 per row, lies in
 /// memory that the calling thread keeps (see [`release_thread_memory`](crate::release_thread_memory)); where several taps

@@ -51,7 +51,7 @@ pub struct GroupwiseGemm<'a> {
 }
 
 impl<'a> GroupwiseGemm<'a> {
-    /// The product of f32 activations (M×K, perhaps a [`GatherF32`](crate::GatherF32)), which the call quantizes with a scale
+    /// The product of f32 activations (M×K, perhaps a [`GatherF32`](crate::GatherF32), or of 16-bit floats), which the call quantizes with a scale
     /// for each row and group, and `b` (K×N).
     pub fn new(a: impl Into<FloatLhs<'a>>, b: &'a GroupwiseB) -> Self {
         let a = GroupLhs::Float { a: a.into(), activations: Activations::default() };

@@ -9,6 +9,7 @@ use crate::engine::threads::{Share, Threads, is_worth_sharing, share};
 use crate::error::Error;
 use crate::matrix::gather::Gather;
 use crate::matrix::gather_f32::GatherF32;
+use crate::matrix::half_matrix::HalfMatrix;
 use crate::matrix::operand::Operand;
 use crate::matrix::view::MatRef;
 use crate::output::scale::{Scale, greatest_of};
@@ -72,7 +73,7 @@ impl FloatA<'_> {
     fn gathered_from_quantized(&self) -> Option<GatherF32<'_>> {
         match self.a {
             FloatLhs::Gathered(gather) if self.per_tensor && gather.picks().taps() > 1 => Some(gather),
-            FloatLhs::Matrix(_) | FloatLhs::Gathered(_) => None,
+            FloatLhs::Matrix(_) | FloatLhs::Half(_) | FloatLhs::Gathered(_) => None,
         }
     }
 
@@ -89,9 +90,10 @@ impl FloatA<'_> {
         let source = self.a.source();
         let (m, params) = (source.rows(), self.scheme.params(span));
         if !span.is_finite() {
-            let wrong = |i: &usize| !span_of_rows(&source, *i..i + 1, self.scheme).is_finite();
+            let is_finite = |i: usize, k| source.get(i, k).is_some_and(f32::is_finite);
+            let wrong = |i: &usize| (0..source.cols()).any(|k| !is_finite(*i, k));
             let argument = if let FloatLhs::Gathered(_) = self.a { "source" } else { "a" };
-            return Err(refusal(argument, &source.into(), (0..m).find(wrong).unwrap_or(0)));
+            return Err(refusal(argument, &source, (0..m).find(wrong).unwrap_or(0)));
         }
         if params.scale.is_finite() { Ok(params) } else { Err(too_wide(span)) }
     }
@@ -161,7 +163,7 @@ impl QuantizedA {
         self.reserve(a, rows.len())?;
         let mut given = None;
         if a.per_tensor {
-            let source = &a.a.source();
+            let source = a.a.source();
             let share = share_of_values((source.rows(), source.cols()), n, threads);
             let all = SpanRows { source, scheme: a.scheme, rows: 0..source.rows() };
             let span = divide(all, &share, Span::join)?;
@@ -178,7 +180,7 @@ impl QuantizedA {
             return divide(rows, &share, Result::and)?
                 .map_err(|row| in_default_float_mode(|| refusal("a", &a.a, row)));
         }
-        let source = &FloatA { a: a.a.source().into(), ..*a };
+        let source = &FloatA { a: a.a.source(), ..*a };
         let rows = QuantizeRows { a: source, first: 0, given, out };
         divide(rows, &share, Result::and)?
             .map_err(|row| in_default_float_mode(|| refusal("source", &source.a, row)))?;
@@ -264,7 +266,8 @@ pub(super) fn row_stride(k: usize) -> usize {
 
 /// Rows of a matrix whose span is wanted.
 struct SpanRows<'a> {
-    source: &'a MatRef<'a, f32>,
+    /// No gathered rows.
+    source: FloatLhs<'a>,
     scheme: Scheme,
     rows: Range<usize>,
 }
@@ -281,8 +284,30 @@ impl Work for SpanRows<'_> {
     }
 
     fn run(self, _: usize) -> Result<Span, Undone<Self>> {
-        Ok(span_of_rows(self.source, self.rows, self.scheme))
+        let Self { source, scheme, rows } = &self;
+        match source {
+            FloatLhs::Matrix(source) => Ok(span_of_rows(source, rows.clone(), *scheme)),
+            FloatLhs::Half(source) => {
+                let span = with_copies(&copies_of(source.shape()), |copies| {
+                    in_default_float_mode(|| span_of_half(source, rows.clone(), *scheme, copies))
+                });
+                span.map_err(|error| Undone { rest: self, error })
+            }
+            FloatLhs::Gathered(_) => unreachable!("the source is a matrix"),
+        }
     }
+}
+
+/// [`span_of_rows`] of 16-bit floats, some rows of which `copies` has room for.
+fn span_of_half(source: &HalfMatrix<'_>, rows: Range<usize>, scheme: Scheme, copies: &mut [f32]) -> Span {
+    let k = source.shape().1;
+    let mut span = Span::ZERO;
+    for first in rows.clone().step_by(rows_copied(k)) {
+        let count = rows_copied(k).min(rows.end - first);
+        source.copy_rows(first..first + count, copies);
+        span = scheme.extend(span, &copies[..count * k]);
+    }
+    span
 }
 
 /// Rows of A to be quantized, from row `first` on.
@@ -315,13 +340,11 @@ impl Work for QuantizeRows<'_> {
         }
         let needs = copied_needs(self.a).unwrap_or_default();
         let mut rest = Some(self);
-        let quantized = buffers::with(&needs, |scratch| {
+        let quantized = with_copies(&needs, |memory| {
             let Self { first, out, .. } = rest.take().expect("it is called once");
-            let sums = &mut scratch.buffers.sums;
-            sums.resize(sums.len().max(needs.sums), 0);
-            let memory = &mut bytemuck::cast_slice_mut(sums)[..needs.sums];
             let copy = |rows: Range<usize>, copies: &mut [f32]| match &a {
                 FloatLhs::Matrix(a) => transpose_rows(a, rows, copies),
+                FloatLhs::Half(a) => a.copy_rows(rows, copies),
                 FloatLhs::Gathered(a) => a.copy_rows(rows, copies),
             };
             in_default_float_mode(|| quantize_copies(a.cols(), first, scheme, given, out, memory, copy))
@@ -330,8 +353,17 @@ impl Work for QuantizeRows<'_> {
     }
 }
 
-/// The scratch memory that rows are copied to before they are quantized: transposed if columns are contiguous, or gathered;
-/// `None` for other matrices.
+/// Calls `f` with scratch memory for copies of rows.
+fn with_copies<R>(needs: &Needs, f: impl FnOnce(&mut [f32]) -> R) -> Result<R, Error> {
+    buffers::with(needs, |scratch| {
+        let sums = &mut scratch.buffers.sums;
+        sums.resize(sums.len().max(needs.sums), 0);
+        f(&mut bytemuck::cast_slice_mut(sums)[..needs.sums])
+    })
+}
+
+/// The scratch memory that rows are copied to before they are quantized: transposed if columns are contiguous, widened, or
+/// gathered; `None` for other matrices.
 fn copied_needs(a: &FloatA<'_>) -> Option<Needs> {
     let matrix = match a.gathered_from_quantized() {
         Some(gather) => gather.source().into(),
@@ -339,8 +371,12 @@ fn copied_needs(a: &FloatA<'_>) -> Option<Needs> {
     };
     let copied = match matrix {
         FloatLhs::Matrix(a) => !a.rows_are_slices() && a.transpose().rows_are_slices(),
-        FloatLhs::Gathered(_) => true,
+        FloatLhs::Half(_) | FloatLhs::Gathered(_) => true,
     };
-    let sums = rows_copied(matrix.cols()).min(matrix.rows()).saturating_mul(matrix.cols());
-    copied.then(|| Needs { sums, ..Needs::default() })
+    copied.then(|| copies_of((matrix.rows(), matrix.cols())))
+}
+
+/// Memory for the rows of a matrix that are copied together.
+fn copies_of((rows, k): (usize, usize)) -> Needs {
+    Needs { sums: rows_copied(k).min(rows).saturating_mul(k), ..Needs::default() }
 }

@@ -6,6 +6,7 @@ pub(crate) mod batch;
 pub(crate) mod conv2d;
 pub(crate) mod gather;
 pub(crate) mod gather_f32;
+pub(crate) mod half_matrix;
 pub(crate) mod operand;
 pub(crate) mod raw_parts;
 pub(crate) mod row_picks;

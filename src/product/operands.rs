@@ -4,9 +4,11 @@ use crate::element::{ElementType, Int8Element};
 use crate::error::Error;
 use crate::matrix::gather::Gather;
 use crate::matrix::gather_f32::GatherF32;
+use crate::matrix::half_matrix::HalfMatrix;
 use crate::matrix::operand::Operand;
 use crate::matrix::view::MatRef;
 use crate::weights::packed::PackedB;
+use half::{bf16, f16};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -109,14 +111,16 @@ impl<'a> Lhs<'a> {
     }
 }
 
-/// The left-hand matrix A (M×K) of a product that quantizes it: a view of f32, or rows gathered from one.
+/// The left-hand matrix A (M×K) of a product that quantizes it: a view of f32, f16 or bf16, or rows gathered from one of f32.
 ///
-/// Made by `into()` from a [`MatRef`] of `f32`, or from a [`GatherF32`].
+/// Made by `into()` from a [`MatRef`] of `f32`, [`f16`] or [`bf16`], or from a [`GatherF32`].
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum FloatLhs<'a> {
     /// A matrix.
     Matrix(MatRef<'a, f32>),
+    /// A matrix of 16-bit floats, each of which is a value of f32: the result is that of an f32 A with these values.
+    Half(HalfMatrix<'a>),
     /// Rows put together from rows of another matrix.
     Gathered(GatherF32<'a>),
 }
@@ -124,6 +128,18 @@ pub enum FloatLhs<'a> {
 impl<'a> From<MatRef<'a, f32>> for FloatLhs<'a> {
     fn from(a: MatRef<'a, f32>) -> Self {
         FloatLhs::Matrix(a)
+    }
+}
+
+impl<'a> From<MatRef<'a, f16>> for FloatLhs<'a> {
+    fn from(a: MatRef<'a, f16>) -> Self {
+        FloatLhs::Half(a.into())
+    }
+}
+
+impl<'a> From<MatRef<'a, bf16>> for FloatLhs<'a> {
+    fn from(a: MatRef<'a, bf16>) -> Self {
+        FloatLhs::Half(a.into())
     }
 }
 
@@ -138,6 +154,7 @@ impl<'a> FloatLhs<'a> {
     pub fn rows(&self) -> usize {
         match self {
             FloatLhs::Matrix(a) => a.rows(),
+            FloatLhs::Half(a) => a.shape().0,
             FloatLhs::Gathered(a) => a.shape().0,
         }
     }
@@ -146,6 +163,7 @@ impl<'a> FloatLhs<'a> {
     pub fn cols(&self) -> usize {
         match self {
             FloatLhs::Matrix(a) => a.cols(),
+            FloatLhs::Half(a) => a.shape().1,
             FloatLhs::Gathered(a) => a.shape().1,
         }
     }
@@ -154,15 +172,16 @@ impl<'a> FloatLhs<'a> {
     pub(crate) fn get(&self, i: usize, k: usize) -> Option<f32> {
         match self {
             FloatLhs::Matrix(a) => a.get(i, k).copied(),
+            FloatLhs::Half(a) => a.get(i, k),
             FloatLhs::Gathered(a) => a.get(i, k),
         }
     }
 
     /// The matrix that all elements, but padding, come from: A itself, or the source of gathered rows.
-    pub(crate) fn source(&self) -> MatRef<'a, f32> {
+    pub(crate) fn source(&self) -> Self {
         match self {
-            FloatLhs::Matrix(a) => *a,
-            FloatLhs::Gathered(a) => a.source(),
+            FloatLhs::Matrix(_) | FloatLhs::Half(_) => *self,
+            FloatLhs::Gathered(a) => a.source().into(),
         }
     }
 }

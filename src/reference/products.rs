@@ -185,7 +185,7 @@ impl DynamicA {
         let mut bits: Vec<u8> = with_capacity(m.saturating_mul(k), QUANTIZED_A)?;
         let (mut scales, mut zeros) = (with_capacity(m, QUANTIZED_A)?, with_capacity(m, QUANTIZED_A)?);
         let (qmin, qmax) = if gemm.scheme == Scheme::Symmetric { (-127, 127) } else { (0, 255) };
-        let source: FloatLhs<'_> = gemm.a.source().into();
+        let source = gemm.a.source();
         let given = if gemm.per_tensor {
             let argument = if let FloatLhs::Gathered(_) = gemm.a { "source" } else { "a" };
             Some(dynamic_params(gemm.scheme, (argument, &source), 0..source.rows(), 0..source.cols())?)

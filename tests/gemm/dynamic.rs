@@ -369,7 +369,7 @@ fn what_does_not_fit_is_refused() {
 
 #[test]
 fn empty_products_are_bias() {
-    let (mut c, none) = ([5f32; 6], []);
+    let (mut c, none) = ([5f32; 6], [0f32; 0]);
     let output = Dequantize::dynamic(1.0).unwrap().bias(&[1.0, -0.0, 3.0]);
     let a = MatRef::row_major(&none, 2, 0).unwrap();
     let b = MatRef::row_major(&[] as &[i8], 0, 3).unwrap();

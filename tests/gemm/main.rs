@@ -18,6 +18,7 @@ mod gather_f32;
 mod golden;
 mod groupwise;
 mod groupwise_errors;
+mod half;
 mod isa;
 mod layouts;
 mod linear;

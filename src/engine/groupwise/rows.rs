@@ -252,7 +252,7 @@ impl Work for PrepareRows<'_> {
 fn are_copied(a: &FloatLhs<'_>) -> bool {
     match a {
         FloatLhs::Matrix(a) => !a.rows_are_slices(),
-        FloatLhs::Gathered(_) => true,
+        FloatLhs::Half(_) | FloatLhs::Gathered(_) => true,
     }
 }
 
@@ -333,6 +333,7 @@ fn float_rows<'r>(a: &FloatLhs<'r>, rows: Range<usize>, copies: &'r mut [f32]) -
                 a.copy_row(i, 0, copy);
             }
         }
+        FloatLhs::Half(a) => a.copy_rows(rows.clone(), copies),
         FloatLhs::Gathered(a) => a.copy_rows(rows.clone(), copies),
     }
     MatRef::row_major(copies, rows.len(), k).expect("there is room for the block")
