@@ -16,10 +16,7 @@ if ! cmp -s conformance/requirements.txt "$venv/installed.txt"; then
 fi
 
 if ! [[ -r /usr/include/gemmlowp/public/gemmlowp.h ]]; then
-  sudo=$([[ $EUID == 0 ]] || echo sudo)
-  $sudo apt-get update -qq
-  $sudo env DEBIAN_FRONTEND=noninteractive apt-get -y -qq -o DPkg::Lock::Timeout=300 --no-install-recommends \
-    install libgemmlowp-dev g++ >/dev/null
+  .ci/apt-install libgemmlowp-dev g++
 fi
 export QGEMM_GEMMLOWP=$PWD/$work
 for build in plain:-mno-sse4.1 sse4:-msse4.1; do

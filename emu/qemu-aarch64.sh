@@ -15,9 +15,7 @@ if ! command -v qemu-aarch64-static aarch64-linux-gnu-gcc >/dev/null ||
   ! [[ -d /usr/lib/rustlib/aarch64-unknown-linux-gnu ]]; then
   sudo=$([[ $EUID == 0 ]] || echo sudo)
   $sudo dpkg --add-architecture arm64
-  $sudo apt-get update -qq
-  $sudo env DEBIAN_FRONTEND=noninteractive apt-get -y -qq -o DPkg::Lock::Timeout=300 --no-install-recommends \
-    install rustc-web libstd-rust-web-dev:arm64 gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static >/dev/null
+  .ci/apt-install rustc-web libstd-rust-web-dev:arm64 gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static
 fi
 export RUSTC=/usr/bin/rustc CARGO_TARGET_DIR=target/aarch64
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
@@ -28,7 +26,7 @@ tests=(--test selftest --test packing --test quantize_rows --test float_mode --t
 
 on() { # CPU model, what it must and must not have
   echo "--- $1: $2"
-  export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="timeout 600 qemu-aarch64-static -cpu $1" QGEMM_REQUIRE_ISA=$2
+  export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="timeout 1200 qemu-aarch64-static -cpu $1" QGEMM_REQUIRE_ISA=$2
   cargo test --target aarch64-unknown-linux-gnu -p qgemm-kernels -p qgemm --lib "${tests[@]}" -- \
     --nocapture --test-threads=2
   cargo run --target aarch64-unknown-linux-gnu --profile test -p qgemm-cli -- verify --seconds 10 --kernel all

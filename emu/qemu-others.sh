@@ -13,11 +13,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 if ! command -v s390x-linux-gnu-gcc >/dev/null ||
   ! command -v i686-linux-gnu-gcc >/dev/null || ! command -v wasm-ld-19 >/dev/null ||
   ! [[ -d /usr/lib/rustlib/src/rust/library ]]; then
-  sudo=$([[ $EUID == 0 ]] || echo sudo)
-  $sudo apt-get update -qq
-  $sudo env DEBIAN_FRONTEND=noninteractive apt-get -y -qq -o DPkg::Lock::Timeout=300 --no-install-recommends \
-    install rustc-web rust-web-src gcc-s390x-linux-gnu libc6-dev-s390x-cross \
-    gcc-i686-linux-gnu libc6-dev-i386-cross lld-19 >/dev/null
+  .ci/apt-install rustc-web rust-web-src gcc-s390x-linux-gnu libc6-dev-s390x-cross \
+    gcc-i686-linux-gnu libc6-dev-i386-cross lld-19
 fi
 # That of Debian 12, 7.2, has `mdebr` wrong, the f64 product of two f32: 0.5 times 0.5 is 2^-16.
 qemu=target/qemu/tree/usr/bin/qemu-s390x
@@ -25,7 +22,7 @@ qemu=target/qemu/tree/usr/bin/qemu-s390x
 export RUSTC=/usr/bin/rustc CARGO_TARGET_DIR=target/others
 export RUSTC_BOOTSTRAP=1 # for -Z build-std
 export CARGO_TARGET_S390X_UNKNOWN_LINUX_GNU_LINKER=s390x-linux-gnu-gcc
-export CARGO_TARGET_S390X_UNKNOWN_LINUX_GNU_RUNNER="timeout 600 $PWD/$qemu"
+export CARGO_TARGET_S390X_UNKNOWN_LINUX_GNU_RUNNER="timeout 1200 $PWD/$qemu"
 export CARGO_TARGET_S390X_UNKNOWN_LINUX_GNU_RUSTFLAGS='-C target-feature=+crt-static'
 export CARGO_TARGET_I686_UNKNOWN_LINUX_GNU_LINKER=i686-linux-gnu-gcc
 export CARGO_TARGET_I686_UNKNOWN_LINUX_GNU_RUSTFLAGS='-C target-feature=+crt-static'

@@ -5,10 +5,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 if ! command -v qemu-x86_64-static >/dev/null; then
-  sudo=$([[ $EUID == 0 ]] || echo sudo)
-  $sudo apt-get update -qq
-  $sudo env DEBIAN_FRONTEND=noninteractive apt-get -y -qq -o DPkg::Lock::Timeout=300 --no-install-recommends \
-    install qemu-user-static >/dev/null
+  .ci/apt-install qemu-user-static
 fi
 # A target of its own and static, as the emulated CPU may lack what the host's libc picks.
 export CARGO_TARGET_DIR=target/x86-static RUSTFLAGS='-C target-feature=+crt-static'
@@ -21,7 +18,7 @@ tests=(--test selftest --test packing --test quantize_rows --test float_mode --t
 
 on() { # CPU model, what it must and must not have
   echo "--- $1: $2"
-  CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="timeout 600 qemu-x86_64-static -cpu $1" QGEMM_REQUIRE_ISA=$2 \
+  CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="timeout 1200 qemu-x86_64-static -cpu $1" QGEMM_REQUIRE_ISA=$2 \
     cargo test --target x86_64-unknown-linux-gnu -p qgemm-kernels -p qgemm "${tests[@]}" -- \
     --nocapture --test-threads=2
 }

@@ -14,10 +14,7 @@ for tool in cmake valgrind pkg-config g++; do
   command -v $tool >/dev/null || absent+=($tool)
 done
 if ((${#absent[@]})); then
-  sudo=$([[ $EUID == 0 ]] || echo sudo)
-  $sudo apt-get update -qq
-  $sudo env DEBIAN_FRONTEND=noninteractive apt-get -y -qq -o DPkg::Lock::Timeout=300 --no-install-recommends \
-    install "${absent[@]}" >/dev/null
+  ../../.ci/apt-install "${absent[@]}"
 fi
 
 work=$(mktemp -d)

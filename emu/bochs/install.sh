@@ -7,12 +7,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 root=$PWD/target/bochs
 [[ ! -x $root/bochs ]] || exit 0
 
-sudo=$([[ $EUID == 0 ]] || echo sudo)
 if ! command -v bochs-bin >/dev/null; then
-  $sudo apt-get update -qq
   # bochs-term: the smallest of the displays that bochs depends on one of.
-  $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o DPkg::Lock::Timeout=300 \
-    --no-install-recommends bochs bochs-term >/dev/null
+  .ci/apt-install bochs bochs-term
 fi
 
 emu/debian13.sh target/bochs bochs bochs-term bochsbios libc6

@@ -29,7 +29,7 @@ echo c >$run/debugger.rc # Debian's Bochs starts in its debugger: "continue"
 rm -f $run/serial.txt
 
 # Its exit status says nothing: 1 is what the guest's own shutdown gives.
-(cd $run && timeout "${RIG_TIMEOUT:-600}" "$bochs" -q -f ../../../bochsrc -rc debugger.rc \
+(cd $run && timeout "${RIG_TIMEOUT:-1200}" "$bochs" -q -f ../../../bochsrc -rc debugger.rc \
   "cpu: model=$model, ips=100000000, reset_on_triple_fault=0" </dev/null >bochs.out 2>&1) || true
 
 if ! cat $run/serial.txt || ! grep -q '^DONE ' $run/serial.txt; then

@@ -9,9 +9,7 @@ command -v xorriso >/dev/null || need+=(xorriso)
 command -v cpio >/dev/null || need+=(cpio)
 [[ -e /usr/lib/ISOLINUX/isolinux.bin ]] || need+=(isolinux syslinux-common)
 if ((${#need[@]})); then
-  sudo=$([[ $EUID == 0 ]] || echo sudo)
-  $sudo apt-get update -qq >&2
-  $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${need[@]}" >/dev/null
+  "$here/../../.ci/apt-install" "${need[@]}"
 fi
 "$here/../bochs/install.sh"
 if [[ ! -e $cache/vmlinuz ]]; then

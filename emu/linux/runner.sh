@@ -60,7 +60,7 @@ log: bochs.log
 panic: action=fatal
 EOF
 echo c >"$tmp/debugger.rc"
-(cd "$tmp" && timeout "${EMU_TIMEOUT:-900}" "$bochs" -q -f bochsrc -rc debugger.rc \
+(cd "$tmp" && timeout "${EMU_TIMEOUT:-1800}" "$bochs" -q -f bochsrc -rc debugger.rc \
   </dev/null >bochs.out 2>&1) || true
 
 tr -d '\r' <"$tmp/serial.txt" >"$tmp/out.txt"
