@@ -71,6 +71,39 @@
 //! (less than 100 µs of work, say) are computed by the calling thread alone, unless others are awake. [`Threads`] limits the
 //! threads of a call, or names those of an engine; [`Task::into_parts`] gives the parts to an engine.
 //!
+//! A pool of rayon in a program:
+//!
+//! | the caller | who works |
+//! |---|---|
+//! | is in no pool | it and the helpers: nothing to set up |
+//! | is inside `pool.install` | the pool's threads. Install once around a whole model, not around each product: each time a thread that sleeps is woken, which takes some 10 µs |
+//! | is a closure of `par_iter`, one of many requests or layers | it and those threads of the pool that are idle; with `.threads(1)` no other thread hears of the product, which is best where there are more closures than threads |
+//! | is a thread of an async runtime | as in no pool; a product blocks its thread, so that long ones belong in `spawn_blocking` |
+//! | has threads of its own that spin | they, by [`Threads::of`] |
+//!
+//! ```
+//! # #[cfg(feature = "rayon")] {
+//! use qgemm::{Gemm, MatMut, MatRef};
+//! use rayon::prelude::*;
+//!
+//! let (a, b) = (vec![1i8; 64 * 32], vec![2i8; 32 * 8]);
+//! let (a, b) = (MatRef::row_major(&a, 64, 32)?, MatRef::row_major(&b, 32, 8)?);
+//! let product = Gemm::new(a, b);
+//! let (mut c, mut requests) = (vec![0; 64 * 8], vec![vec![0; 64 * 8]; 10]);
+//!
+//! // A pool of the program's own does the work of one large product.
+//! let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("two threads");
+//! pool.install(|| product.run_i32(MatMut::row_major(&mut c, 64, 8)?))?;
+//!
+//! // Many small products side by side, each on one thread.
+//! pool.install(|| {
+//!     requests.par_iter_mut().try_for_each(|c| product.threads(1).run_i32(MatMut::row_major(c, 64, 8)?))
+//! })?;
+//! assert!(requests.iter().all(|other| *other == c) && c.iter().all(|c| *c == 64));
+//! # }
+//! # Ok::<(), qgemm::Error>(())
+//! ```
+//!
 //! # Memory
 //!
 //! A thread keeps its scratch between calls: after the first call of a size nothing is allocated on any thread. A call
