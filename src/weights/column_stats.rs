@@ -12,7 +12,7 @@ pub(crate) struct ColumnStats {
     /// The low 32 bits of the sum of each column's stored values.
     pub(crate) stored_sum: Vec<i32>,
     /// The high 32 bits of those sums. Empty while K <= [`MAX_K_OF_I32_SUMS`], because every sum then fits 32 bits.
-    sum_high: Vec<i32>,
+    pub(super) sum_high: Vec<i32>,
     /// The column terms, modulo 2^32, of products of the most common kind: A of the type that B was packed for, zero
     /// points 0, no bias. They are then nothing but the shift of A's stored values times the column's sum. Empty if they
     /// were not computed, or are all 0.
@@ -126,7 +126,7 @@ impl ColumnStats {
         self.min_max.fill((lo as i16, hi as i16));
     }
 
-    /// Ends the additions: all `k` rows of `n` columns were added.
+    /// Ends the additions: all `k` rows of `n` columns were added. Once more, it changes nothing.
     pub(crate) fn finish(&mut self, n: usize, k: usize) {
         if k == 0 {
             self.min_max.fill((0, 0));
@@ -139,7 +139,7 @@ impl ColumnStats {
     }
 }
 
-fn high_len(padded: usize, k: usize) -> usize {
+pub(super) fn high_len(padded: usize, k: usize) -> usize {
     if k > MAX_K_OF_I32_SUMS { padded } else { 0 }
 }
 

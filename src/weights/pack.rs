@@ -17,7 +17,7 @@ use std::ops::Range;
 /// The purpose that errors name.
 const PURPOSE: &str = "packed b";
 /// No address space holds such a matrix.
-const TOO_LARGE: Error = Error::Memory { purpose: PURPOSE, bytes: usize::MAX };
+pub(crate) const TOO_LARGE: Error = Error::Memory { purpose: PURPOSE, bytes: usize::MAX };
 
 /// A B to be packed, for activations of a type and by the kernels of a dispatch.
 #[derive(Clone, Copy)]
@@ -53,6 +53,34 @@ fn blocks(k: usize, len: usize) -> impl Iterator<Item = Range<usize>> {
 fn source_from_column<'a>(b: &Operand<'a>, j: usize) -> Source<'a> {
     let view = b.bits.transpose();
     Source { bits: view.data_from_row(j), row_stride: b.bits.row_stride(), col_stride: b.bits.col_stride() }
+}
+
+/// The bytes that `n` columns of panels of `kernel`, or of kernels with a proof beside it, take at most; `None` if that
+/// overflows.
+pub(crate) fn most_panel_bytes(
+    dispatch: &Dispatch,
+    kernel: &Ready,
+    (k, n): (usize, usize),
+    activations: ElementType,
+    element: ElementType,
+) -> Option<usize> {
+    let stored = variant_for(kernel.table_row(), activations, element).b;
+    // Kernels with a proof have k-groups of 4, so that a panel may be padded by more rows.
+    dispatch.proven_beside(kernel).try_fold(kernel.panel_bytes(k, n, stored)?, |most, proven| {
+        Some(most.max(proven.panel_bytes(k, n, Stored::I8)?))
+    })
+}
+
+/// Places panels of `nr` columns, whose kernels are chosen, one after the other. Returns the bytes that they take; `None` if
+/// that overflows.
+pub(crate) fn place(panels: &mut [Panel], exact: &Ready, k: usize, n: usize) -> Option<usize> {
+    let mut start = 0usize;
+    for (panel, j) in panels.iter_mut().zip((0..n).step_by(exact.nr)) {
+        panel.width = exact.padded_columns(exact.nr.min(n - j))?;
+        panel.start = start;
+        start = start.checked_add(panel.kernel.panel_bytes(k, panel.width, panel.variant.b)?)?;
+    }
+    Some(start)
 }
 
 impl PackSource<'_> {
@@ -95,12 +123,8 @@ impl PackedColumns {
         // The kernel of all columns, as in `pack`: what a product reserves is for that one.
         let kernel = dispatch.choose(k, source.b.cols());
         let values = kernel.padded_values(n).ok_or(TOO_LARGE)?;
-        let stored = variant_for(kernel.table_row(), source.activations, source.b.element).b;
-        let mut bytes = kernel.panel_bytes(k, n, stored).ok_or(TOO_LARGE)?;
-        // Kernels with a proof have k-groups of 4, so that a panel may be padded by more rows.
-        for proven in dispatch.proven_beside(&kernel) {
-            bytes = bytes.max(proven.panel_bytes(k, n, Stored::I8).ok_or(TOO_LARGE)?);
-        }
+        let bytes = most_panel_bytes(dispatch, &kernel, (k, n), source.activations, source.b.element)
+            .ok_or(TOO_LARGE)?;
         (self.k, self.n) = (0, 0);
         buffer::reserve(&mut self.panels, n.div_ceil(kernel.nr), PURPOSE)?;
         self.reserve_lines(bytes.div_ceil(64))?;
@@ -170,11 +194,9 @@ impl PackedColumns {
         let exact = Panel { kernel: exact, variant, start: 0, width: exact.nr };
         let proven = dispatch.proven_beside(&exact.kernel);
         buffer::refill(&mut self.panels, n.div_ceil(exact.kernel.nr), exact, PURPOSE)?;
-        let mut start = Some(0usize);
-        for (panel, j) in self.panels.iter_mut().zip((0..n).step_by(exact.kernel.nr)) {
-            let cols = exact.kernel.nr.min(n - j);
-            panel.width = exact.kernel.padded_columns(cols).expect("at most NR");
-            if let Some(any) = proven.clone().next() {
+        if let Some(any) = proven.clone().next() {
+            for (panel, j) in self.panels.iter_mut().zip((0..n).step_by(exact.kernel.nr)) {
+                let cols = exact.kernel.nr.min(n - j);
                 let source = source_from_column(b, j);
                 let signed = b.element == ElementType::I8;
                 let job = PackJob { source, rows: k, cols, signed, stored: Stored::I8 };
@@ -183,12 +205,8 @@ impl PackedColumns {
                     (panel.kernel, panel.variant) = (kernel, &kernel.table_row().variants[0]);
                 }
             }
-            let bytes = panel.kernel.panel_bytes(k, panel.width, panel.variant.b);
-            let (Some(at), Some(bytes)) = (start, bytes) else { return Ok(None) };
-            panel.start = at;
-            start = at.checked_add(bytes);
         }
-        Ok(start)
+        Ok(place(&mut self.panels, &exact.kernel, k, n))
     }
 
     /// Makes room for so many lines. Lines keep what an earlier matrix left in them.

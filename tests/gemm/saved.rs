@@ -354,3 +354,84 @@ fn scales_that_are_no_numbers_are_refused() {
     let error = GroupwiseB::load(&bytes).unwrap_err();
     assert_eq!(error.to_string(), "scales: element (0, 1) was NaN, must be finite");
 }
+
+/// The snapshot of weights, at a multiple of 64 bytes in memory.
+fn snapshot(b: &PackedB, dispatch: &Dispatch) -> Vec<u8> {
+    let most = PackedB::snapshot_bytes(dispatch, (b.k(), b.n()), b.element_type(), b.packed_for()).unwrap();
+    let mut bytes = vec![0xaa; most];
+    let len = b.write_snapshot(dispatch, &mut bytes).unwrap();
+    assert!(bytes[len..].iter().all(|&byte| byte == 0xaa));
+    bytes.truncate(len);
+    bytes
+}
+
+#[test]
+fn snapshots_are_the_same_weights_for_every_kernel() {
+    let live = Arc::new(AtomicUsize::new(0));
+    for (info, dispatch) in each_kernel_or_best() {
+        let mut r = Random(11);
+        for (k, n) in [(0, 0), (0, 5), (5, 0), (1, 1), (3, 7), (64, 64), (33, 70), (130, 129)] {
+            for activations in [ElementType::U8, ElementType::I8] {
+                let values = weights(k, n, &mut r);
+                let packed =
+                    PackedB::pack_with(&dispatch, MatRef::row_major(&values, k, n).unwrap(), activations);
+                let packed = packed.unwrap();
+                let bytes = snapshot(&packed, &dispatch);
+                let mapped = PackedB::map_snapshot(Mapped::new(&bytes, &live), &dispatch).unwrap();
+                assert_same(&mapped, &packed);
+                // The elements are used in place.
+                if k * n > 0 {
+                    assert_eq!(live.load(Ordering::Relaxed), 1, "{} {k}x{n}", info.name);
+                }
+                assert_eq!(snapshot(&mapped, &dispatch), bytes);
+                drop(mapped);
+                assert_eq!(live.load(Ordering::Relaxed), 0);
+                // From any address.
+                for shift in [1, 4, 32] {
+                    struct Shifted(Vec<u8>, usize);
+                    impl AsRef<[u8]> for Shifted {
+                        fn as_ref(&self) -> &[u8] {
+                            &self.0[self.1..]
+                        }
+                    }
+                    let moved = Shifted([&vec![0; shift][..], &bytes].concat(), shift);
+                    assert_same(&PackedB::map_snapshot(moved, &dispatch).unwrap(), &packed);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_no_snapshot_is_refused() {
+    let dispatch = Dispatch::auto().unwrap();
+    let packed = PackedB::pack(MatRef::row_major(&[3i8; 40 * 50], 40, 50).unwrap()).unwrap();
+    let bytes = snapshot(&packed, dispatch);
+    let mut short = vec![0xaa; bytes.len() - 1];
+    let got = packed.write_snapshot(dispatch, &mut short).unwrap_err();
+    assert_eq!(got, Error::Length { argument: "snapshot", got: bytes.len() - 1, need: bytes.len() });
+    assert!(short.iter().all(|&byte| byte == 0xaa));
+    for len in [0, HEADER - 1, HEADER, bytes.len() - 1] {
+        assert!(PackedB::map_snapshot(bytes[..len].to_vec(), dispatch).is_err());
+    }
+    let kind = Error::Saved { problem: SavedProblem::Kind { got: 1, need: 3 } };
+    assert_eq!(PackedB::map_snapshot(saved(&packed), dispatch).unwrap_err(), kind);
+    assert!(PackedB::load(&bytes, dispatch, OtherLayout::Repack).is_err());
+    assert!(saved_info(&bytes).is_err());
+    let other = Dispatch::named("scalar").unwrap();
+    if packed.kernel().isa != other.kernels().next().unwrap().isa {
+        assert!(PackedB::map_snapshot(bytes.clone(), &other).is_err());
+    }
+    // Any other header is refused, or read as one of a matrix that fits it: without a panic.
+    let mut refused = 0;
+    for at in 0..HEADER {
+        for change in [1, 0x40, 0x80, 0xff] {
+            let mut changed = bytes.clone();
+            changed[at] ^= change;
+            refused += usize::from(PackedB::map_snapshot(changed, dispatch).is_err());
+        }
+    }
+    assert!(refused > HEADER);
+    let most = PackedB::snapshot_bytes(dispatch, (usize::MAX / 2, 3), ElementType::I8, ElementType::U8);
+    assert!(matches!(most, Err(Error::Memory { .. })));
+}

@@ -1,5 +1,6 @@
 //! Header and sections.
 
+use crate::buffer;
 use crate::element::ElementType;
 use crate::error::{Error, SavedProblem};
 use crate::weights::storage::{Owner, Storage, is_swapped};
@@ -8,7 +9,7 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 use std::ops::Range;
 
-const HEADER: usize = 192;
+pub(super) const HEADER: usize = 192;
 /// The first bytes of saved weights, by which their files are known.
 pub const SAVED_MAGIC: [u8; 8] = *b"qgemm\0w\n";
 const VERSION: u32 = 1;
@@ -21,6 +22,7 @@ const PURPOSE: &str = "saved";
 pub(super) enum Kind {
     Columns = 1,
     Groupwise = 2,
+    Snapshot = 3,
 }
 
 /// Bytes to be written.
@@ -77,6 +79,11 @@ impl<'a> Writer<'a> {
         self.sections.push(bytes);
     }
 
+    /// The bytes that will be written.
+    pub(super) fn len(&self) -> usize {
+        self.end
+    }
+
     pub(super) fn write(mut self, to: &mut dyn Write) -> io::Result<()> {
         self.u64(16, self.end);
         let mut crc = crc32fast::Hasher::new();
@@ -121,6 +128,23 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`Error::Saved`] if they are no weights.
     pub(super) fn any(bytes: &'a [u8], owner: Option<&'a Owner>) -> Result<(Self, u32), Error> {
+        let (reader, found) = Self::unchecked(bytes, owner)?;
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(&bytes[..CRC_AT]);
+        crc.update(&[0; 4]);
+        crc.update(&bytes[CRC_AT + 4..]);
+        let (got, need) = (crc.finalize(), reader.u32(CRC_AT));
+        if got != need {
+            return refused(SavedProblem::Checksum { got, need });
+        }
+        Ok((reader, found))
+    }
+
+    /// [`any`](Self::any) without a look at the checksum, for which all bytes are read.
+    ///
+    /// # Errors
+    /// [`Error::Saved`] if the header is not that of weights, or of another length.
+    pub(super) fn unchecked(bytes: &'a [u8], owner: Option<&'a Owner>) -> Result<(Self, u32), Error> {
         if bytes.len() < HEADER {
             return refused(SavedProblem::Length { got: bytes.len() as u64, need: HEADER as u64 });
         }
@@ -134,14 +158,6 @@ impl<'a> Reader<'a> {
         }
         if need != bytes.len() as u64 {
             return refused(SavedProblem::Length { got: bytes.len() as u64, need });
-        }
-        let mut crc = crc32fast::Hasher::new();
-        crc.update(&bytes[..CRC_AT]);
-        crc.update(&[0; 4]);
-        crc.update(&bytes[CRC_AT + 4..]);
-        let (got, need) = (crc.finalize(), reader.u32(CRC_AT));
-        if got != need {
-            return refused(SavedProblem::Checksum { got, need });
         }
         Ok((reader, found))
     }
@@ -216,6 +232,24 @@ impl<'a> Reader<'a> {
     ) -> Result<Storage<T>, Error> {
         let Some(need) = count.checked_mul(size_of::<T>()) else { return wrong(name, count as u64) };
         Storage::read(self.bytes, self.place(name, at, Some(need))?, self.owner, PURPOSE)
+    }
+
+    /// [`values`](Self::values), always copied and as they lie.
+    ///
+    /// # Errors
+    /// [`Error::Saved`] if the section has another number of them, [`Error::Memory`].
+    pub(super) fn copied<T: Pod>(
+        &self,
+        name: &'static str,
+        at: usize,
+        count: usize,
+    ) -> Result<Vec<T>, Error> {
+        let Some(need) = count.checked_mul(size_of::<T>()) else { return wrong(name, count as u64) };
+        let place = self.place(name, at, Some(need))?;
+        let mut values = Vec::new();
+        buffer::refill(&mut values, count, T::zeroed(), PURPOSE)?;
+        bytemuck::cast_slice_mut(&mut values).copy_from_slice(&self.bytes[place]);
+        Ok(values)
     }
 
     /// The bytes of the section that the header names at `at`.
