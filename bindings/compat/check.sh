@@ -18,10 +18,7 @@ for tool in gcc valgrind; do
   command -v $tool >/dev/null || absent+=($tool)
 done
 if ((${#absent[@]})); then
-  sudo=$([[ $EUID == 0 ]] || echo sudo)
-  $sudo apt-get update -qq
-  $sudo env DEBIAN_FRONTEND=noninteractive apt-get -y -qq -o DPkg::Lock::Timeout=300 --no-install-recommends \
-    install "${absent[@]}" >/dev/null
+  ../../.ci/apt-install "${absent[@]}"
 fi
 
 mkl=$(realpath -m "${CARGO_TARGET_DIR:-../../target}")/mkl
