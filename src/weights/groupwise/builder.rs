@@ -59,7 +59,8 @@ impl<'a> GroupwiseBuilder<'a> {
         Self { zeros: ZerosGiven::Each(zeros.into()), ..self }
     }
 
-    /// A real number for each group and column (groups×N) that is added to the values, as in GGUF's `Q4_1`.
+    /// A real number for each group and column (groups×N) that is added to the values, as in GGUF's `Q4_1`. Codes that are
+    /// meant without a zero point besides, as those are, need `zero(0)`.
     #[must_use]
     pub fn minimums(self, minimums: impl Into<GroupScales<'a>>) -> Self {
         Self { minimums: Some(minimums.into()), ..self }
