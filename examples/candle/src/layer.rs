@@ -14,11 +14,12 @@ use std::sync::Arc;
 /// x is quantized by the call: for int8 weights with a scale for each row, for weights in groups with a scale for each row and
 /// group. y is the same for any number of threads and on every CPU, and each row the same in every batch.
 #[derive(Clone)]
-pub struct QgemmLinear(Arc<Weights>);
+pub struct QgemmLinear(Weights);
 
+#[derive(Clone)]
 enum Weights {
-    Int8(Linear),
-    Groups { weights: GroupwiseB, output: OwnedDequantize },
+    Int8(Arc<Linear>),
+    Groups { weights: Arc<GroupwiseB>, output: Arc<OwnedDequantize> },
 }
 
 /// The values of a tensor, which is copied if it is not contiguous.
@@ -36,7 +37,7 @@ impl QgemmLinear {
         let (w, bias) = (values(w)?, bias.map(values).transpose()?);
         let layer = Linear::out_in(MatRef::row_major(&w, n, k).map_err(Error::wrap)?);
         let layer = bias.as_ref().map_or(layer.clone(), |bias| layer.bias(bias));
-        Ok(Self(Arc::new(Weights::Int8(layer.build().map_err(Error::wrap)?))))
+        Ok(Self(Weights::Int8(Arc::new(layer.build().map_err(Error::wrap)?))))
     }
 
     /// Takes the weights of a GGUF file as they are: Q4_0, Q4_1 or Q8_0, of shape (out, in).
@@ -59,12 +60,12 @@ impl QgemmLinear {
         let output = Dequantize::groupwise();
         let output =
             bias.as_ref().map_or(output, |bias| output.bias(bias)).into_owned().map_err(Error::wrap)?;
-        Ok(Self(Arc::new(Weights::Groups { weights, output })))
+        Ok(Self(Weights::Groups { weights: weights.into(), output: output.into() }))
     }
 
     /// Input and output features.
     pub fn features(&self) -> (usize, usize) {
-        match &*self.0 {
+        match &self.0 {
             Weights::Int8(layer) => (layer.in_features(), layer.out_features()),
             Weights::Groups { weights, .. } => (weights.k(), weights.n()),
         }
@@ -74,9 +75,9 @@ impl QgemmLinear {
         let (x, n) = (x.into(), self.features().1);
         let mut y = vec![0.0; x.rows() * n];
         let y_view = MatMut::row_major(&mut y, x.rows(), n)?;
-        match &*self.0 {
+        match &self.0 {
             Weights::Int8(layer) => layer.run_dynamic(x, y_view)?,
-            Weights::Groups { weights, output } => GroupwiseGemm::new(x, weights).run_f32(y_view, output)?,
+            Weights::Groups { weights, output } => GroupwiseGemm::new(x, weights).run_f32(y_view, &**output)?,
         }
         Ok(y)
     }
