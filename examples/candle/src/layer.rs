@@ -77,7 +77,9 @@ impl QgemmLinear {
         let y_view = MatMut::row_major(&mut y, x.rows(), n)?;
         match &self.0 {
             Weights::Int8(layer) => layer.run_dynamic(x, y_view)?,
-            Weights::Groups { weights, output } => GroupwiseGemm::new(x, weights).run_f32(y_view, &**output)?,
+            Weights::Groups { weights, output } => {
+                GroupwiseGemm::new(x, weights).run_f32(y_view, &**output)?
+            }
         }
         Ok(y)
     }
