@@ -68,8 +68,9 @@ static void dynamic(qgemm_activations how, int gathered, qgemm_type to) {
       int64_t sum = 0;
       for (size_t l = 0; l < k; l++) sum += quantized(a[i * k + l], by, asymmetric) * (element(&b, l, j) - 5);
       float scale = by.scale * columns[j], x = (float)sum * scale;
+      const int64_t least = to == QGEMM_I8 ? -128 : 0, rounded = (int64_t)nearbyintf(x) + 100;
       if (to == QGEMM_F32) CHECK(((float *)y)[i * N + j] == x);
-      else CHECK(value_at(y, to, i * N + j) == clamped((int64_t)nearbyintf(x) + 100, to == QGEMM_I8 ? -128 : 0, to == QGEMM_I8 ? 127 : 255));
+      else CHECK(value_at(y, to, i * N + j) == clamped(rounded, least, least + 255));
     }
   }
   qgemm_stage_free(stage);
@@ -78,7 +79,8 @@ static void dynamic(qgemm_activations how, int gathered, qgemm_type to) {
 
 static void weighted_rows(void) {
   enum { ROWS = 5, N = 6, TO = 3 };
-  float *rows = random_floats(ROWS * N, 2), *weights = random_floats(ROWS, 1), *c = random_floats(TO * N, 1), before[TO * N];
+  float *rows = random_floats(ROWS * N, 2), *weights = random_floats(ROWS, 1), *c = random_floats(TO * N, 1);
+  float before[TO * N];
   memcpy(before, c, sizeof before);
   const uint32_t indices[ROWS] = {2, 0, 2, 2, 0};
   qgemm_matrix from = {rows, ROWS, N, N, 1, QGEMM_F32};

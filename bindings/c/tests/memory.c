@@ -5,7 +5,8 @@
 
 #include "test.h"
 
-void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t), *__libc_memalign(size_t, size_t);
+void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t);
+void *__libc_realloc(void *, size_t), *__libc_memalign(size_t, size_t);
 
 // Allocations of this thread that still succeed; without limit if negative. Smaller ones than `least` are not counted.
 static _Thread_local long left = -1;
@@ -188,6 +189,20 @@ int main(void) {
   float scales[N];
   qgemm_matrix_mut to = {q, K, N, N, 1, QGEMM_I8};
   EACH_FAILURE(qgemm_quantize_columns(&float_b, &to, scales, N), q, sizeof q, (void)0);
+  const qgemm_scales scale = {NULL, 0, columns, N, 0};
+  int32_t bias[N];
+  for (int j = 0; j < N; j++) columns[j] += 1;
+  EACH_FAILURE(qgemm_quantize_bias(real, 1, &scale, bias, N), bias, sizeof bias, (void)0);
+  const qgemm_quant_params by = {0.5f, 1};
+  EACH_FAILURE(qgemm_activation_table(QGEMM_GELU, QGEMM_U8, by, by, table), table, sizeof table, (void)0);
+  EACH_FAILURE(qgemm_multiplier_of(0.3, multipliers), multipliers, sizeof multipliers, (void)0);
+  uint32_t numbers[M] = {0};
+  float sum[K];
+  qgemm_matrix_mut to_sum = {sum, 1, K, K, 1, QGEMM_F32};
+  EACH_FAILURE(qgemm_scatter_add(&float_a, numbers, M, real, &to_sum), sum, sizeof sum, (void)0);
+  qgemm_weights_description about;
+  EACH_FAILURE(qgemm_weights_info(warm, &about), &about, sizeof about, CHECK(about.k == K));
+
   // A refusal that has a text of its own.
   options.kernel = "z80";
   for (left = 0; left >= 0;) {

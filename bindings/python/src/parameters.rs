@@ -100,12 +100,15 @@ pub fn real(object: &Bound<'_, PyAny>, argument: &str) -> PyResult<f64> {
 
 /// Whether an object is one number and no array of them.
 pub fn is_number(object: &Bound<'_, PyAny>) -> bool {
-    object.cast::<PyInt>().is_ok()
-        || object.cast::<PyFloat>().is_ok()
-        || object.extract::<f64>().is_ok_and(|_| match object.cast::<PyUntypedArray>() {
-            Ok(array) => array.ndim() == 0,
-            Err(_) => !object.hasattr(intern!(object.py(), "__len__")).unwrap_or(false),
-        })
+    if object.cast::<PyInt>().is_ok() || object.cast::<PyFloat>().is_ok() {
+        return true;
+    }
+    // An array or tensor of no dimensions is a number; one of a single value is none, though it converts to one.
+    let is_scalar = match object.getattr(intern!(object.py(), "ndim")) {
+        Ok(ndim) => ndim.extract::<usize>().is_ok_and(|ndim| ndim == 0),
+        Err(_) => !object.hasattr(intern!(object.py(), "__len__")).unwrap_or(false),
+    };
+    is_scalar && object.extract::<f64>().is_ok()
 }
 
 /// One value, or one per row or column.

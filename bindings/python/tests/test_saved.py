@@ -177,7 +177,7 @@ def test_processes_share_a_mapped_file(kind, k, tmp_path):
         got, grown = run_in("spawn", mapped_product, (kind, path, "map"))
         assert got == want.tobytes() and grown < size // 2, grown
     got, grown = run_in("spawn", mapped_product, (kind, path, "load"))
-    assert got == want.tobytes() and grown >= size, grown
+    assert got == want.tobytes() and grown > size // 2, grown
 
 
 def small_product(path, connection):
