@@ -27,6 +27,15 @@ pub(crate) fn reserve<T>(v: &mut Vec<T>, len: usize, purpose: &'static str) -> R
     v.try_reserve_exact(len).map_err(|_| Error::Memory { purpose, bytes })
 }
 
+/// A copy of a text for an error; empty if there is not enough memory for it.
+pub(crate) fn text(of: &str) -> String {
+    let mut copy = String::new();
+    if copy.try_reserve_exact(of.len()).is_ok() {
+        copy.push_str(of);
+    }
+    copy
+}
+
 /// Makes a vector able to hold `len` values without another allocation. It keeps its values.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks the C binding as its users meet it: installed into a temporary directory, found by CMake and pkg-config, its
 # header current, its exports no more than the header's functions; then the test program, by itself, under
-# AddressSanitizer and under valgrind.
+# AddressSanitizer and under valgrind; and each function where there is no memory.
 #
 #   check.sh
 #
@@ -52,11 +52,15 @@ cmake --build "$work/examples" >"$work/cmake.log" || { cat "$work/cmake.log"; ex
 step 'tests, by pkg-config'
 export PKG_CONFIG_PATH=$lib/pkgconfig LD_LIBRARY_PATH=$lib
 read -ra flags <<<"$(pkg-config --cflags --libs qgemm)"
-build() { # output, flags
-  gcc -std=c11 -O1 -g -Wall -Wextra -Werror -ffp-contract=off "${@:2}" tests/main.c tests/results.c tests/refusals.c \
-    "${flags[@]}" -lm -o "$1"
+build() { # output, flags and sources
+  gcc -std=c11 -O1 -g -Wall -Wextra -Werror -ffp-contract=off "${@:2}" "${flags[@]}" -lm -o "$1"
 }
-build "$work/tests"
+tests=()
+for file in tests/*.c; do [[ $file == tests/memory.c ]] || tests+=("$PWD/$file"); done
+memory=$PWD/tests/memory.c
+# Where programs write their files.
+cd "$work"
+build "$work/tests" "${tests[@]}"
 "$work/tests"
 for isa in scalar portable; do QGEMM_ISA=$isa "$work/tests"; done
 
@@ -64,16 +68,19 @@ step 'tests, linked statically'
 read -ra static <<<"$(pkg-config --cflags --libs --static qgemm)"
 read -ra shared <<<"${flags[*]}"
 flags=("${static[@]/#-lqgemm/-l:libqgemm.a}")
-build "$work/static"
+build "$work/static" "${tests[@]}"
 flags=("${shared[@]}")
 env -u LD_LIBRARY_PATH "$work/static"
 "$work/static"
 
 step 'tests, under AddressSanitizer and UndefinedBehaviorSanitizer'
-build "$work/asan" -fsanitize=address,undefined -fno-sanitize-recover=all
+build "$work/asan" "${tests[@]}" -fsanitize=address,undefined -fno-sanitize-recover=all
 "$work/asan"
 
 step 'tests, under valgrind'
 # Helpers live until the program ends: their stacks are no leak.
-valgrind -q --error-exitcode=1 --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite \
-  --suppressions=tests/valgrind.supp "$work/tests"
+valgrind -q --error-exitcode=1 --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite "$work/tests"
+
+step 'tests, where memory ends'
+build "$work/memory" "$memory"
+"$work/memory"

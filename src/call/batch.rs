@@ -43,8 +43,9 @@ use crate::error::Error;
 /// # Errors
 /// [`Error::Memory`] if there is not enough for scratch memory or to pack some B; if some B is not packed,
 /// [`Error::Kernel`] or [`Error::Variable`] if the environment is wrong. No output is written then: memory is reserved
-/// before the first product. Those of [`DynamicGemm::run_f32`](crate::DynamicGemm::run_f32) that depend on the values of A:
-/// then the outputs of other tasks may be written; that of the task is as it was.
+/// before the first product. [`Error::InBatch`], with the index of the task, for those of
+/// [`DynamicGemm::run_f32`](crate::DynamicGemm::run_f32) that depend on the values of A: then the outputs of other tasks may
+/// be written; that of the task is as it was.
 pub fn run_batch(tasks: &mut [Task<'_, '_>]) -> Result<(), Error> {
     run_batch_on(tasks, Threads::ALL)
 }
@@ -63,7 +64,8 @@ pub fn run_batch_on<'t>(tasks: &mut [Task<'_, '_>], threads: impl Into<Threads<'
     let mut share = share(work, threads);
     if share.parts > 1 && threads.are_own() && tasks.len() < 2 * share.parts {
         // An engine's threads are not asked to share again what they share already.
-        return tasks.iter_mut().try_for_each(|task| task.run_on(threads));
+        let mut all = tasks.iter_mut().enumerate();
+        return all.try_for_each(|(index, task)| task.run_on(threads).map_err(|error| error.in_batch(index)));
     }
     if share.parts > 1 {
         let first = tasks[0].work();
@@ -73,12 +75,14 @@ pub fn run_batch_on<'t>(tasks: &mut [Task<'_, '_>], threads: impl Into<Threads<'
             share.parts = share.finer_parts(work);
         }
     }
-    divide(Tasks { tasks, work, threads }, &share, |(), ()| ())
+    divide(Tasks { tasks, first: 0, work, threads }, &share, |(), ()| ())
 }
 
 /// Tasks with the sum of their work.
 struct Tasks<'t, 'a, 'c> {
     tasks: &'t mut [Task<'a, 'c>],
+    /// The index of the first in the batch.
+    first: usize,
     work: usize,
     threads: Threads<'t>,
 }
@@ -90,8 +94,9 @@ impl Work for Tasks<'_, '_, '_> {
     fn run(self, threads: usize) -> Result<(), Undone<Self>> {
         for at in 0..self.tasks.len() {
             if let Err(error) = self.tasks[at].run_on(self.threads.inside_a_part(threads)) {
-                let rest = Self { tasks: &mut self.tasks[at..], ..self };
-                return Err(Undone { rest, error });
+                let first = self.first + at;
+                let rest = Self { tasks: &mut self.tasks[at..], first, ..self };
+                return Err(Undone { rest, error: error.in_batch(first) });
             }
         }
         Ok(())
@@ -99,9 +104,9 @@ impl Work for Tasks<'_, '_, '_> {
 
     /// Cuts between tasks, where the work before the cut is closest to half. A single task divides itself when it runs.
     fn halve(self, parts: usize) -> Result<Halves<Self>, Self> {
-        let Self { tasks, work, threads } = self;
+        let Self { tasks, first, work, threads } = self;
         if tasks.len() <= 1 {
-            return Err(Self { tasks, work, threads });
+            return Err(Self { tasks, first, work, threads });
         }
         let (mut at, mut before) = (1, tasks[0].work());
         while at + 1 < tasks.len() {
@@ -117,8 +122,8 @@ impl Work for Tasks<'_, '_, '_> {
         let (left, right) = tasks.split_at_mut(at);
         let rest = work.saturating_sub(before);
         Ok(Halves {
-            first: (Self { tasks: left, work: before, threads }, share),
-            second: (Self { tasks: right, work: rest, threads }, parts - share),
+            first: (Self { tasks: left, first, work: before, threads }, share),
+            second: (Self { tasks: right, first: first + at, work: rest, threads }, parts - share),
         })
     }
 }

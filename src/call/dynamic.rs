@@ -255,8 +255,8 @@ impl<'a> DynamicGemm<'a> {
             let scale = destination.scale().of_rows(rows.clone());
             in_default_float_mode(|| quantized.multiply_scales(scale)).map_err(|e| e.below(rows.start))?;
             self.run_quantized(quantized, scale, destination, extent, threads)?;
-            for (given, found) in params.into_iter().flatten().zip(quantized.params()) {
-                *given = found;
+            if let Some(params) = params {
+                params.iter_mut().zip(quantized.params()).for_each(|(given, found)| *given = found);
             }
             Ok(())
         })?

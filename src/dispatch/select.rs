@@ -1,5 +1,6 @@
 //! The kernels that a product may use: the best of this CPU, or those of a name.
 
+use crate::buffer;
 use crate::dispatch::caches::caches;
 use crate::error::Error;
 use qgemm_kernels::{Caches, Features, GROUP_TABLE, GroupReady, Isa, Kernel, MAX_VECTOR_GROUP, Ready, TABLE};
@@ -106,8 +107,13 @@ impl Dispatch {
     }
 
     fn of(wanted: impl Fn(&Kernel) -> bool) -> Result<Self, Error> {
-        let (mut kernels, mut proven): (Vec<_>, Vec<_>) =
-            Self::ready().filter(|kernel| wanted(kernel)).partition(|kernel| kernel.i16_groups == 0);
+        let (mut kernels, mut proven) = (Vec::new(), Vec::new());
+        for list in [&mut kernels, &mut proven] {
+            buffer::reserve(list, TABLE.len(), "kernels")?;
+        }
+        for kernel in Self::ready().filter(|kernel| wanted(kernel)) {
+            if kernel.i16_groups == 0 { kernels.push(kernel) } else { proven.push(kernel) }
+        }
         kernels.sort_by_key(|kernel| kernel.nr);
         proven.sort_by_key(|kernel| Reverse(kernel.i16_groups));
         // Those with a proof have the instruction set of exact ones.
@@ -130,12 +136,13 @@ impl Dispatch {
         let known = Isa::ALL.iter().any(|isa| isa.name() == name)
             || TABLE.iter().any(|kernel| kernel.name == name)
             || GROUP_TABLE.iter().any(|kernel| kernel.name == name);
-        let here = Self::available();
-        let mut available: Vec<_> = here.iter().map(|kernel| kernel.isa.name()).collect();
+        let mut available = Vec::new();
+        buffer::reserve(&mut available, 2 * TABLE.len() + GROUP_TABLE.len(), "kernels")?;
+        available.extend(Self::ready().map(|kernel| kernel.isa.name()));
         available.dedup();
-        available.extend(here.iter().map(|kernel| kernel.name));
+        available.extend(Self::ready().map(|kernel| kernel.table_row().name));
         available.extend(groupwise_kernels().map(|kernel| kernel.table_row().name));
-        Err(Error::Kernel { argument, got: name.to_string(), known, available })
+        Err(Error::Kernel { argument, got: buffer::text(name), known, available })
     }
 
     /// The kernel for a B of `k` rows and `n` columns: the one with the narrowest panel of those that suit such a matrix and

@@ -92,6 +92,7 @@ impl fmt::Display for Error {
                 "g_idx: value {row} was {got}, must be {need}: groups of consecutive rows, in order (permute the rows of b, \
                  and gather the columns of a)"
             ),
+            Error::InBatch { index, error } => write!(f, "{error} (task {index} of the batch)"),
             Error::Saved { problem } => write!(f, "saved: {problem}"),
             Error::FloatRange { argument, got, min, max } => {
                 write!(f, "{argument}: was {got:e}, must be in {min:e}..={max:e}")
@@ -123,7 +124,8 @@ impl fmt::Display for Error {
             ),
             Error::Kernel { argument, got, known, available } => {
                 let why = if *known { "which this CPU lacks" } else { "which does not exist" };
-                write!(f, "{argument}: was '{got}', {why}; must be one of: {}", available.join(" "))
+                write!(f, "{argument}: was '{got}', {why}; must be one of:")?;
+                available.iter().try_for_each(|name| write!(f, " {name}"))
             }
             Error::Variable { name, got, need } => write!(f, "{name}: was '{got}', must be {need}"),
             Error::Memory { purpose, bytes } => {

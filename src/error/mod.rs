@@ -292,6 +292,13 @@ pub enum Error {
         /// The form that it has to have.
         need: &'static str,
     },
+    /// A task of a batch cannot run, for the values of its operands.
+    InBatch {
+        /// Its index.
+        index: usize,
+        /// The reason.
+        error: Box<Error>,
+    },
     /// There was not enough memory.
     Memory {
         /// The use of the memory.
@@ -387,6 +394,15 @@ impl Error {
             Error::Clamp { .. } | Error::FloatClamp { .. } => "clamp",
             Error::QuantizationRange { .. } => "range",
             Error::Bias { .. } => "bias",
+            Error::InBatch { error, .. } => error.argument(),
+        }
+    }
+
+    /// The error of a task of a batch. One that is not the task's alone, which memory and the environment are, stays as it is.
+    pub(crate) fn in_batch(self, index: usize) -> Self {
+        match self {
+            Error::Memory { .. } | Error::Kernel { .. } | Error::Variable { .. } => self,
+            _ => Error::InBatch { index, error: Box::new(self) },
         }
     }
 

@@ -269,7 +269,8 @@ fn a_value_that_is_not_finite_leaves_its_output_as_it_was() {
             .unwrap(),
     ];
     let error = run_batch(&mut tasks).unwrap_err();
-    assert!(matches!(error, Error::NotFinite { argument: "a", row: 0, column: 1, .. }), "{error}");
+    let Error::InBatch { index: 1, error } = error else { panic!("{error}") };
+    assert!(matches!(*error, Error::NotFinite { argument: "a", row: 0, column: 1, .. }), "{error}");
     let [_, bad_task, good_task] = tasks;
     // A part without the value is right.
     let (mut top, mut bottom) = bad_task.split_rows(1).unwrap();
@@ -279,6 +280,43 @@ fn a_value_that_is_not_finite_leaves_its_output_as_it_was() {
     good_task.run().unwrap();
     assert_eq!((wrong[0], wrong[1], last), (5.0, 5.0, [9, 12, 9, 12]));
     assert!((wrong[2] - 12.5).abs() < 0.2 && (wrong[3] - 16.0).abs() < 0.2, "{wrong:?}");
+}
+
+/// An engine's two threads, which are this one.
+struct Engine;
+
+impl ParallelFor for Engine {
+    fn threads(&self) -> usize {
+        2
+    }
+
+    fn for_each(&self, parts: usize, run: &(dyn Fn(usize) + Sync)) {
+        (0..parts).rev().for_each(run);
+    }
+}
+
+/// The index is that in the batch however it is divided: on one thread, among threads, among an engine's.
+#[test]
+fn an_error_names_the_task() {
+    let (mut values, b) = (vec![1f32; 9 * 40 * 30], vec![1i8; 30 * 50]);
+    let b = MatRef::row_major(&b, 30, 50).unwrap();
+    let few = Threads::at_most(2).eager();
+    let all = [Threads::at_most(1), few, Threads::at_most(9).eager(), Threads::of(&Engine).eager()];
+    for bad in 0..9 {
+        values[(bad * 40 + 7) * 30 + 3] = f32::INFINITY;
+        for threads in all {
+            let mut c = vec![0f32; 9 * 40 * 50];
+            let a = MatRef::batch(&values, 9, 40 * 30, (40, 30), (30, 1)).unwrap();
+            let c = MatMut::batch(&mut c, 9, 40 * 50, (40, 50), (50, 1)).unwrap();
+            let output = Dequantize::dynamic(1.0).unwrap();
+            let tasks = a.zip(c).map(|(a, c)| Task::dynamic_f32(DynamicGemm::new(a, b), c, output).unwrap());
+            let error = qgemm::run_batch_on(&mut tasks.collect::<Vec<_>>(), threads).unwrap_err();
+            let Error::InBatch { index, error } = error else { panic!("{error}") };
+            assert_eq!(index, bad);
+            assert!(matches!(*error, Error::NotFinite { argument: "a", row: 7, column: 3, .. }), "{error}");
+        }
+        values[(bad * 40 + 7) * 30 + 3] = 1.0;
+    }
 }
 
 /// The heads of attention, [seq, heads, d] all three: scores to [heads, seq, seq], and the products with the values to

@@ -242,6 +242,7 @@ fn each_error_names_the_argument_its_value_and_what_it_must_be() {
         ("SumTooLarge", reals_refused(far, &Dequantize::new(1.0).unwrap()), &["a_zero", "was -2147483648", "must be smaller", "k = 1048576"]),
         ("Kernel", Dispatch::named("avx9000").unwrap_err(), &["kernel", "was 'avx9000'", "does not exist", "must be one of: scalar portable"]),
         ("Kernel", Dispatch::named("").unwrap_err(), &["kernel", "was ''", "does not exist", "must be one of: scalar portable"]),
+        ("InBatch", in_batch(&[f32::NAN]), &["a", "element (0, 0) was NaN", "must be finite", "(task 0 of the batch)"]),
         ("Memory", PackedB::pack_for(endless, ElementType::U8).unwrap_err(), &["packed b", "needs", "more than there is"]),
         ("Memory", refused_i32(Gemm::new(endless_a, endless)), &["packed b", "needs", "more than there is"]),
     ];
@@ -263,7 +264,7 @@ fn each_error_names_the_argument_its_value_and_what_it_must_be() {
 }
 
 /// As `Error` declares them.
-const VARIANTS: [&str; 33] = [
+const VARIANTS: [&str; 34] = [
     "TooShort",
     "TooLarge",
     "Overlap",
@@ -296,6 +297,7 @@ const VARIANTS: [&str; 33] = [
     "Bias",
     "SumTooLarge",
     "Kernel",
+    "InBatch",
     "Memory",
 ];
 
@@ -311,6 +313,15 @@ fn dynamic_refused(a: &[f32]) -> Error {
 }
 
 /// The error of two rows that are added to two.
+fn in_batch(a: &[f32]) -> Error {
+    let (mut c, b) = ([5f32], vec![1i8; a.len()]);
+    let b = MatRef::row_major(&b, a.len(), 1).unwrap();
+    let gemm = DynamicGemm::new(MatRef::row_major(a, 1, a.len()).unwrap(), b);
+    let output = Dequantize::dynamic(1.0).unwrap();
+    let task = Task::dynamic_f32(gemm, MatMut::row_major(&mut c, 1, 1).unwrap(), output).unwrap();
+    run_batch(&mut [task]).unwrap_err()
+}
+
 fn scattered(indices: &[u32], weights: &[f32]) -> Error {
     let mut c = [5f32; 4];
     let rows = MatRef::row_major(&[1.0; 4], 2, 2).unwrap();

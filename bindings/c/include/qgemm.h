@@ -40,6 +40,19 @@
 // Blocks of 34 bytes with 32 values: an f16 scale, 32 bytes.
 #define QGEMM_GGUF_Q8_0 8
 
+// Weights that were saved for another kernel than the one that would be chosen here: they are packed again, in memory of
+// their own.
+#define QGEMM_REPACK 0
+
+// They are refused, by QGEMM_SAVED.
+#define QGEMM_REFUSE 1
+
+// Weights with scales per column, or none: of qgemm_pack.
+#define QGEMM_SAVED_COLUMNS 1
+
+// Group-wise weights.
+#define QGEMM_SAVED_GROUPWISE 2
+
 // The index of a row outside the source.
 #define QGEMM_PADDING 4294967295
 
@@ -47,8 +60,8 @@
 // qgemm_dequantize, which copy all that they are given, and freed by qgemm_stage_free.
 typedef struct qgemm_stage qgemm_stage;
 
-// Weights that were packed once, for any number of products on any threads at the same time. Made by qgemm_pack or
-// qgemm_pack_groupwise, and freed by qgemm_weights_free.
+// Weights that were packed once, for any number of products on any threads at the same time. Made by qgemm_pack,
+// qgemm_pack_groupwise, qgemm_load and their like, and freed by qgemm_weights_free.
 typedef struct qgemm_weights qgemm_weights;
 
 // The result of a call: QGEMM_OK, or the reason that it was refused. See qgemm_last_error.
@@ -127,6 +140,116 @@ typedef struct qgemm_groupwise_options {
   // The kernel or instruction set, such as "avx2"; NULL for the best of this CPU.
   const char *kernel;
 } qgemm_groupwise_options;
+
+// Attributes and tensors of ONNX Runtime's operator `com.microsoft.MatMulNBits`. blocks = ceil(k / block_size).
+typedef struct qgemm_onnx_options {
+  // sizeof(qgemm_onnx_options)
+  size_t struct_size;
+  // The attribute `bits`: 4 or 8.
+  uint32_t bits;
+  // The attributes `K`, `N` and `block_size`.
+  size_t k;
+  size_t n;
+  size_t block_size;
+  // `B`: [n, blocks, block_size * bits / 8] bytes.
+  const uint8_t *b;
+  size_t b_len;
+  // `scales`, n×blocks, QGEMM_F32, QGEMM_F16 or QGEMM_BF16.
+  struct qgemm_matrix scales;
+  // `zero_points` of type uint8: [n, ceil(blocks * bits / 8)] bytes; or NULL. Without zero points they are 8 or 128.
+  const uint8_t *zero_points;
+  size_t zero_points_len;
+  // `zero_points` in the type of the scales, n×blocks; or left out.
+  struct qgemm_matrix real_zero_points;
+} qgemm_onnx_options;
+
+// The tensors of a layer that GPTQ quantized. Those of int32 are given as bytes, little-endian, as files hold them.
+typedef struct qgemm_gptq_options {
+  // sizeof(qgemm_gptq_options)
+  size_t struct_size;
+  // Bits of a code: 4 or 8.
+  uint32_t bits;
+  // 1: zero points are stored less one, as in checkpoint format `gptq`. 0: as they are, as in `gptq_v2`.
+  uint32_t zeros_less_one;
+  // The input and the output features.
+  size_t k;
+  size_t n;
+  // `group_size`; at least K for one group.
+  size_t group;
+  // `qweight`: [k * bits / 32, n] numbers of int32.
+  const uint8_t *qweight;
+  // In bytes.
+  size_t qweight_len;
+  // `qzeros`: [groups, n * bits / 32] numbers of int32.
+  const uint8_t *qzeros;
+  // In bytes.
+  size_t qzeros_len;
+  // groups×n, QGEMM_F32, QGEMM_F16 or QGEMM_BF16.
+  struct qgemm_matrix scales;
+  // The group of each row, which has to be that of consecutive rows (no act-order); or NULL.
+  const int32_t *g_idx;
+  size_t g_idx_len;
+} qgemm_gptq_options;
+
+// The tensors of a layer that AWQ quantized to 4 bits (version `gemm`). Those of int32 are given as bytes, little-endian.
+typedef struct qgemm_awq_options {
+  // sizeof(qgemm_awq_options)
+  size_t struct_size;
+  // The input and the output features.
+  size_t k;
+  size_t n;
+  // `group_size`; at least K for one group.
+  size_t group;
+  // `qweight`: [k, n / 8] numbers of int32.
+  const uint8_t *qweight;
+  // In bytes.
+  size_t qweight_len;
+  // `qzeros`: [groups, n / 8] numbers of int32.
+  const uint8_t *qzeros;
+  // In bytes.
+  size_t qzeros_len;
+  // groups×n, QGEMM_F32, QGEMM_F16 or QGEMM_BF16.
+  struct qgemm_matrix scales;
+} qgemm_awq_options;
+
+// How saved weights are read. All zeros but `struct_size` are the default.
+typedef struct qgemm_load_options {
+  // sizeof(qgemm_load_options)
+  size_t struct_size;
+  // QGEMM_REPACK or QGEMM_REFUSE. Group-wise weights have the same layout for all kernels.
+  uint32_t other_layout;
+  // The kernel or instruction set, such as "avx2"; NULL for the best of this CPU.
+  const char *kernel;
+} qgemm_load_options;
+
+// Tells the caller that memory of his own is not needed any more.
+typedef void (*qgemm_release)(void *context);
+
+// What qgemm_saved_info tells.
+typedef struct qgemm_saved_description {
+  // QGEMM_SAVED_COLUMNS or QGEMM_SAVED_GROUPWISE.
+  uint32_t kind;
+  // Bits of a code: 8, or 4 for group-wise weights of 4 bits.
+  uint32_t bits;
+  // K, the rows.
+  size_t k;
+  // N, the columns.
+  size_t n;
+  // The rows of a group; 0 for QGEMM_SAVED_COLUMNS.
+  size_t group;
+  // The type of the values or codes: QGEMM_I8 or QGEMM_U8.
+  qgemm_type type;
+  // The type of the activations that they were packed for; 0 for QGEMM_SAVED_GROUPWISE.
+  qgemm_type activations;
+  // The type of the scales of groups; 0 for QGEMM_SAVED_COLUMNS.
+  qgemm_type scales;
+  // The type of the minimums of groups; 0 if there are none.
+  qgemm_type minimums;
+  // 1 if there is a zero point for each scale; else 0.
+  uint32_t zeros;
+  // The kernel whose layout they have, which ends with a zero byte; empty for QGEMM_SAVED_GROUPWISE.
+  char kernel[64];
+} qgemm_saved_description;
 
 // A function that is applied to outputs.
 typedef uint32_t qgemm_activation;
@@ -406,6 +529,12 @@ typedef struct qgemm_product {
 // A kernel does not exist or this CPU lacks it, or an environment variable of the library is wrong.
 #define QGEMM_KERNEL 11
 
+// Bytes are no saved weights, or none that can be used here: cut off, changed, of another kind or for another kernel.
+#define QGEMM_SAVED 13
+
+// A file cannot be opened, read, mapped or written.
+#define QGEMM_FILE 14
+
 // The library failed. It is a mistake in the library, and outputs of the call may be written in part.
 #define QGEMM_INTERNAL 12
 
@@ -518,7 +647,7 @@ qgemm_status qgemm_pack(const struct qgemm_matrix *b,
                         const struct qgemm_pack_options *options,
                         struct qgemm_weights **weights);
 
-// Frees weights. NULL is allowed.
+// Frees weights. NULL is allowed. Of weights that qgemm_map made, `release` is called then.
 //
 // The caller promises:
 // `weights` is NULL, or was made by this library, was not freed before, and is used by no call any more.
@@ -574,6 +703,115 @@ qgemm_status qgemm_pack_gguf(uint32_t type,
                              const uint8_t *blocks,
                              size_t len,
                              struct qgemm_weights **weights);
+
+// Packs the weights of a `MatMulNBits`. `*weights` is written if the call succeeds. The tensors are not needed afterwards.
+//
+// Errors: those of qgemm_pack_groupwise; QGEMM_OPTIONS if there are zero points of both kinds; QGEMM_RANGE for real ones that
+// are no codes.
+//
+// The caller promises:
+// Each pointer is null or to what its type says, arrays hold as many bytes as their lengths say, and matrices are as
+// qgemm_matrix says.
+qgemm_status qgemm_pack_onnx(const struct qgemm_onnx_options *options,
+                             struct qgemm_weights **weights);
+
+// Packs a layer that GPTQ quantized. `*weights` is written if the call succeeds. The tensors are not needed afterwards.
+//
+// Errors: those of qgemm_pack_groupwise; QGEMM_RANGE for act-order, and for a zero point that is no code.
+//
+// The caller promises:
+// Each pointer is null or to what its type says, arrays hold as much as their lengths say, and the matrix is as qgemm_matrix
+// says.
+qgemm_status qgemm_pack_gptq(const struct qgemm_gptq_options *options,
+                             struct qgemm_weights **weights);
+
+// Packs a layer that AWQ quantized. `*weights` is written if the call succeeds. The tensors are not needed afterwards.
+//
+// Errors: those of qgemm_pack_groupwise.
+//
+// The caller promises:
+// Each pointer is null or to what its type says, arrays hold as many bytes as their lengths say, and the matrix is as
+// qgemm_matrix says.
+qgemm_status qgemm_pack_awq(const struct qgemm_awq_options *options, struct qgemm_weights **weights);
+
+// The number of bytes that qgemm_save writes for weights.
+//
+// The caller promises:
+// `weights` is NULL or a handle that was not freed, `size` is NULL or the address of a size_t.
+qgemm_status qgemm_saved_size(const struct qgemm_weights *weights, size_t *size);
+
+// Writes weights of either kind to `to`, which holds `len` bytes: as many as qgemm_saved_size says. Any CPU reads them, by
+// qgemm_load or qgemm_map. The form is that of the Rust library and of the command `qgemm pack`.
+//
+// Errors: QGEMM_NULL, QGEMM_SHAPE if `len` is another number, QGEMM_MEMORY.
+//
+// The caller promises:
+// `weights` is NULL or a handle that was not freed; `to` is the address of `len` bytes which nobody else uses.
+qgemm_status qgemm_save(const struct qgemm_weights *weights,
+                        uint8_t *to,
+                        size_t len);
+
+// Writes weights to a file, which is replaced if it exists: whole, or not at all. `path` is UTF-8. Processes that have mapped
+// the file that is replaced keep it.
+//
+// Errors: QGEMM_NULL; QGEMM_SHAPE if `path` is no UTF-8; QGEMM_FILE, QGEMM_MEMORY.
+//
+// The caller promises:
+// `weights` is NULL or a handle that was not freed; `path` is NULL or a text that ends with a zero byte.
+qgemm_status qgemm_save_file(const struct qgemm_weights *weights,
+                             const char *path);
+
+// Reads weights of either kind that were saved, `len` bytes at `saved`, which are copied. `options` may be NULL. `*weights` is
+// written if the call succeeds.
+//
+// Errors: QGEMM_NULL; QGEMM_SAVED if they are no such bytes, cut off or changed, or for another kernel and
+// `other_layout` refuses that; QGEMM_NOT_FINITE, QGEMM_TYPE, QGEMM_KERNEL, QGEMM_MEMORY.
+//
+// The caller promises:
+// `saved` is the address of `len` bytes, which nobody changes during the call. Other pointers are null or to what their
+// types say.
+qgemm_status qgemm_load(const uint8_t *saved,
+                        size_t len,
+                        const struct qgemm_load_options *options,
+                        struct qgemm_weights **weights);
+
+// qgemm_load without a copy: what the kernel reads as it was saved stays at `saved`, which begins at a multiple of 64 bytes
+// (else it is copied). The bytes stay there, and nobody changes them, until the weights are freed.
+//
+// `release(context)` is called once, by qgemm_weights_free, when nothing needs the bytes any more; also if the weights were
+// packed again. It is not called if this call is refused. NULL for no such call.
+//
+// Errors: those of qgemm_load.
+//
+// The caller promises:
+// `saved` is the address of `len` bytes, which are there and as they are until the weights are freed. `release` may be called
+// on any thread, and does not throw. Other pointers are null or to what their types say.
+qgemm_status qgemm_map(const uint8_t *saved,
+                       size_t len,
+                       const struct qgemm_load_options *options,
+                       qgemm_release release,
+                       void *context,
+                       struct qgemm_weights **weights);
+
+// qgemm_map of a file, which all processes that map it share in memory. `path` is UTF-8.
+//
+// Errors: those of qgemm_load; QGEMM_SHAPE if `path` is no UTF-8; QGEMM_FILE.
+//
+// The caller promises:
+// Until the weights are freed nobody changes or truncates the file; it may be replaced by another (qgemm_save_file) or
+// removed. Each pointer is null or to what its type says; `path` is a text that ends with a zero byte.
+qgemm_status qgemm_map_file(const char *path, const struct qgemm_load_options *options, struct qgemm_weights **weights);
+
+// What saved weights are, by their header. The checksum is compared; values are not looked at.
+//
+// Errors: QGEMM_NULL; QGEMM_SAVED if they are no such bytes, cut off, or changed.
+//
+// The caller promises:
+// `saved` is the address of `len` bytes, which nobody changes during the call; `description` is NULL or the address of such
+// a struct.
+qgemm_status qgemm_saved_info(const uint8_t *saved,
+                              size_t len,
+                              struct qgemm_saved_description *description);
 
 // The table of an activation between two quantizations, for the `table` of an 8-bit stage: for each of 256 bit patterns of
 // `type` (QGEMM_I8 or QGEMM_U8) that of quantize(activation(dequantize(value))), into 256 bytes.
@@ -700,8 +938,9 @@ qgemm_status qgemm_run(const struct qgemm_product *product);
 // all outputs are distinct: outputs lie one after the other, or side by side in the rows (or columns) of one matrix. Others
 // that interleave are refused.
 //
-// Errors: those of qgemm_run, with the number of the product in qgemm_last_error. No output is written then, except that
-// of errors that depend on the values of an f32 A other outputs may be.
+// Errors: those of qgemm_run, with the number of the product in qgemm_last_error (but for QGEMM_MEMORY and QGEMM_KERNEL,
+// which may be nobody's). No output is written then, except that of errors that depend on the values of an f32 A other
+// outputs may be.
 //
 // The caller promises:
 // That of qgemm_run, for each product.

@@ -41,7 +41,8 @@ pub struct qgemm_groupwise_options {
 // SAFETY: it begins with a usize, and holds integers and raw pointers.
 unsafe impl Options for qgemm_groupwise_options {}
 
-fn code_bits(bits: u32) -> Result<CodeBits, Failure> {
+/// The bits of a code.
+pub(crate) fn code_bits(bits: u32) -> Result<CodeBits, Failure> {
     match bits {
         4 => Ok(CodeBits::Four),
         8 => Ok(CodeBits::Eight),
@@ -68,7 +69,7 @@ pub unsafe extern "C" fn qgemm_pack_groupwise(
         match options.has_zero {
             0 => {}
             1 => builder = builder.zero(options.zero),
-            got => return Err(Failure::Choice { argument: "has_zero", got }),
+            got => return Err(Failure::choice("has_zero", got)),
         }
         if !options.zeros.is_absent() {
             // SAFETY: the caller promises a matrix, which nobody changes during the call.
@@ -118,7 +119,7 @@ pub unsafe extern "C" fn qgemm_pack_float(
         let scheme = match scheme {
             QGEMM_GROUPS_SYMMETRIC => GroupScheme::Symmetric,
             QGEMM_GROUPS_ASYMMETRIC => GroupScheme::Asymmetric,
-            got => return Err(Failure::Choice { argument: "scheme", got }),
+            got => return Err(Failure::choice("scheme", got)),
         };
         let packed = quantize_groups(b, code_bits(bits)?, group, scheme)?.pack()?;
         // SAFETY: the caller promises memory for a pointer.
@@ -155,7 +156,7 @@ pub unsafe extern "C" fn qgemm_pack_gguf(
             QGEMM_GGUF_Q4_0 => GgufType::Q4_0,
             QGEMM_GGUF_Q4_1 => GgufType::Q4_1,
             QGEMM_GGUF_Q8_0 => GgufType::Q8_0,
-            got => return Err(Failure::Choice { argument: "type", got }),
+            got => return Err(Failure::choice("type", got)),
         };
         // SAFETY: the caller promises so many bytes.
         let blocks = unsafe { memory::array("blocks", blocks, len) }?;

@@ -5,6 +5,8 @@
 //! address is read by [`memory`] and [`matrix`] alone; they refuse what no promise of the caller's is needed to refuse.
 #![allow(non_camel_case_types, reason = "the names are those of the header")]
 
+mod files;
+mod formats;
 mod groupwise;
 mod matrix;
 mod memory;
@@ -12,6 +14,7 @@ mod overlap;
 mod product;
 mod quantize;
 mod run;
+mod saved;
 mod stage;
 mod status;
 mod threads;

@@ -72,7 +72,7 @@ pub struct qgemm_zero_points {
 
 /// The name of an argument in place of the library's word for any view.
 fn renamed(error: Error, name: &'static str) -> Failure {
-    Failure::Library(match error {
+    Failure::from(match error {
         Error::TooLarge { shape, strides, .. } => Error::TooLarge { argument: name, shape, strides },
         Error::Address { got, align, .. } => Error::Address { argument: name, got, align },
         other => other,
@@ -86,7 +86,7 @@ fn stride(name: &'static str, stride: isize) -> Result<usize, Failure> {
 fn wrong_type(name: &'static str, got: qgemm_type, problem: &'static str) -> Failure {
     match got {
         QGEMM_I8..=QGEMM_BF16 => Failure::new(QGEMM_TYPE, name, problem),
-        _ => Failure::Choice { argument: name, got },
+        _ => Failure::choice(name, got),
     }
 }
 

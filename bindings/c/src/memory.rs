@@ -1,6 +1,7 @@
 //! Values that C passes by address: options, arrays, texts, places for results.
 
-use crate::status::{Failure, QGEMM_MEMORY, QGEMM_MISALIGNED, QGEMM_SHAPE, QGEMM_TOO_LARGE};
+use crate::status::{Failure, QGEMM_MISALIGNED, QGEMM_SHAPE, QGEMM_TOO_LARGE};
+use std::alloc::{Layout, alloc};
 use std::ffi::{CStr, c_char};
 
 /// Checks an address for `len` values of `T`.
@@ -102,6 +103,40 @@ pub(crate) unsafe fn write<T>(argument: &'static str, address: *mut T, value: T)
     Ok(())
 }
 
+/// Hands a new handle to the caller, who frees it by [`free`].
+///
+/// # Safety
+/// Unless it is refused, `out` is the address of memory for a pointer which nobody else uses.
+pub(crate) unsafe fn hand_out<T>(argument: &'static str, value: T, out: *mut *mut T) -> Result<(), Failure> {
+    check(argument, out, 1)?;
+    const { assert!(size_of::<T>() > 0) };
+    // `Box::new` would end the program where there is no memory.
+    // SAFETY: the size is not 0.
+    let handle = unsafe { alloc(Layout::new::<T>()) }.cast::<T>();
+    if handle.is_null() {
+        return Err(Failure::memory());
+    }
+    // SAFETY: the handle was just allocated for a `T`, and `check` has found `out` neither null nor misaligned; the caller
+    // promises memory for a pointer there.
+    unsafe {
+        handle.write(value);
+        out.write(handle);
+    }
+    Ok(())
+}
+
+/// Frees a handle, unless it is null.
+///
+/// # Safety
+/// It is null or was made by [`hand_out`], was not freed before, and nobody uses it any more.
+pub(crate) unsafe fn free<T>(handle: *mut T) {
+    if !handle.is_null() {
+        // SAFETY: `hand_out` allocated it with the layout of a `T`, as a box is, and filled it. The caller promises that it
+        // is freed here alone, and once.
+        drop(unsafe { Box::from_raw(handle) });
+    }
+}
+
 /// A name, or `None` if it is null.
 ///
 /// # Safety
@@ -156,7 +191,5 @@ pub(crate) unsafe fn options<T: Options>(argument: &'static str, address: *const
 
 /// Room for `len` values more.
 pub(crate) fn reserve<T>(values: &mut Vec<T>, len: usize) -> Result<(), Failure> {
-    values
-        .try_reserve_exact(len)
-        .map_err(|_| Failure::new(QGEMM_MEMORY, "call", "there is not enough memory"))
+    values.try_reserve_exact(len).map_err(|_| Failure::memory())
 }

@@ -297,7 +297,7 @@ unsafe fn gemm<'a>(
                                     let why = "for all of A are not for group-wise weights";
                                     return Err(Failure::options("activations", why));
                                 }
-                                got => return Err(Failure::Choice { argument: "activations", got }),
+                                got => return Err(Failure::choice("activations", got)),
                             };
                             GroupwiseGemm::new(a, b).activations(activations)
                         }
@@ -323,7 +323,7 @@ unsafe fn gemm<'a>(
                 QGEMM_PER_ROW_ASYMMETRIC => gemm.asymmetric(),
                 QGEMM_PER_TENSOR => gemm.per_tensor(),
                 QGEMM_PER_TENSOR_ASYMMETRIC => gemm.per_tensor().asymmetric(),
-                got => return Err(Failure::Choice { argument: "activations", got }),
+                got => return Err(Failure::choice("activations", got)),
             })
         }
     };

@@ -34,7 +34,7 @@ pub(crate) fn activation(got: qgemm_activation) -> Result<Option<Activation>, Fa
         QGEMM_SIGMOID => Activation::Sigmoid,
         QGEMM_TANH => Activation::Tanh,
         QGEMM_HARD_SWISH => Activation::HardSwish,
-        got => return Err(Failure::Choice { argument: "activation", got }),
+        got => return Err(Failure::choice("activation", got)),
     }))
 }
 

@@ -103,8 +103,9 @@ unsafe fn run_dynamic(
 /// all outputs are distinct: outputs lie one after the other, or side by side in the rows (or columns) of one matrix. Others
 /// that interleave are refused.
 ///
-/// Errors: those of qgemm_run, with the number of the product in qgemm_last_error. No output is written then, except that
-/// of errors that depend on the values of an f32 A other outputs may be.
+/// Errors: those of qgemm_run, with the number of the product in qgemm_last_error (but for QGEMM_MEMORY and QGEMM_KERNEL,
+/// which may be nobody's). No output is written then, except that of errors that depend on the values of an f32 A other
+/// outputs may be.
 ///
 /// # Safety
 /// That of qgemm_run, for each product.
@@ -131,7 +132,7 @@ pub unsafe extern "C" fn qgemm_run_batch(
         memory::reserve(&mut tasks, all.len())?;
         for (index, product) in all.iter().enumerate() {
             // SAFETY: no output overlaps an input or another output, as was just checked; each is made once.
-            tasks.push(unsafe { product.task() }.map_err(|failure| in_batch(index, failure))?);
+            tasks.push(unsafe { product.task() }.map_err(|failure| failure.in_batch(index))?);
         }
         run_batch_on(&mut tasks, threads)?;
         if let Some(crew) = &crew {
@@ -139,10 +140,6 @@ pub unsafe extern "C" fn qgemm_run_batch(
         }
         Ok(())
     })
-}
-
-fn in_batch(index: usize, failure: Failure) -> Failure {
-    Failure::InBatch { index, failure: Box::new(failure) }
 }
 
 /// The products of a batch.
@@ -164,7 +161,7 @@ unsafe fn read_all<'a>(products: *const qgemm_product, count: usize) -> Result<V
         let at = unsafe { products.byte_add(index * size) };
         // SAFETY: a product is there.
         let product = unsafe { one_of(at, size) };
-        all.push(product.map_err(|failure| in_batch(index, failure))?);
+        all.push(product.map_err(|failure| failure.in_batch(index))?);
     }
     Ok(all)
 }
@@ -195,13 +192,13 @@ fn check_outputs(products: &[Product<'_>]) -> Result<(), Failure> {
     }
     join(&mut inputs);
     for (place, index) in &outputs {
-        check_output("output", place, near(place, &inputs)).map_err(|failure| in_batch(*index, failure))?;
+        check_output("output", place, near(place, &inputs)).map_err(|failure| failure.in_batch(*index))?;
     }
     match find_overlap(&mut outputs) {
         None => Ok(()),
         Some(index) => {
             let problem = "is not known to be apart from the output of another product";
-            Err(in_batch(index, Failure::new(QGEMM_OVERLAP, "output", problem)))
+            Err(Failure::new(QGEMM_OVERLAP, "output", problem).in_batch(index))
         }
     }
 }

@@ -131,23 +131,8 @@ pub(crate) fn flag(argument: &'static str, got: u32) -> Result<bool, Failure> {
     match got {
         0 => Ok(false),
         1 => Ok(true),
-        got => Err(Failure::Choice { argument, got }),
+        got => Err(Failure::choice(argument, got)),
     }
-}
-
-/// Hands a stage to the caller.
-///
-/// # Safety
-/// `out` is null or the address of memory for a pointer.
-unsafe fn hand_out(output: Output, out: *mut *mut qgemm_stage) -> Result<(), Failure> {
-    let handle = Box::into_raw(Box::new(qgemm_stage { output }));
-    // SAFETY: the caller promises memory for a pointer, if `out` is not refused.
-    let written = unsafe { memory::write("stage", out, handle) };
-    if written.is_err() {
-        // SAFETY: the handle was made by `Box::into_raw` right here, and nobody has it.
-        drop(unsafe { Box::from_raw(handle) });
-    }
-    written
 }
 
 /// Makes a stage with 8-bit outputs, QGEMM_I8 or QGEMM_U8. `*stage` is written if the call succeeds.
@@ -169,7 +154,7 @@ pub unsafe extern "C" fn qgemm_requantize(
         // SAFETY: the caller promises the arrays that they name, which nobody changes during the call.
         let owned = unsafe { requantize(&options) }?;
         // SAFETY: the caller promises memory for a pointer.
-        unsafe { hand_out(Output::Bytes(owned), stage) }
+        unsafe { memory::hand_out("stage", qgemm_stage { output: Output::Bytes(owned) }, stage) }
     })
 }
 
@@ -202,7 +187,7 @@ unsafe fn requantize(options: &qgemm_requantize_options) -> Result<OwnedRequanti
                 QGEMM_FIXED_RUY => Rounding::Ruy,
                 QGEMM_FIXED_SINGLE => Rounding::Single,
                 QGEMM_FIXED_REFERENCE => Rounding::Reference,
-                got => return Err(Failure::Choice { argument: "scaling", got }),
+                got => return Err(Failure::choice("scaling", got)),
             };
             // SAFETY: the caller promises so many multipliers.
             let given =
@@ -231,7 +216,7 @@ fn complete(
         QGEMM_CLAMP_TO => stage.clamp_to(options.lo, options.hi),
         QGEMM_CLAMP_RELU => stage.relu(),
         QGEMM_CLAMP_RELU6 => stage.relu6(options.output_scale)?,
-        got => return Err(Failure::Choice { argument: "clamp", got }),
+        got => return Err(Failure::choice("clamp", got)),
     };
     if flag("residual_in_place", options.residual_in_place)? {
         stage = stage.residual_in_place(options.residual_scale, options.residual_zero_point);
@@ -302,7 +287,7 @@ pub unsafe extern "C" fn qgemm_dequantize(
         // SAFETY: the caller promises the arrays that they name, which nobody changes during the call.
         let owned = unsafe { dequantize(&options) }?;
         // SAFETY: the caller promises memory for a pointer.
-        unsafe { hand_out(Output::Float(owned), stage) }
+        unsafe { memory::hand_out("stage", qgemm_stage { output: Output::Float(owned) }, stage) }
     })
 }
 
@@ -318,7 +303,7 @@ unsafe fn dequantize(options: &qgemm_dequantize_options) -> Result<OwnedDequanti
         QGEMM_CLAMP_TO => stage.clamp_to(options.lo, options.hi),
         QGEMM_CLAMP_RELU => stage.relu(),
         QGEMM_CLAMP_RELU6 => stage.relu6(),
-        got => return Err(Failure::Choice { argument: "clamp", got }),
+        got => return Err(Failure::choice("clamp", got)),
     };
     // SAFETY: the caller's promise is the same.
     if let Some(bias) = unsafe { memory::optional_array("bias", options.bias, options.bias_len) }? {
@@ -340,10 +325,8 @@ unsafe fn dequantize(options: &qgemm_dequantize_options) -> Result<OwnedDequanti
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qgemm_stage_free(stage: *mut qgemm_stage) {
     guard(|| {
-        if !stage.is_null() {
-            // SAFETY: the caller promises a handle that `hand_out` made by `Box::into_raw`, freed only here and only once.
-            drop(unsafe { Box::from_raw(stage) });
-        }
+        // SAFETY: the caller promises a handle of this library, which makes them by `hand_out`, and frees it once.
+        unsafe { memory::free(stage) };
         Ok(())
     });
 }

@@ -4,6 +4,7 @@ use rust::Error;
 use std::cell::RefCell;
 use std::ffi::c_char;
 use std::fmt;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The result of a call: QGEMM_OK, or the reason that it was refused. See qgemm_last_error.
@@ -33,25 +34,62 @@ pub const QGEMM_OPTIONS: qgemm_status = 9;
 pub const QGEMM_MEMORY: qgemm_status = 10;
 /// A kernel does not exist or this CPU lacks it, or an environment variable of the library is wrong.
 pub const QGEMM_KERNEL: qgemm_status = 11;
+/// Bytes are no saved weights, or none that can be used here: cut off, changed, of another kind or for another kernel.
+pub const QGEMM_SAVED: qgemm_status = 13;
+/// A file cannot be opened, read, mapped or written.
+pub const QGEMM_FILE: qgemm_status = 14;
 /// The library failed. It is a mistake in the library, and outputs of the call may be written in part.
 pub const QGEMM_INTERNAL: qgemm_status = 12;
 
 /// The reason that a call was refused.
 #[derive(Debug)]
-pub(crate) enum Failure {
+pub(crate) struct Failure {
+    /// The number of the product, in a batch.
+    product: Option<usize>,
+    reason: Reason,
+}
+
+#[derive(Debug)]
+enum Reason {
     /// The library's own.
     Library(Error),
     /// One of this binding, with the name of an argument first.
     Argument { status: qgemm_status, argument: &'static str, problem: &'static str },
     /// A choice among some constants that is none of them.
     Choice { argument: &'static str, got: u32 },
-    /// The failure of one product of a batch.
-    InBatch { index: usize, failure: Box<Failure> },
+    /// The operating system's, of a file.
+    File { argument: &'static str, error: io::Error },
+}
+
+impl From<Reason> for Failure {
+    fn from(reason: Reason) -> Self {
+        Self { product: None, reason }
+    }
 }
 
 impl Failure {
     pub(crate) fn new(status: qgemm_status, argument: &'static str, problem: &'static str) -> Self {
-        Failure::Argument { status, argument, problem }
+        Reason::Argument { status, argument, problem }.into()
+    }
+
+    pub(crate) fn choice(argument: &'static str, got: u32) -> Self {
+        Reason::Choice { argument, got }.into()
+    }
+
+    pub(crate) fn file(argument: &'static str, error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::OutOfMemory => Self::memory(),
+            _ => Reason::File { argument, error }.into(),
+        }
+    }
+
+    pub(crate) fn memory() -> Self {
+        Self::new(QGEMM_MEMORY, "call", "there is not enough memory")
+    }
+
+    /// The failure as that of a product of a batch.
+    pub(crate) fn in_batch(self, index: usize) -> Self {
+        Self { product: Some(index), ..self }
     }
 
     pub(crate) fn null(argument: &'static str) -> Self {
@@ -63,11 +101,11 @@ impl Failure {
     }
 
     fn status(&self) -> qgemm_status {
-        match self {
-            Failure::Argument { status, .. } => *status,
-            Failure::Choice { .. } => QGEMM_TYPE,
-            Failure::InBatch { failure, .. } => failure.status(),
-            Failure::Library(error) => match error {
+        match &self.reason {
+            Reason::Argument { status, .. } => *status,
+            Reason::Choice { .. } => QGEMM_TYPE,
+            Reason::File { .. } => QGEMM_FILE,
+            Reason::Library(error) => match error {
                 Error::Address { got: 0, .. } => QGEMM_NULL,
                 Error::Address { .. } => QGEMM_MISALIGNED,
                 Error::TooLarge { .. } => QGEMM_TOO_LARGE,
@@ -87,6 +125,7 @@ impl Failure {
                 | Error::ScaleOfA { .. } => QGEMM_OPTIONS,
                 Error::NotFinite { .. } | Error::QuantizationRange { .. } => QGEMM_NOT_FINITE,
                 Error::Memory { .. } => QGEMM_MEMORY,
+                Error::Saved { .. } => QGEMM_SAVED,
                 Error::Kernel { .. } | Error::Variable { .. } => QGEMM_KERNEL,
                 // All others are numbers out of their range, also those that a later version adds.
                 _ => QGEMM_RANGE,
@@ -97,17 +136,23 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Failure::Library(error)
+        match error {
+            Error::InBatch { index, error } => Self { product: Some(index), reason: Reason::Library(*error) },
+            error => Reason::Library(error).into(),
+        }
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Failure::Library(error) => error.fmt(f),
-            Failure::Argument { argument, problem, .. } => write!(f, "{argument}: {problem}"),
-            Failure::Choice { argument, got } => write!(f, "{argument}: {got} is none of its constants"),
-            Failure::InBatch { index, failure } => write!(f, "products[{index}]: {failure}"),
+        if let Some(index) = self.product {
+            write!(f, "products[{index}]: ")?;
+        }
+        match &self.reason {
+            Reason::Library(error) => error.fmt(f),
+            Reason::Argument { argument, problem, .. } => write!(f, "{argument}: {problem}"),
+            Reason::Choice { argument, got } => write!(f, "{argument}: {got} is none of its constants"),
+            Reason::File { argument, error } => write!(f, "{argument}: {error}"),
         }
     }
 }

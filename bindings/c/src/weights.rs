@@ -4,15 +4,33 @@ use crate::matrix::{QGEMM_I8, QGEMM_U8, element_type, qgemm_matrix, qgemm_type};
 use crate::memory::{self, Options};
 use crate::status::{Failure, guard, qgemm_status};
 use rust::{CodeBits, Dispatch, ElementType, GroupwiseB, PackedB};
-use std::ffi::c_char;
+use std::ffi::{c_char, c_void};
 
-/// Weights that were packed once, for any number of products on any threads at the same time. Made by qgemm_pack or
-/// qgemm_pack_groupwise, and freed by qgemm_weights_free.
+/// Weights that were packed once, for any number of products on any threads at the same time. Made by qgemm_pack,
+/// qgemm_pack_groupwise, qgemm_load and their like, and freed by qgemm_weights_free.
 pub struct qgemm_weights {
     pub(crate) packed: Packed,
     /// The kernel's name with a zero byte.
     kernel: [u8; 64],
+    /// What is called once `packed` is gone, which may lie in memory of the caller's.
+    release: Option<Release>,
 }
+
+/// Tells the caller that memory of his own is not needed any more.
+pub type qgemm_release = Option<unsafe extern "C" fn(context: *mut c_void)>;
+
+/// A function of the caller's, with what it is passed.
+#[derive(Clone, Copy)]
+pub(crate) struct Release {
+    pub(crate) release: qgemm_release,
+    pub(crate) context: *mut c_void,
+}
+
+// SAFETY: the context is only handed to the caller's own function, by the thread that frees the weights: the caller promises
+// that the function may be called on any thread.
+unsafe impl Send for Release {}
+// SAFETY: likewise.
+unsafe impl Sync for Release {}
 
 pub(crate) enum Packed {
     Bytes(PackedB),
@@ -25,6 +43,19 @@ impl qgemm_weights {
     /// # Safety
     /// `out` is null or the address of memory for a pointer.
     pub(crate) unsafe fn hand_out(packed: Packed, out: *mut *mut Self) -> Result<(), Failure> {
+        // SAFETY: the caller's promise is the same.
+        unsafe { Self::hand_out_mapped(packed, None, out) }
+    }
+
+    /// Hands packed weights to the caller which may lie in memory of his own. If that is refused, `release` is not called.
+    ///
+    /// # Safety
+    /// That of [`hand_out`](Self::hand_out).
+    pub(crate) unsafe fn hand_out_mapped(
+        packed: Packed,
+        release: Option<Release>,
+        out: *mut *mut Self,
+    ) -> Result<(), Failure> {
         let name = match &packed {
             Packed::Bytes(b) => b.kernel().name,
             Packed::Groupwise(b) => b.kernel_name(),
@@ -32,14 +63,8 @@ impl qgemm_weights {
         let mut kernel = [0; 64];
         let len = name.len().min(kernel.len() - 1);
         kernel[..len].copy_from_slice(&name.as_bytes()[..len]);
-        let handle = Box::into_raw(Box::new(Self { packed, kernel }));
-        // SAFETY: the caller promises memory for a pointer, if `out` is not refused.
-        let written = unsafe { memory::write("weights", out, handle) };
-        if written.is_err() {
-            // SAFETY: the handle was made by `Box::into_raw` right here, and nobody has it.
-            drop(unsafe { Box::from_raw(handle) });
-        }
-        written
+        // SAFETY: the caller's promise is the same.
+        unsafe { memory::hand_out("weights", Self { packed, kernel, release }, out) }
     }
 }
 
@@ -114,16 +139,23 @@ pub unsafe extern "C" fn qgemm_pack(
     })
 }
 
-/// Frees weights. NULL is allowed.
+/// Frees weights. NULL is allowed. Of weights that qgemm_map made, `release` is called then.
 ///
 /// # Safety
 /// `weights` is NULL, or was made by this library, was not freed before, and is used by no call any more.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qgemm_weights_free(weights: *mut qgemm_weights) {
     guard(|| {
-        if !weights.is_null() {
-            // SAFETY: the caller promises a handle that `hand_out` made by `Box::into_raw`, freed only here and only once.
-            drop(unsafe { Box::from_raw(weights) });
+        if weights.is_null() {
+            return Ok(());
+        }
+        // SAFETY: the caller promises a handle.
+        let release = unsafe { memory::borrow("weights", weights) }?.release;
+        // SAFETY: the handle is of this library, which makes them by `hand_out`, and the caller frees it once.
+        unsafe { memory::free(weights) };
+        if let Some(Release { release: Some(release), context }) = release {
+            // SAFETY: the caller promised a function that may be called so, and it is called this once.
+            unsafe { release(context) };
         }
         Ok(())
     });

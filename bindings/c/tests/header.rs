@@ -14,6 +14,8 @@ fn the_header_is_up_to_date() {
         "threads",
         "weights",
         "groupwise",
+        "formats",
+        "saved",
         "quantize",
         "stage",
         "product",

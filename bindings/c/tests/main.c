@@ -3,6 +3,10 @@
 
 int main(void) {
   results();
+  stages();
+  activations();
+  groups();
+  saved();
   refusals();
   qgemm_release_thread_memory();
   printf("qgemm %s: results and refusals are right\n", qgemm_version());

@@ -4,14 +4,6 @@
 
 #include "test.h"
 
-// The call is refused with this status, and the text of the error holds these words.
-static void refused(int line, qgemm_status got, qgemm_status want, const char *words) {
-  if (got == want && strstr(qgemm_last_error(), words)) return;
-  fprintf(stderr, "%s:%d: status %d, not %d; \"%s\" without \"%s\"\n", __FILE__, line, got, want, qgemm_last_error(), words);
-  exit(1);
-}
-#define REFUSED(call, status, words) refused(__LINE__, (call), (status), (words))
-
 static uint8_t a_data[3 * 4];
 static int8_t b_data[4 * 2];
 static int32_t c_data[3 * 2 + 4];
@@ -160,7 +152,7 @@ static void overlaps(void) {
   REFUSED(qgemm_run_batch(both, 1, NULL), QGEMM_OPTIONS, "params");
 }
 
-static void stages(void) {
+static void wrong_stages(void) {
   qgemm_stage *stage = NULL;
   qgemm_requantize_options o = {0};
   o.struct_size = sizeof o;
@@ -315,6 +307,6 @@ void refusals(void) {
   products();
   arrays();
   overlaps();
-  stages();
+  wrong_stages();
   weights();
 }

@@ -3,37 +3,11 @@
 
 #include "test.h"
 
-static qgemm_product product_of(qgemm_matrix a, qgemm_matrix b, void *c, size_t stride, qgemm_type type) {
-  qgemm_product p = {0};
-  p.struct_size = sizeof p;
-  p.a = a;
-  p.b = b;
-  p.c = (qgemm_matrix_mut){c, a.rows, b.cols, (ptrdiff_t)stride, 1, type};
-  return p;
-}
-
-// The sums of a product with zero points and bias, in 64 bits.
-static int64_t *sums(const qgemm_product *p) {
-  size_t m = p->c.rows, n = p->c.cols, k = p->b.rows;
-  int64_t *all = memory(m * n * sizeof *all);
-  for (size_t i = 0; i < m; i++)
-    for (size_t j = 0; j < n; j++) {
-      int64_t za = p->a_zero.each ? value_at(p->a_zero.each, p->a_zero.type, i) : p->a_zero.one;
-      int64_t zb = p->b_zero.each ? value_at(p->b_zero.each, p->b_zero.type, j) : p->b_zero.one;
-      int64_t sum = p->bias ? p->bias[j] : 0;
-      for (size_t l = 0; l < k; l++) sum += (element(&p->a, i, l) - za) * (element(&p->b, l, j) - zb);
-      all[i * n + j] = sum;
-    }
-  return all;
-}
-
 // A parallel loop in one thread, from the last part to the first but one: the library runs what is left.
 static void backwards(void *context, size_t parts, qgemm_run_part run, void *job) {
   ++*(int *)context;
   for (size_t part = parts; part-- > 1;) run(job, part);
 }
-
-static int64_t clamped(int64_t x, int64_t lo, int64_t hi) { return x < lo ? lo : x > hi ? hi : x; }
 
 static const size_t SIZES[][3] = {{0, 3, 2},   {2, 0, 3},    {3, 2, 0},    {1, 1, 1},    {1, 7, 3},    {2, 3, 5},
                                   {5, 17, 9},  {1, 64, 65},  {13, 33, 16}, {7, 130, 31}, {33, 65, 67}, {64, 64, 64},

@@ -1,17 +1,17 @@
 //! `dynamic_matmul`: products of f32 activations, which the call quantizes to 8 bits.
 
 use crate::arrays::matrix::Matrix;
-use crate::arrays::output::Output;
+use crate::arrays::output::{Output, Outs};
 use crate::arrays::values::NewArray;
 use crate::elements::{DType, Element};
-use crate::errors::{raise, value_error, vector};
+use crate::errors::{raise_naming, value_error, vector};
 use crate::matmul::output_type;
 use crate::packed::Weights;
-use crate::parameters::{Bias, zero_points};
+use crate::parameters::{Bias, Rows, zero_points};
 use crate::stages::{BytesStage, FloatStage, StageArguments};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
-use qgemm::{DynamicGemm, Int8Element, QuantParams};
+use qgemm::{DynamicGemm, Error, FloatLhs, Int8Element, QuantParams};
 
 /// The product of a float32 matrix, quantized by the call, and weights of 8 bits.
 ///
@@ -27,7 +27,7 @@ use qgemm::{DynamicGemm, Int8Element, QuantParams};
 /// but that "f32" is the usual output; 8-bit ones take the scale of the weights over that of the output, and no bias. With
 /// `return_params` the result is (y, s, z): the scales and zero points of the rows, or of all.
 ///
-/// Values that are infinite or NaN are a ValueError.
+/// Values that are infinite or NaN are a ValueError. Rows that `rows` names by -1 are zeros.
 ///
 /// >>> import numpy as np, qgemm
 /// >>> b = qgemm.PackedB(np.array([[64, -127], [127, 1]], np.int8))
@@ -39,10 +39,10 @@ use qgemm::{DynamicGemm, Int8Element, QuantParams};
 #[pyo3(
     signature = (x, b, scale, bias=None, b_zero=None, out_zero=None, out_dtype=None, clamp=None, residual=None,
         activation=None, out=None, threads=None, *, asymmetric=false, per_tensor=false, residual_scale=None,
-        residual_zero=None, table=None, return_params=false),
+        residual_zero=None, table=None, return_params=false, rows=None),
     text_signature = "(x, b, scale, bias=None, b_zero=0, out_zero=0, out_dtype=None, clamp=None, residual=None, \
         activation=None, out=None, threads=None, *, asymmetric=False, per_tensor=False, residual_scale=None, \
-        residual_zero=None, table=None, return_params=False)"
+        residual_zero=None, table=None, return_params=False, rows=None)"
 )]
 #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
 pub fn dynamic_matmul<'py>(
@@ -64,11 +64,12 @@ pub fn dynamic_matmul<'py>(
     residual_zero: Option<&Bound<'py, PyAny>>,
     table: Option<&Bound<'py, PyAny>>,
     return_params: bool,
+    rows: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = x.py();
     let (out, dtype) = output_type(out, out_dtype, &[DType::F32, DType::I8, DType::U8], DType::F32)?;
-    let x = Matrix::new(x, "x", &[DType::F32], out.as_ref())?;
-    let b = Weights::new(b, out.as_ref())?;
+    let x = Matrix::new(x, "x", &[DType::F32], Outs::of(&out))?;
+    let b = Weights::new(b, Outs::of(&out))?;
     let b_zero = zero_points(b_zero, "b_zero")?;
     let given = StageArguments {
         scale: Some(scale),
@@ -81,16 +82,19 @@ pub fn dynamic_matmul<'py>(
         table,
         ..StageArguments::default()
     };
-    let mut gemm = DynamicGemm::new(x.view::<f32>()?, b.view()?)
-        .b_zero(b_zero.view())
-        .threads(crate::matmul::threads(threads)?);
+    let picked = rows.map(Rows::new).transpose()?;
+    let (a, rows): (FloatLhs<'_>, _) = match &picked {
+        Some(picked) => (picked.of_floats(x.view()?)?.into(), picked.len()),
+        None => (x.view::<f32>()?.into(), x.shape().0),
+    };
+    let mut gemm =
+        DynamicGemm::new(a, b.view()?).b_zero(b_zero.view()).threads(crate::matmul::threads(threads)?);
     if asymmetric {
         gemm = gemm.asymmetric();
     }
     if per_tensor {
         gemm = gemm.per_tensor();
     }
-    let rows = x.shape().0;
     let shape = (rows, b.columns());
     let mut params = Vec::new();
     if return_params {
@@ -103,7 +107,7 @@ pub fn dynamic_matmul<'py>(
     let output = match dtype {
         DType::F32 => {
             let bias = bias.map(Bias::reals).transpose()?;
-            let stage = FloatStage::new(&given, out.as_ref(), bias, None)?;
+            let stage = FloatStage::new(&given, Outs::of(&out), bias, None)?;
             let stage = stage.stage(true)?;
             let mut output = Output::new(py, out, dtype, shape)?;
             let c = output.view::<f32>()?;
@@ -111,7 +115,7 @@ pub fn dynamic_matmul<'py>(
                 None => gemm.run_f32(c, stage),
                 Some(params) => gemm.run_f32_with_params(c, stage, params),
             };
-            py.detach(run).map_err(raise)?;
+            py.detach(run).map_err(raise_x)?;
             output
         }
         _ => {
@@ -119,7 +123,7 @@ pub fn dynamic_matmul<'py>(
                 let problem = format!("was given, must not be for an output of {}", dtype.name());
                 return Err(value_error("bias", problem));
             }
-            let stage = BytesStage::new(&given, out.as_ref(), dtype, None)?;
+            let stage = BytesStage::new(&given, Outs::of(&out), dtype, None)?;
             let mut output = Output::new(py, out, dtype, shape)?;
             match dtype {
                 DType::I8 => run_bytes::<i8>(py, &gemm, &stage, &mut output, wanted)?,
@@ -155,5 +159,10 @@ fn run_bytes<T: Element + Int8Element>(
         None => gemm.run_requantized(c, stage),
         Some(params) => gemm.run_requantized_with_params(c, stage, params),
     };
-    py.detach(run).map_err(raise)
+    py.detach(run).map_err(raise_x)
+}
+
+/// The error of a product whose A is called x.
+pub fn raise_x(error: Error) -> PyErr {
+    raise_naming(error, &[("a", "x"), ("source", "x")])
 }

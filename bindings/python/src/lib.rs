@@ -7,6 +7,7 @@
 use pyo3::prelude::*;
 
 mod arrays;
+mod batch;
 mod dynamic;
 mod elements;
 mod errors;
@@ -16,12 +17,15 @@ mod matmul;
 mod packed;
 mod parameters;
 mod quantize;
+mod saved;
 mod stages;
 
 #[pymodule]
 mod _qgemm {
     use pyo3::prelude::*;
 
+    #[pymodule_export]
+    use crate::batch::matmul_batch;
     #[pymodule_export]
     use crate::dynamic::dynamic_matmul;
     #[pymodule_export]
@@ -34,6 +38,9 @@ mod _qgemm {
     use crate::packed::PackedB;
     #[pymodule_export]
     use crate::quantize::{activation_table, dequantize, quantize, quantize_columns, quantize_rows};
+
+    #[pymodule_export]
+    use crate::saved::saved_info;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,14 +1,14 @@
 //! `matmul`: products of 8-bit matrices.
 
 use crate::arrays::matrix::Matrix;
-use crate::arrays::output::{CallersOut, Output};
-use crate::elements::{DType, Element};
+use crate::arrays::output::{CallersOut, Output, Outs};
+use crate::elements::DType;
 use crate::errors::{raise, type_error};
 use crate::packed::{EIGHT_BITS, Weights};
-use crate::parameters::{Bias, count, zero_points};
+use crate::parameters::{Bias, OneOrMany, Rows, count, zero_points};
 use crate::stages::{BytesStage, FloatStage, StageArguments};
 use pyo3::prelude::*;
-use qgemm::{Gemm, Int8Element, Threads};
+use qgemm::{Gemm, Lhs, Table, Task, Threads};
 
 /// The threads of a call: at most so many.
 pub fn threads(most: Option<&Bound<'_, PyAny>>) -> PyResult<Threads<'static>> {
@@ -34,6 +34,108 @@ pub fn output_type<'py>(
     }
 }
 
+/// The arguments of a product, as they were given.
+#[derive(Default)]
+pub struct Arguments<'a, 'py> {
+    pub a: Option<&'a Bound<'py, PyAny>>,
+    pub b: Option<&'a Bound<'py, PyAny>>,
+    pub a_zero: Option<&'a Bound<'py, PyAny>>,
+    pub b_zero: Option<&'a Bound<'py, PyAny>>,
+    pub bias: Option<&'a Bound<'py, PyAny>>,
+    pub rows: Option<&'a Bound<'py, PyAny>>,
+    pub stage: StageArguments<'a, 'py>,
+}
+
+/// A stage of an 8-bit output, with its table for either type.
+struct WithTable<'py> {
+    stage: BytesStage<'py>,
+    signed: Option<Table<i8>>,
+    unsigned: Option<Table<u8>>,
+}
+
+enum Stage<'py> {
+    Sums { accumulate: bool },
+    Bytes(Box<WithTable<'py>>),
+    Float(FloatStage<'py>),
+}
+
+/// A product with its output, as values and arrays that it holds.
+pub struct Product<'py> {
+    a: Matrix<'py>,
+    rows: Option<Rows>,
+    b: Weights<'py>,
+    a_zero: OneOrMany<i32>,
+    b_zero: OneOrMany<i32>,
+    /// The part of the bias that is in the scale of the sums.
+    bias: Option<Bias>,
+    stage: Stage<'py>,
+    dtype: DType,
+    pub output: Output<'py>,
+}
+
+impl<'py> Product<'py> {
+    /// A product with an output of some type. The output is `outs.own`, if there is one.
+    pub fn new(
+        py: Python<'py>,
+        given: &Arguments<'_, 'py>,
+        dtype: DType,
+        outs: Outs<'_, 'py>,
+    ) -> PyResult<Self> {
+        let missing = |argument| type_error(argument, "was not given, must be");
+        let a = Matrix::new(given.a.ok_or_else(|| missing("a"))?, "a", &EIGHT_BITS, outs)?;
+        let b = Weights::new(given.b.ok_or_else(|| missing("b"))?, outs)?;
+        let (a_zero, b_zero) = (zero_points(given.a_zero, "a_zero")?, zero_points(given.b_zero, "b_zero")?);
+        let rows = given.rows.map(Rows::new).transpose()?;
+        let (bias, reals) = match given.bias.map(Bias::new).transpose()? {
+            Some(Bias::Reals(reals)) if dtype == DType::F32 => (None, Some(reals)),
+            other => (other, None),
+        };
+        let stage = match dtype {
+            DType::F32 => Stage::Float(FloatStage::new(&given.stage, outs, reals, None)?),
+            DType::I8 | DType::U8 => {
+                let stage = BytesStage::new(&given.stage, outs, dtype, bias.as_ref())?;
+                let (signed, unsigned) = (stage.table(), stage.table());
+                Stage::Bytes(Box::new(WithTable { stage, signed, unsigned }))
+            }
+            _ => Stage::Sums { accumulate: given.stage.accumulate(outs, bias.as_ref())? },
+        };
+        let shape = (rows.as_ref().map_or(a.shape().0, Rows::len), b.columns());
+        let output = Output::new(py, outs.own.cloned(), dtype, shape)?;
+        Ok(Self { a, rows, b, a_zero, b_zero, bias, stage, dtype, output })
+    }
+
+    /// The product, to be run.
+    pub fn task(&mut self, threads: Threads<'static>) -> PyResult<Task<'_, '_>> {
+        let a: Lhs<'_> = match &self.rows {
+            Some(rows) => rows.of(self.a.operand()?)?.into(),
+            None => self.a.operand()?.into(),
+        };
+        let mut gemm = Gemm::new(a, self.b.view()?)
+            .a_zero(self.a_zero.view())
+            .b_zero(self.b_zero.view())
+            .threads(threads);
+        if let Some(Bias::Integers(bias)) = &self.bias {
+            gemm = gemm.bias(bias);
+        }
+        let c = &mut self.output;
+        let task = match (&self.stage, self.dtype) {
+            (Stage::Float(stage), _) => Task::f32(gemm, c.view()?, stage.stage(false)?),
+            (Stage::Bytes(bytes), DType::I8) => {
+                Task::requantized::<i8>(gemm, c.view()?, bytes.stage.stage(bytes.signed.as_ref(), false)?)
+            }
+            (Stage::Bytes(bytes), _) => {
+                Task::requantized::<u8>(gemm, c.view()?, bytes.stage.stage(bytes.unsigned.as_ref(), false)?)
+            }
+            (Stage::Sums { accumulate: true }, _) => Task::accumulate_i32(gemm, c.view()?),
+            (Stage::Sums { accumulate: false }, _) => Task::i32(gemm, c.view()?),
+        };
+        task.map_err(raise)
+    }
+}
+
+/// The types of outputs.
+pub const OUTPUTS: [DType; 4] = [DType::I32, DType::I8, DType::U8, DType::F32];
+
 /// The product of two matrices of 8 bits, exact for any values and shapes.
 ///
 /// ```text
@@ -53,6 +155,9 @@ pub fn output_type<'py>(
 /// - "f32": `float32(acc) * scale + bias + residual`, then `clamp`, then `activation`: "relu", "relu6", "gelu", "gelu_tanh",
 ///   "silu", "sigmoid", "tanh", "hard_swish". A bias of integers is part of `acc`, one of real numbers is added here.
 ///
+/// `rows` picks rows of `a` by index: M of them, or M x taps for rows side by side (a convolution's pixels). -1 stands for a
+/// row of zero points, which adds nothing.
+///
 /// `scale` is a number, N of them for columns, an array of M x 1 for rows, or a pair (rows, columns) whose products are the
 /// scales. `clamp` is (lo, hi), either of which may be None. `out` is an array that the result is written to; it may be
 /// the `residual`, and must share no elements with other inputs. `threads` is the most threads that work on it; the result
@@ -67,14 +172,17 @@ pub fn output_type<'py>(
 /// >>> qgemm.matmul(a, b, a_zero=10, bias=[1, 2], scale=[0.5, 0.25], out_zero=-3, out_dtype="i8", activation="relu")
 /// array([[ 63,  -3],
 ///        [127,  -3]], dtype=int8)
+/// >>> qgemm.matmul(a, b, a_zero=10, rows=[1, -1])
+/// array([[ 1215, -1450],
+///        [    0,     0]], dtype=int32)
 #[pyfunction]
 #[pyo3(
     signature = (a, b, a_zero=None, b_zero=None, bias=None, scale=None, out_zero=None, out_dtype=None, clamp=None,
         residual=None, activation=None, out=None, threads=None, *, multipliers=None, rounding=None, factors=None,
-        residual_scale=None, residual_zero=None, table=None),
+        residual_scale=None, residual_zero=None, table=None, rows=None),
     text_signature = "(a, b, a_zero=0, b_zero=0, bias=None, scale=None, out_zero=0, out_dtype=None, clamp=None, \
         residual=None, activation=None, out=None, threads=None, *, multipliers=None, rounding=None, factors=None, \
-        residual_scale=None, residual_zero=None, table=None)"
+        residual_scale=None, residual_zero=None, table=None, rows=None)"
 )]
 #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
 pub fn matmul<'py>(
@@ -97,15 +205,11 @@ pub fn matmul<'py>(
     residual_scale: Option<&Bound<'py, PyAny>>,
     residual_zero: Option<&Bound<'py, PyAny>>,
     table: Option<&Bound<'py, PyAny>>,
+    rows: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = a.py();
-    let all = [DType::I32, DType::I8, DType::U8, DType::F32];
-    let (out, dtype) = output_type(out, out_dtype, &all, DType::I32)?;
-    let a = Matrix::new(a, "a", &EIGHT_BITS, out.as_ref())?;
-    let b = Weights::new(b, out.as_ref())?;
-    let (a_zero, b_zero) = (zero_points(a_zero, "a_zero")?, zero_points(b_zero, "b_zero")?);
-    let bias = bias.map(Bias::new).transpose()?;
-    let given = StageArguments {
+    let (out, dtype) = output_type(out, out_dtype, &OUTPUTS, DType::I32)?;
+    let stage = StageArguments {
         scale,
         multipliers,
         rounding,
@@ -118,56 +222,11 @@ pub fn matmul<'py>(
         activation,
         table,
     };
-    let gemm = Gemm::new(a.operand()?, b.view()?)
-        .a_zero(a_zero.view())
-        .b_zero(b_zero.view())
-        .threads(self::threads(threads)?);
-    let shape = (a.shape().0, b.columns());
-    let (integers, reals) = match bias {
-        Some(Bias::Reals(reals)) if dtype == DType::F32 => (None, Some(reals)),
-        other => (other, None),
-    };
-    let gemm = match &integers {
-        Some(Bias::Integers(bias)) => gemm.bias(bias),
-        _ => gemm,
-    };
-    match dtype {
-        DType::F32 => {
-            let stage = FloatStage::new(&given, out.as_ref(), reals, None)?;
-            let stage = stage.stage(false)?;
-            let mut output = Output::new(py, out, dtype, shape)?;
-            let c = output.view::<f32>()?;
-            py.detach(|| gemm.run_f32(c, stage)).map_err(raise)?;
-            output.finish()
-        }
-        DType::I8 | DType::U8 => {
-            let stage = BytesStage::new(&given, out.as_ref(), dtype, integers.as_ref())?;
-            let mut output = Output::new(py, out, dtype, shape)?;
-            match dtype {
-                DType::I8 => run_bytes::<i8>(py, &gemm, &stage, &mut output)?,
-                _ => run_bytes::<u8>(py, &gemm, &stage, &mut output)?,
-            }
-            output.finish()
-        }
-        _ => {
-            let accumulate = given.accumulate(out.as_ref(), integers.as_ref())?;
-            let mut output = Output::new(py, out, DType::I32, shape)?;
-            let c = output.view::<i32>()?;
-            let run = || if accumulate { gemm.accumulate_i32(c) } else { gemm.run_i32(c) };
-            py.detach(run).map_err(raise)?;
-            output.finish()
-        }
+    let given = Arguments { a: Some(a), b: Some(b), a_zero, b_zero, bias, rows, stage };
+    let mut product = Product::new(py, &given, dtype, Outs::of(&out))?;
+    {
+        let mut task = product.task(self::threads(threads)?)?;
+        py.detach(|| task.run()).map_err(raise)?;
     }
-}
-
-fn run_bytes<T: Element + Int8Element>(
-    py: Python<'_>,
-    gemm: &Gemm<'_>,
-    stage: &BytesStage<'_>,
-    output: &mut Output<'_>,
-) -> PyResult<()> {
-    let table = stage.table::<T>();
-    let stage = stage.stage(table.as_ref(), false)?;
-    let c = output.view::<T>()?;
-    py.detach(|| gemm.run_requantized(c, stage)).map_err(raise)
+    product.output.finish()
 }

@@ -1,14 +1,15 @@
 //! `PackedB`: weights that were packed once.
 
 use crate::arrays::matrix::Matrix;
-use crate::arrays::output::CallersOut;
+use crate::arrays::output::Outs;
 use crate::arrays::values::NewArray;
 use crate::elements::{DType, Element, activations};
 use crate::errors::{raise, type_error};
 use crate::groupwise::GroupwiseB;
-use pyo3::IntoPyObjectExt;
+use crate::saved::{self, Source, other_layout};
 use pyo3::prelude::*;
-use qgemm::{ElementType, Int8Element, Rhs};
+use pyo3::types::{PyBytes, PyType};
+use qgemm::{Dispatch, ElementType, Int8Element, Rhs};
 
 /// The types of operands.
 pub const EIGHT_BITS: [DType; 2] = [DType::I8, DType::U8];
@@ -37,7 +38,7 @@ impl PackedB {
     #[pyo3(signature = (w, activations=None), text_signature = "(w, activations='i8')")]
     fn new(w: &Bound<'_, PyAny>, activations: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
         let activations = activations.map_or(Ok(ElementType::I8), self::activations)?;
-        let matrix = Matrix::new(w, "w", &EIGHT_BITS, None)?;
+        let matrix = Matrix::new(w, "w", &EIGHT_BITS, Outs::NONE)?;
         let w_view = matrix.operand()?;
         let packed = w.py().detach(|| qgemm::PackedB::pack_for(w_view, activations)).map_err(raise)?;
         Ok(Self { packed })
@@ -98,10 +99,55 @@ impl PackedB {
         }
     }
 
-    /// Pickled weights are unpacked, and packed again for the CPU that reads them.
-    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        let (py, this) = (slf.py(), slf.get());
-        (slf.get_type(), (this.unpack(py)?, this.activations())).into_bound_py_any(py)
+    /// Writes the weights to a path, where a file is replaced as a whole, or to a file that is open for bytes. Any CPU reads
+    /// them, by `load` or `map`; so do the command `qgemm`, the C and the Rust library.
+    ///
+    /// >>> import io, numpy as np, qgemm
+    /// >>> file = io.BytesIO()
+    /// >>> qgemm.PackedB(np.eye(2, dtype=np.int8)).save(file)
+    /// >>> qgemm.PackedB.load(file.getvalue())
+    /// <qgemm.PackedB 2x2 of int8 for int8>
+    fn save(&self, path_or_file: &Bound<'_, PyAny>) -> PyResult<()> {
+        saved::save(&self.packed, path_or_file)
+    }
+
+    /// Reads weights that were saved: from a path, a file that is open, or bytes. They are copied.
+    ///
+    /// Weights that were saved for another kernel than the one that this CPU chooses are packed again, or, without `repack`,
+    /// a ValueError, as are bytes that are no such weights, cut off or changed.
+    #[classmethod]
+    #[pyo3(signature = (source, repack=true), text_signature = "($cls, source, repack=True)")]
+    fn load(cls: &Bound<'_, PyType>, source: &Bound<'_, PyAny>, repack: bool) -> PyResult<Self> {
+        let dispatch = Dispatch::auto().map_err(raise)?;
+        let source = Source::new(source)?;
+        let (bytes, other) = (source.bytes()?, other_layout(repack));
+        let packed = cls.py().detach(|| qgemm::PackedB::load(bytes, dispatch, other)).map_err(raise)?;
+        Ok(Self { packed })
+    }
+
+    /// `load` of a path without a copy: the weights stay in the file, whose memory all processes share that map it. If they
+    /// were saved for another kernel they are packed again, in memory of their own, or, without `repack`, refused.
+    ///
+    /// Nobody may change or truncate the file as long as the weights live. It may be replaced (`save`) or removed.
+    ///
+    /// >>> import pathlib, tempfile, numpy as np, qgemm
+    /// >>> folder = tempfile.TemporaryDirectory()
+    /// >>> path = pathlib.Path(folder.name, "weights.qgemm")
+    /// >>> qgemm.PackedB(np.eye(2, dtype=np.int8)).save(path)
+    /// >>> qgemm.PackedB.map(path)
+    /// <qgemm.PackedB 2x2 of int8 for int8>
+    #[classmethod]
+    #[pyo3(signature = (path, repack=true), text_signature = "($cls, path, repack=True)")]
+    fn map(cls: &Bound<'_, PyType>, path: &Bound<'_, PyAny>, repack: bool) -> PyResult<Self> {
+        let dispatch = Dispatch::auto().map_err(raise)?;
+        let (map, other) = (saved::mapped(path)?, other_layout(repack));
+        let packed = cls.py().detach(|| qgemm::PackedB::map(map, dispatch, other)).map_err(raise)?;
+        Ok(Self { packed })
+    }
+
+    /// Pickled weights are saved, and loaded where they arrive.
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyBytes>,))> {
+        Ok((slf.get_type().getattr("load")?, (saved::bytes_of(slf.py(), &slf.get().packed)?,)))
     }
 
     fn __repr__(&self) -> String {
@@ -131,7 +177,7 @@ pub enum Weights<'py> {
 }
 
 impl<'py> Weights<'py> {
-    pub fn new(object: &Bound<'py, PyAny>, out: Option<&CallersOut<'py>>) -> PyResult<Self> {
+    pub fn new(object: &Bound<'py, PyAny>, outs: Outs<'_, 'py>) -> PyResult<Self> {
         if let Ok(packed) = object.cast::<PackedB>() {
             return Ok(Weights::Packed(packed.clone()));
         }
@@ -141,7 +187,7 @@ impl<'py> Weights<'py> {
                 "is a GroupwiseB, must be a PackedB or an array (call its method matmul)",
             ));
         }
-        Ok(Weights::Matrix(Matrix::new(object, "b", &EIGHT_BITS, out)?))
+        Ok(Weights::Matrix(Matrix::new(object, "b", &EIGHT_BITS, outs)?))
     }
 
     /// N.

@@ -3,12 +3,12 @@
 use crate::arrays::array_of;
 use crate::arrays::values::Values;
 use crate::elements::{DType, Element};
-use crate::errors::{type_error, value_error, vector};
+use crate::errors::{raise, type_error, value_error, vector};
 use numpy::{PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyFloat, PyInt, PyTuple};
-use qgemm::{Rounding, Scale, ZeroPoint};
+use qgemm::{Gather, GatherF32, MatRef, Operand, Rounding, Scale, ZeroPoint};
 
 /// The array of an argument that may be a list of numbers as well.
 fn array_or_list<'py>(object: &Bound<'py, PyAny>, argument: &str) -> PyResult<Bound<'py, PyUntypedArray>> {
@@ -100,12 +100,15 @@ pub fn real(object: &Bound<'_, PyAny>, argument: &str) -> PyResult<f64> {
 
 /// Whether an object is one number and no array of them.
 pub fn is_number(object: &Bound<'_, PyAny>) -> bool {
-    object.cast::<PyInt>().is_ok()
-        || object.cast::<PyFloat>().is_ok()
-        || object.extract::<f64>().is_ok_and(|_| match object.cast::<PyUntypedArray>() {
-            Ok(array) => array.ndim() == 0,
-            Err(_) => !object.hasattr(intern!(object.py(), "__len__")).unwrap_or(false),
-        })
+    if object.cast::<PyInt>().is_ok() || object.cast::<PyFloat>().is_ok() {
+        return true;
+    }
+    // An array or tensor of no dimensions is a number; one of a single value is none, though it converts to one.
+    let is_scalar = match object.getattr(intern!(object.py(), "ndim")) {
+        Ok(ndim) => ndim.extract::<usize>().is_ok_and(|ndim| ndim == 0),
+        Err(_) => !object.hasattr(intern!(object.py(), "__len__")).unwrap_or(false),
+    };
+    is_scalar && object.extract::<f64>().is_ok()
 }
 
 /// One value, or one per row or column.
@@ -132,6 +135,51 @@ impl OneOrMany<i32> {
             OneOrMany::One(zero) => ZeroPoint::PerTensor(*zero),
             OneOrMany::Many(zeros) => ZeroPoint::PerAxis(zeros),
         }
+    }
+}
+
+/// Rows of A that are picked by index.
+pub struct Rows {
+    indices: Vec<u32>,
+    /// Rows of the source in each row of A.
+    taps: usize,
+}
+
+impl Rows {
+    /// The rows of an array of M indices, or of M x taps. -1 is no row of the source.
+    pub fn new(object: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let array = array_or_list(object, "rows")?;
+        let taps = match *array.shape() {
+            [_] => 1,
+            [_, taps] => taps,
+            ref other => {
+                return Err(value_error("rows", format!("has {} dimensions, must have 1 or 2", other.len())));
+            }
+        };
+        let given = integers(&array, "rows")?;
+        let mut indices = vector("rows", given.len())?;
+        for (i, index) in given.into_iter().enumerate() {
+            indices.push(match index {
+                -1 => Gather::PADDING,
+                _ => u32::try_from(index).map_err(|_| {
+                    value_error("rows", format!("value {i} was {index}, must be a row of the array, or -1"))
+                })?,
+            });
+        }
+        Ok(Self { indices, taps })
+    }
+
+    /// Rows of A.
+    pub fn len(&self) -> usize {
+        self.indices.len() / self.taps.max(1)
+    }
+
+    pub fn of<'a>(&'a self, source: impl Into<Operand<'a>>) -> PyResult<Gather<'a>> {
+        Gather::new(source, &self.indices, self.taps).map_err(raise)
+    }
+
+    pub fn of_floats<'a>(&'a self, source: MatRef<'a, f32>) -> PyResult<GatherF32<'a>> {
+        GatherF32::new(source, &self.indices, self.taps).map_err(raise)
     }
 }
 
@@ -214,7 +262,7 @@ pub fn multipliers(object: &Bound<'_, PyAny>) -> PyResult<OneOrMany<qgemm::Multi
     let pair = pair.ok_or_else(|| type_error("multipliers", "must be a pair (m, shift)"))?;
     let m = zero_points(Some(&pair.get_item(0)?), "multipliers")?;
     let shift = zero_points(Some(&pair.get_item(1)?), "multipliers")?;
-    let one = |m, shift| qgemm::Multiplier::new(m, shift).map_err(crate::errors::raise);
+    let one = |m, shift| qgemm::Multiplier::new(m, shift).map_err(raise);
     match (m, shift) {
         (OneOrMany::One(m), OneOrMany::One(shift)) => Ok(OneOrMany::One(one(m, shift)?)),
         (OneOrMany::Many(m), OneOrMany::Many(shift)) if m.len() == shift.len() => {

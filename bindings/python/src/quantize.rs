@@ -1,6 +1,7 @@
 //! Quantization of arrays, and back.
 
 use crate::arrays::matrix::Matrix;
+use crate::arrays::output::Outs;
 use crate::arrays::values::{NewArray, Values};
 use crate::elements::DType;
 use crate::errors::raise;
@@ -114,7 +115,7 @@ fn quantize_matrix<'py>(
     quantize: QuantizeMatrix,
 ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
     let py = x.py();
-    let matrix = Matrix::new(x, argument, &[DType::F32], None)?;
+    let matrix = Matrix::new(x, argument, &[DType::F32], Outs::NONE)?;
     let (rows, cols) = matrix.shape();
     let mut out = NewArray::new(py, DType::I8, &[rows, cols])?;
     let mut scales = NewArray::new(py, DType::F32, &[scales_of((rows, cols))])?;

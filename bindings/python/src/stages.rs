@@ -1,7 +1,7 @@
 //! Output stages from the arguments of a call.
 
 use crate::arrays::matrix::Matrix;
-use crate::arrays::output::CallersOut;
+use crate::arrays::output::Outs;
 use crate::arrays::values::Values;
 use crate::elements::{DType, Element};
 use crate::errors::{raise, type_error, value_error};
@@ -58,7 +58,7 @@ impl<'py> StageArguments<'_, 'py> {
     ///
     /// # Errors
     /// `ValueError` if something else was asked for.
-    pub fn accumulate(&self, out: Option<&CallersOut<'py>>, bias: Option<&Bias>) -> PyResult<bool> {
+    pub fn accumulate(&self, outs: Outs<'_, 'py>, bias: Option<&Bias>) -> PyResult<bool> {
         let others = [
             "scale",
             "multipliers",
@@ -75,7 +75,7 @@ impl<'py> StageArguments<'_, 'py> {
         check_integers(bias, DType::I32)?;
         match self.residual {
             None => Ok(false),
-            Some(residual) if out.is_some_and(|out| out.is_same(residual)) => Ok(true),
+            Some(residual) if outs.own.is_some_and(|out| out.is_same(residual)) => Ok(true),
             Some(_) => Err(value_error("residual", "was another array, must be out for an output of int32")),
         }
     }
@@ -100,10 +100,10 @@ enum Residual<'py> {
 }
 
 impl<'py> Residual<'py> {
-    fn new(residual: &Bound<'py, PyAny>, allowed: &[DType], out: Option<&CallersOut<'py>>) -> PyResult<Self> {
-        match out {
+    fn new(residual: &Bound<'py, PyAny>, allowed: &[DType], outs: Outs<'_, 'py>) -> PyResult<Self> {
+        match outs.own {
             Some(out) if out.is_same(residual) => Ok(Residual::Output),
-            _ => Ok(Residual::Matrix(Matrix::new(residual, "residual", allowed, out)?)),
+            _ => Ok(Residual::Matrix(Matrix::new(residual, "residual", allowed, outs)?)),
         }
     }
 }
@@ -128,7 +128,7 @@ pub struct BytesStage<'py> {
 impl<'py> BytesStage<'py> {
     pub fn new(
         given: &StageArguments<'_, 'py>,
-        out: Option<&CallersOut<'py>>,
+        outs: Outs<'_, 'py>,
         dtype: DType,
         bias: Option<&Bias>,
     ) -> PyResult<Self> {
@@ -183,7 +183,7 @@ impl<'py> BytesStage<'py> {
             Some(residual) => {
                 let missing = || value_error("residual_scale", "was not given, must be for residual");
                 let scale = real(given.residual_scale.ok_or_else(missing)?, "residual_scale")? as f32;
-                let residual = Residual::new(residual, &[DType::I8, DType::U8], out)?;
+                let residual = Residual::new(residual, &[DType::I8, DType::U8], outs)?;
                 Some((residual, scale, zero(given.residual_zero, "residual_zero")?))
             }
         };
@@ -263,7 +263,7 @@ impl<'py> FloatStage<'py> {
     /// The stage with a bias in real numbers, and `usual` where no scale was given.
     pub fn new(
         given: &StageArguments<'_, 'py>,
-        out: Option<&CallersOut<'py>>,
+        outs: Outs<'_, 'py>,
         bias: Option<Vec<f32>>,
         usual: Option<f32>,
     ) -> PyResult<Self> {
@@ -277,7 +277,7 @@ impl<'py> FloatStage<'py> {
         };
         let residual = match given.residual {
             None => None,
-            Some(residual) => Some(Residual::new(residual, &[f32::DTYPE], out)?),
+            Some(residual) => Some(Residual::new(residual, &[f32::DTYPE], outs)?),
         };
         let (relu, activation) = match given.activation {
             None => (None, None),

@@ -50,8 +50,20 @@ def test_a_tensor_as_output():
 def test_torch_tensors():
     torch = pytest.importorskip("torch")
     weight = torch.from_numpy(B.T.copy())
-    got = qgemm.matmul(torch.from_numpy(A), qgemm.PackedB(weight.T))
-    np.testing.assert_array_equal(got, sums(A, B))
+    packed = qgemm.PackedB(weight.T)
+    np.testing.assert_array_equal(qgemm.matmul(torch.from_numpy(A), packed), sums(A, B))
+    np.testing.assert_array_equal(qgemm.matmul(torch.from_numpy(A)[::2], weight.T), sums(A[::2], B))
+    picked = qgemm.matmul(torch.from_numpy(A), packed, rows=torch.tensor([5, 0, -1]), bias=torch.arange(5))
+    np.testing.assert_array_equal(picked, sums(np.vstack([A[[5, 0]], 0 * A[:1]]), B, bias=np.arange(5)))
+    x = torch.arange(60, dtype=torch.float32).reshape(6, 10).sin()
+    want = qgemm.dynamic_matmul(x.numpy(), packed, 0.5)
+    np.testing.assert_array_equal(qgemm.dynamic_matmul(x, packed, torch.tensor(0.5)), want)
+    np.testing.assert_array_equal(qgemm.GroupwiseB.quantize(x.T).codes(), qgemm.GroupwiseB.quantize(x.numpy().T).codes())
+    out = torch.zeros((6, 5), dtype=torch.int32)
+    if np.from_dlpack(out).flags.writeable:
+        (got,) = qgemm.matmul_batch([{"a": torch.from_numpy(A), "b": packed, "out": out}])
+        assert got is out
+        np.testing.assert_array_equal(out.numpy(), sums(A, B))
 
 
 def test_read_only_arrays():
@@ -87,7 +99,7 @@ def test_outputs_with_any_strides(layout, dtype):
 
 def test_an_output_whose_elements_coincide_is_refused():
     out = np.lib.stride_tricks.as_strided(np.zeros(5, np.int32), (6, 5), (0, 4))
-    with pytest.raises(ValueError, match="^output: .*overlap"):
+    with pytest.raises(ValueError, match="^out: .*overlap"):
         qgemm.matmul(A, B, out=out)
 
 
@@ -125,7 +137,7 @@ def test_outputs_that_are_refused():
     frozen.flags.writeable = False
     with pytest.raises(ValueError, match="^out: is read-only, must be writable"):
         qgemm.matmul(A, B, out=frozen)
-    with pytest.raises(ValueError, match="^output: is 5x6, must be 6x5"):
+    with pytest.raises(ValueError, match="^out: is 5x6, must be 6x5"):
         qgemm.matmul(A, B, out=np.zeros((5, 6), np.int32))
     with pytest.raises(ValueError, match="^out: has 1 dimensions"):
         qgemm.matmul(A, B, out=np.zeros(30, np.int32))
@@ -168,10 +180,10 @@ def test_outputs_that_are_refused():
         (ValueError, "^residual: is 6x4", {"out_dtype": "f32", "scale": 1, "residual": np.ones((6, 4), "f4")}),
         (TypeError, "^residual: has elements of", {"out_dtype": "f32", "scale": 1, "residual": A[:, :5]}),
         (ValueError, "^residual_scale: was not", {"out_dtype": "i8", "scale": 1, "residual": A[:, :5]}),
-        (ValueError, "^output zero point: was", {"out_dtype": "i8", "scale": 1, "out_zero": 2**30}),
+        (ValueError, "^out_zero: was", {"out_dtype": "i8", "scale": 1, "out_zero": 2**30}),
         (ValueError, "^table: must have 256", {"out_dtype": "i8", "scale": 1, "table": np.zeros(9, np.int8)}),
         (TypeError, "^table: has elements", {"out_dtype": "i8", "scale": 1, "table": np.zeros(256, "u1")}),
-        (ValueError, "^factor: was -1", {"out_dtype": "i8", "factors": -1.0}),
+        (ValueError, "^factors: was -1", {"out_dtype": "i8", "factors": -1.0}),
         (ValueError, "^scale: must be the only one", {"out_dtype": "i8", "factors": 1.0, "scale": 1}),
         (TypeError, "^multipliers: ", {"out_dtype": "i8", "multipliers": 3}),
         (ValueError, "^threads: was -1, must be in", {"threads": -1}),

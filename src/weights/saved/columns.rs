@@ -54,7 +54,7 @@ impl PackedB {
     /// in `src/weights/saved`.
     ///
     /// # Errors
-    /// Those of `to`. What was written then is not whole, and will be refused.
+    /// Those of `to`, and [`io::ErrorKind::OutOfMemory`]. What was written then is not whole, and will be refused.
     pub fn save(&self, to: &mut dyn Write) -> io::Result<()> {
         let columns = &self.columns;
         let kernel = columns.kernel();
@@ -63,7 +63,9 @@ impl PackedB {
         writer.u32(52, u32::from(self.packed_for() == ElementType::I8));
         writer.u64(56, kernel.nr);
         writer.bytes(96, &name_bytes(kernel.name));
-        let mut records = vec![0; PANEL_RECORD * columns.panels().len()];
+        let mut records = Vec::new();
+        buffer::refill(&mut records, PANEL_RECORD * columns.panels().len(), 0, PURPOSE)
+            .map_err(|_| io::ErrorKind::OutOfMemory)?;
         for (panel, record) in columns.panels().iter().zip(records.chunks_exact_mut(PANEL_RECORD)) {
             record[..NAME].copy_from_slice(&name_bytes(panel.kernel.name));
             record[32..36].copy_from_slice(&(panel.kernel.kr as u32).to_le_bytes());
@@ -113,9 +115,10 @@ fn name_bytes(name: &str) -> [u8; NAME] {
     bytes
 }
 
-/// A kernel's name, whatever it is.
+/// A kernel's name, as far as it is text.
 pub(super) fn name_of(bytes: &[u8; NAME]) -> String {
-    String::from_utf8_lossy(bytes).trim_end_matches('\0').to_string()
+    let text = bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+    buffer::text(text.trim_end_matches('\0'))
 }
 
 fn stored_code(stored: Stored) -> u32 {

@@ -25,10 +25,15 @@ pub(super) enum Kind {
     Snapshot = 3,
 }
 
+/// The most sections.
+const SECTIONS: usize = 4;
+
 /// Bytes to be written.
 pub(super) struct Writer<'a> {
     header: [u8; HEADER],
-    sections: Vec<Cow<'a, [u8]>>,
+    /// Those behind the first `used` are empty.
+    sections: [Cow<'a, [u8]>; SECTIONS],
+    used: usize,
     end: usize,
 }
 
@@ -50,7 +55,8 @@ pub(super) fn little_endian<T: Pod>(values: &[T]) -> Cow<'_, [u8]> {
 
 impl<'a> Writer<'a> {
     pub(super) fn new(kind: Kind, k: usize, n: usize) -> Self {
-        let mut writer = Self { header: [0; HEADER], sections: Vec::new(), end: HEADER };
+        let sections = [const { Cow::Borrowed([].as_slice()) }; SECTIONS];
+        let mut writer = Self { header: [0; HEADER], sections, used: 0, end: HEADER };
         writer.bytes(0, &SAVED_MAGIC);
         writer.u32(8, VERSION);
         writer.u32(12, kind as u32);
@@ -76,7 +82,8 @@ impl<'a> Writer<'a> {
         self.u64(at, self.end);
         self.u64(at + 8, bytes.len());
         self.end += bytes.len().next_multiple_of(64);
-        self.sections.push(bytes);
+        self.sections[self.used] = bytes;
+        self.used += 1;
     }
 
     /// The bytes that will be written.

@@ -18,10 +18,12 @@ from ._qgemm import (
     dynamic_matmul,
     info,
     matmul,
+    matmul_batch,
     quantize,
     quantize_columns,
     quantize_rows,
     release_thread_memory,
+    saved_info,
 )
 
 __all__ = [
@@ -32,8 +34,10 @@ __all__ = [
     "dynamic_matmul",
     "info",
     "matmul",
+    "matmul_batch",
     "quantize",
     "quantize_columns",
     "quantize_rows",
     "release_thread_memory",
+    "saved_info",
 ]

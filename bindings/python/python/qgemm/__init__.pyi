@@ -1,5 +1,6 @@
-from collections.abc import Sequence
-from typing import Any, Literal, Protocol, TypeAlias, TypeVar, final, overload
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, Protocol, TypeAlias, TypedDict, TypeVar, final, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -8,7 +9,15 @@ from typing_extensions import Buffer
 class _DLPack(Protocol):
     def __dlpack__(self, *args: Any, **kwargs: Any) -> Any: ...
 
+class _Writer(Protocol):
+    def write(self, data: bytes, /) -> Any: ...
+
+class _Reader(Protocol):
+    def read(self) -> bytes: ...
+
+_Path: TypeAlias = str | os.PathLike[str]
 _Array: TypeAlias = npt.NDArray[Any] | _DLPack | Buffer
+_Saved: TypeAlias = _Path | _Reader | _Array
 _Numbers: TypeAlias = float | Sequence[float] | _Array
 _Integers: TypeAlias = int | Sequence[int] | _Array
 _Scale: TypeAlias = _Numbers | tuple[_Numbers, _Numbers]
@@ -31,10 +40,12 @@ __all__ = [
     "dynamic_matmul",
     "info",
     "matmul",
+    "matmul_batch",
     "quantize",
     "quantize_columns",
     "quantize_rows",
     "release_thread_memory",
+    "saved_info",
 ]
 
 __version__: str
@@ -57,7 +68,12 @@ class PackedB:
     @property
     def nbytes(self) -> int: ...
     def unpack(self) -> npt.NDArray[Any]: ...
-    def __reduce__(self) -> tuple[type[PackedB], tuple[npt.NDArray[Any], str]]: ...
+    def save(self, path_or_file: _Path | _Writer) -> None: ...
+    @classmethod
+    def load(cls, source: _Saved, repack: bool = True) -> PackedB: ...
+    @classmethod
+    def map(cls, path: _Path, repack: bool = True) -> PackedB: ...
+    def __reduce__(self) -> tuple[Any, tuple[bytes]]: ...
 
 @final
 class GroupwiseB:
@@ -135,6 +151,12 @@ class GroupwiseB:
     ) -> _Out: ...
     def dequantize(self) -> npt.NDArray[np.float32]: ...
     def codes(self) -> npt.NDArray[Any]: ...
+    def save(self, path_or_file: _Path | _Writer) -> None: ...
+    @classmethod
+    def load(cls, source: _Saved) -> GroupwiseB: ...
+    @classmethod
+    def map(cls, path: _Path) -> GroupwiseB: ...
+    def __reduce__(self) -> tuple[Any, tuple[bytes]]: ...
     @property
     def k(self) -> int: ...
     @property
@@ -174,6 +196,7 @@ def matmul(
     residual_scale: float | None = None,
     residual_zero: int | None = None,
     table: _Array | None = None,
+    rows: _Integers | None = None,
 ) -> npt.NDArray[Any]: ...
 @overload
 def matmul(
@@ -197,7 +220,31 @@ def matmul(
     residual_scale: float | None = None,
     residual_zero: int | None = None,
     table: _Array | None = None,
+    rows: _Integers | None = None,
 ) -> _Out: ...
+
+class _Product(TypedDict, total=False):
+    a: _Array
+    b: PackedB | _Array
+    a_zero: _Integers | None
+    b_zero: _Integers | None
+    bias: _Numbers | None
+    scale: _Scale | None
+    out_zero: int | None
+    out_dtype: _Output | None
+    clamp: _Clamp | None
+    residual: _Array | None
+    activation: _Activation | None
+    out: Any
+    multipliers: tuple[_Integers, _Integers] | None
+    rounding: _Rounding | None
+    factors: _Numbers | None
+    residual_scale: float | None
+    residual_zero: int | None
+    table: _Array | None
+    rows: _Integers | None
+
+def matmul_batch(products: Iterable[_Product], threads: int | None = None) -> list[Any]: ...
 def dynamic_matmul(
     x: _Array,
     b: PackedB | _Array,
@@ -218,6 +265,7 @@ def dynamic_matmul(
     residual_zero: int | None = None,
     table: _Array | None = None,
     return_params: bool = False,
+    rows: _Integers | None = None,
 ) -> Any: ...
 def quantize(
     x: _Array, scale: float, zero_point: int | None = 0, dtype: _Bytes | None = "i8"
@@ -233,5 +281,6 @@ def activation_table(
     out_zero: int | None = 0,
     dtype: _Bytes | None = "i8",
 ) -> npt.NDArray[Any]: ...
+def saved_info(source: _Saved) -> dict[str, Any]: ...
 def info() -> dict[str, Any]: ...
 def release_thread_memory() -> None: ...

@@ -1,6 +1,6 @@
 //! Inputs of two dimensions.
 
-use crate::arrays::output::CallersOut;
+use crate::arrays::output::Outs;
 use crate::arrays::{Layout, array_of, check_two_dimensions, checked_dtype, copied, itemsize, layout, span};
 use crate::elements::{DType, Element};
 use crate::errors::raise;
@@ -17,29 +17,29 @@ pub struct Matrix<'py> {
 }
 
 impl<'py> Matrix<'py> {
-    /// The matrix that an argument gives. `out` is the caller's output, if there is one.
+    /// The matrix that an argument gives.
     ///
     /// It is copied where strides are negative or no multiples of an element, where elements are not aligned, and where
-    /// elements of `out` lie between its own.
+    /// elements of an output of the caller's lie between its own.
     ///
     /// # Errors
     /// `TypeError` if it is no array of one of the types `allowed`, `ValueError` if it has not two dimensions or shares
-    /// elements with `out`.
+    /// elements with such an output.
     pub fn new(
         object: &Bound<'py, PyAny>,
         argument: &str,
         allowed: &[DType],
-        out: Option<&CallersOut<'py>>,
+        outs: Outs<'_, 'py>,
     ) -> PyResult<Self> {
         let array = array_of(object, argument)?;
         let dtype = checked_dtype(&array, argument, allowed)?;
         check_two_dimensions(&array, argument)?;
         let size = itemsize(dtype);
-        let is_entangled = out.is_some_and(|out| out.reaches_into(&span(&array, size)));
-        if let Some(out) = out
-            && is_entangled
-        {
+        let span = span(&array, size);
+        let mut is_entangled = false;
+        for out in outs.all.iter().filter(|out| out.reaches_into(&span)) {
             out.check_distinct(&array, argument)?;
+            is_entangled = true;
         }
         let (array, layout) = match layout(&array, size) {
             Some(layout) if !is_entangled => (array, layout),

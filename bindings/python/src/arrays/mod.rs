@@ -15,6 +15,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use std::ops::Range;
 
+pub mod file;
 pub mod matrix;
 pub mod output;
 pub mod values;

@@ -12,6 +12,7 @@ use qgemm::{MatMut, RawPartsMut};
 use std::ops::Range;
 
 /// The array that the caller gave for the output.
+#[derive(Clone)]
 pub struct CallersOut<'py> {
     /// The object, perhaps a tensor of another library, which is returned.
     object: Bound<'py, PyAny>,
@@ -61,6 +62,12 @@ impl<'py> CallersOut<'py> {
     }
 
     /// # Errors
+    /// `ValueError` if it shares elements with another output, or if that is too hard to find out.
+    pub fn check_apart(&self, other: &Self) -> PyResult<()> {
+        if self.reaches_into(&other.span) { self.check_distinct(&other.array, "another out") } else { Ok(()) }
+    }
+
+    /// # Errors
     /// `ValueError` if an element lies in an element of the input, or if that is too hard to find out.
     pub(super) fn check_distinct(&self, input: &Bound<'py, PyUntypedArray>, argument: &str) -> PyResult<()> {
         /// Far more than rows and columns of usual arrays take.
@@ -71,6 +78,24 @@ impl<'py> CallersOut<'py> {
             return Err(value_error("out", format!("overlaps {argument} in memory, must not")));
         }
         Ok(())
+    }
+}
+
+/// The caller's outputs that are written while an input is read.
+#[derive(Clone, Copy)]
+pub struct Outs<'a, 'py> {
+    /// That of the product itself.
+    pub own: Option<&'a CallersOut<'py>>,
+    /// Those of all products of the call.
+    pub all: &'a [CallersOut<'py>],
+}
+
+impl<'a, 'py> Outs<'a, 'py> {
+    pub const NONE: Self = Self { own: None, all: &[] };
+
+    /// That of a call of one product.
+    pub fn of(own: &'a Option<CallersOut<'py>>) -> Self {
+        Self { own: own.as_ref(), all: own.as_slice() }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::arrays::array_of;
 use crate::arrays::matrix::Matrix;
+use crate::arrays::output::Outs;
 use crate::arrays::values::Values;
 use crate::elements::DType;
 use crate::errors::{raise, value_error};
@@ -90,14 +91,14 @@ pub fn from_onnx(
             _ => array.into_any().unbind(),
         })
     };
-    let scales = Matrix::new(by_blocks(scales)?.bind(py), "scales", &SCALES, None)?;
+    let scales = Matrix::new(by_blocks(scales)?.bind(py), "scales", &SCALES, Outs::NONE)?;
     let (mut packed_zeros, mut real_zeros) = (None, None);
     if let Some(zeros) = zero_points {
         let array = array_of(zeros, "zero_points")?;
         if DType::of(&array) == Some(DType::U8) {
             packed_zeros = Some(Values::new(zeros, "zero_points", &[DType::U8])?);
         } else {
-            real_zeros = Some(Matrix::new(by_blocks(zeros)?.bind(py), "zero_points", &SCALES, None)?);
+            real_zeros = Some(Matrix::new(by_blocks(zeros)?.bind(py), "zero_points", &SCALES, Outs::NONE)?);
         }
     }
     let zero_points = match (&packed_zeros, &real_zeros) {
@@ -137,7 +138,7 @@ pub fn from_gptq(
     let (py, bits) = (qweight.py(), code_bits(bits)?);
     let (qweight, qzeros) = (Words::new(qweight, "qweight")?, Words::new(qzeros, "qzeros")?);
     let (rows, n) = qweight.shape();
-    let scales = Matrix::new(scales, "scales", &SCALES, None)?;
+    let scales = Matrix::new(scales, "scales", &SCALES, Outs::NONE)?;
     let g_idx = g_idx.map(|g_idx| Values::new(g_idx, "g_idx", &[DType::I32])).transpose()?;
     let g_idx = g_idx.as_ref().map(Values::values::<i32>).transpose()?;
     let layer = Gptq {
@@ -164,7 +165,7 @@ pub fn from_awq(
     let py = qweight.py();
     let (qweight, qzeros) = (Words::new(qweight, "qweight")?, Words::new(qzeros, "qzeros")?);
     let (k, words) = qweight.shape();
-    let scales = Matrix::new(scales, "scales", &SCALES, None)?;
+    let scales = Matrix::new(scales, "scales", &SCALES, Outs::NONE)?;
     let layer = Awq {
         k,
         n: words * 8,

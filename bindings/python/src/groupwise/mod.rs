@@ -1,15 +1,18 @@
 //! `GroupwiseB`: weights of 4 or 8 bits with a scale per column and group of rows.
 
 use crate::arrays::matrix::Matrix;
-use crate::arrays::output::Output;
+use crate::arrays::output::{Output, Outs};
 use crate::arrays::values::NewArray;
+use crate::dynamic::raise_x;
 use crate::elements::{DType, Element};
-use crate::errors::{raise, type_error, value_error};
+use crate::errors::{raise, value_error};
 use crate::matmul::output_type;
 use crate::packed::EIGHT_BITS;
 use crate::parameters::{Bias, count, integer, is_number, zero_points};
+use crate::saved::{self, Source};
 use crate::stages::{FloatStage, StageArguments};
 use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyType};
 use qgemm::{Activations, ElementType, GroupScheme, GroupwiseGemm, Int8Element, MatMut};
 
 mod formats;
@@ -55,16 +58,16 @@ impl GroupwiseB {
         minimums: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let py = codes.py();
-        let codes = Matrix::new(codes, "codes", &EIGHT_BITS, None)?;
-        let scales = Matrix::new(scales, "scales", &formats::SCALES, None)?;
+        let codes = Matrix::new(codes, "codes", &EIGHT_BITS, Outs::NONE)?;
+        let scales = Matrix::new(scales, "scales", &formats::SCALES, Outs::NONE)?;
         let minimums =
-            minimums.map(|given| Matrix::new(given, "minimums", &formats::SCALES, None)).transpose()?;
+            minimums.map(|given| Matrix::new(given, "minimums", &formats::SCALES, Outs::NONE)).transpose()?;
         let mut builder = qgemm::GroupwiseB::builder(formats::code_bits(bits)?, count(group, "group")?);
         let mut each = None;
         match zeros {
             None => (),
             Some(one) if is_number(one) => builder = builder.zero(integer(one, "zeros")?),
-            Some(zeros) => each = Some(Matrix::new(zeros, "zeros", &EIGHT_BITS, None)?),
+            Some(zeros) => each = Some(Matrix::new(zeros, "zeros", &EIGHT_BITS, Outs::NONE)?),
         }
         if let Some(each) = &each {
             builder = builder.zeros(each.operand()?);
@@ -104,7 +107,7 @@ impl GroupwiseB {
             }
         };
         let (py, bits) = (w.py(), formats::code_bits(bits)?);
-        let matrix = Matrix::new(w, "w", &[DType::F32], None)?;
+        let matrix = Matrix::new(w, "w", &[DType::F32], Outs::NONE)?;
         let w = matrix.view::<f32>()?;
         let packed = py.detach(|| qgemm::quantize_groups(w, bits, group, scheme)?.pack()).map_err(raise)?;
         Ok(Self { packed })
@@ -218,11 +221,11 @@ impl GroupwiseB {
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = x.py();
         let (out, _) = output_type(out, None, &[DType::F32], DType::F32)?;
-        let x = Matrix::new(x, "x", &[DType::F32, DType::I8, DType::U8], out.as_ref())?;
+        let x = Matrix::new(x, "x", &[DType::F32, DType::I8, DType::U8], Outs::of(&out))?;
         let is_float = x.dtype() == DType::F32;
         let bias = bias.map(Bias::reals).transpose()?;
         let given = StageArguments { scale, clamp, residual, activation, ..StageArguments::default() };
-        let stage = FloatStage::new(&given, out.as_ref(), bias, is_float.then_some(1.0))?;
+        let stage = FloatStage::new(&given, Outs::of(&out), bias, is_float.then_some(1.0))?;
         let stage = stage.stage(is_float)?;
         let zeros = zero_points(a_zero, "a_zero")?;
         let gemm = if is_float {
@@ -247,7 +250,7 @@ impl GroupwiseB {
         let gemm = gemm.threads(crate::matmul::threads(threads)?);
         let mut output = Output::new(py, out, DType::F32, (x.shape().0, self.packed.n()))?;
         let c = output.view::<f32>()?;
-        py.detach(|| gemm.run_f32(c, stage)).map_err(raise)?;
+        py.detach(|| gemm.run_f32(c, stage)).map_err(raise_x)?;
         output.finish()
     }
 
@@ -316,8 +319,50 @@ impl GroupwiseB {
         self.packed.bytes()
     }
 
-    fn __reduce__(&self) -> PyResult<()> {
-        Err(type_error("GroupwiseB", "cannot be pickled, must be made from its arrays in each process"))
+    /// Writes the weights to a path, where a file is replaced as a whole, or to a file that is open for bytes. Any CPU reads
+    /// them, by `load` or `map`; so do the command `qgemm`, the C and the Rust library.
+    ///
+    /// >>> import io, numpy as np, qgemm
+    /// >>> file = io.BytesIO()
+    /// >>> qgemm.GroupwiseB.quantize(np.eye(32, 2, dtype=np.float32)).save(file)
+    /// >>> qgemm.GroupwiseB.load(file.getvalue())
+    /// <qgemm.GroupwiseB 32x2 of 4 bits in groups of 32>
+    fn save(&self, path_or_file: &Bound<'_, PyAny>) -> PyResult<()> {
+        saved::save(&self.packed, path_or_file)
+    }
+
+    /// Reads weights that were saved: from a path, a file that is open, or bytes. They are copied. Bytes that are no such
+    /// weights, cut off or changed are a ValueError.
+    #[classmethod]
+    #[pyo3(text_signature = "($cls, source)")]
+    fn load(cls: &Bound<'_, PyType>, source: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let source = Source::new(source)?;
+        let bytes = source.bytes()?;
+        let packed = cls.py().detach(|| qgemm::GroupwiseB::load(bytes)).map_err(raise)?;
+        Ok(Self { packed })
+    }
+
+    /// `load` of a path without a copy: the weights stay in the file, whose memory all processes share that map it.
+    ///
+    /// Nobody may change or truncate the file as long as the weights live. It may be replaced (`save`) or removed.
+    ///
+    /// >>> import pathlib, tempfile, numpy as np, qgemm
+    /// >>> folder = tempfile.TemporaryDirectory()
+    /// >>> path = pathlib.Path(folder.name, "weights.qgemm")
+    /// >>> qgemm.GroupwiseB.quantize(np.eye(32, 2, dtype=np.float32)).save(path)
+    /// >>> qgemm.GroupwiseB.map(path)
+    /// <qgemm.GroupwiseB 32x2 of 4 bits in groups of 32>
+    #[classmethod]
+    #[pyo3(text_signature = "($cls, path)")]
+    fn map(cls: &Bound<'_, PyType>, path: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let map = saved::mapped(path)?;
+        let packed = cls.py().detach(|| qgemm::GroupwiseB::map(map)).map_err(raise)?;
+        Ok(Self { packed })
+    }
+
+    /// Pickled weights are saved, and loaded where they arrive.
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyBytes>,))> {
+        Ok((slf.get_type().getattr("load")?, (saved::bytes_of(slf.py(), &slf.get().packed)?,)))
     }
 
     fn __repr__(&self) -> String {
