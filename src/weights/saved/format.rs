@@ -26,7 +26,7 @@ pub(super) enum Kind {
 }
 
 /// The most sections.
-const SECTIONS: usize = 4;
+const SECTIONS: usize = 7;
 
 /// Bytes to be written.
 pub(super) struct Writer<'a> {
