@@ -15,9 +15,10 @@ MATURIN_PEP517_ARGS=--locked "$venv/bin/pip" install -q --force-reinstall --no-d
 
 "$venv/bin/python" compare.py --accuracy
 
-# digests SENTENCES [ISA]: prints the digests of the first sentences.
+# digests SENTENCES [ISA]: prints the digests of the first sentences. The sums are those of one thread; the program compares
+# the embeddings with those of two.
 digests() {
-  head -n "$1" sentences.txt | env ${2:+QGEMM_ISA=$2} "$venv/bin/python" minilm.py --digest
+  head -n "$1" sentences.txt | env ${2:+QGEMM_ISA=$2} "$venv/bin/python" minilm.py --digest --threads 2
 }
 
 # same SENTENCES ISA...: the digests of all instruction sets are those of the CPU's best one.

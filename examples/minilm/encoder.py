@@ -41,7 +41,8 @@ class Norm:
         self.factor, self.term = weights.tensor(name + ".weight"), weights.tensor(name + ".bias")
 
     def __call__(self, x: Floats) -> Floats:
-        x -= x.mean(axis=1, keepdims=True)
+        # einsum adds the values of each row in one order, however many rows there are; a product by BLAS does not.
+        x -= (np.einsum("ij->i", x) / np.float32(x.shape[1]))[:, None]
         variance = np.einsum("ij,ij->i", x, x) / np.float32(x.shape[1])
         x *= (1 / np.sqrt(variance + EPSILON))[:, None]
         x *= self.factor
@@ -97,17 +98,18 @@ class Layer:
         self.norms = Norm(name + "attention.output.LayerNorm"), Norm(name + "output.LayerNorm")
 
     def __call__(self, x: Floats, mask: Floats, threads: int) -> Floats:
-        """x is (sentences * tokens) x WIDTH, mask sentences x 1 x 1 x tokens: 0, or -inf for padding."""
-        sentences, tokens = mask.shape[0], mask.shape[3]
+        """x is (sentences * tokens) x WIDTH, mask sentences x 1 x tokens x 1: 0, or -inf for padding."""
+        sentences, tokens = mask.shape[0], mask.shape[2]
         qkv = self.qkv(x, threads=threads).reshape(sentences, tokens, 3, HEADS, WIDTH // HEADS)
         queries, keys, values = qkv.transpose(2, 0, 3, 1, 4)
-        scores = queries @ keys.swapaxes(2, 3)
+        # Queries are the last axis: NumPy is slow at the maxima of many short rows.
+        scores = keys @ queries.swapaxes(2, 3)
         scores += mask
-        scores -= scores.max(axis=3, keepdims=True)
+        scores -= scores.max(axis=2, keepdims=True)
         np.exp(scores, out=scores)
-        scores /= scores.sum(axis=3, keepdims=True)
+        scores /= np.einsum("shkq->shq", scores)[:, :, None]
         context = np.empty((sentences, tokens, HEADS, WIDTH // HEADS), np.float32)
-        np.matmul(scores, values, out=context.swapaxes(1, 2))
+        np.matmul(scores.swapaxes(2, 3), values, out=context.swapaxes(1, 2))
         x = self.norms[0](self.attended(context.reshape(x.shape), residual=x, threads=threads))
         return self.norms[1](self.narrow(self.wide(x, activation="gelu", threads=threads), residual=x, threads=threads))
 
@@ -124,7 +126,7 @@ class Encoder:
     def part(self, ids: Integers, lengths: Integers, threads: int) -> Floats:
         """The embeddings of some sentences, computed by the calling thread but for products, which may have more."""
         real = np.arange(ids.shape[1]) < lengths[:, None]
-        mask = np.where(real, np.float32(0), np.float32(-np.inf))[:, None, None, :]
+        mask = np.where(real, np.float32(0), np.float32(-np.inf))[:, None, :, None]
         x = self.embeddings(ids)
         for layer in self.layers:
             x = layer(x, mask, threads)

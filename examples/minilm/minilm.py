@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument(
         "--digest",
         action="store_true",
-        help="prints only the sha256 of the int32 sums of all linear layers and that of the embeddings; 8 bits, one thread",
+        help="prints only the sha256 of the int32 sums of all linear layers and that of the embeddings, of int8 on one thread",
     )
     arguments = parser.parse_args()
     if arguments.threads < 1 or arguments.batch < 1:
@@ -40,7 +40,7 @@ def main() -> None:
         print("sums", DigestedLinear.digest.hexdigest())
         print("embeddings", hashlib.sha256(found.astype("<f4", copy=False)).hexdigest())
         if (found != Encoder(FORMS["int8"], arguments.threads).embed_all(made)).any():
-            sys.exit("the products in steps differ from those in one call")
+            sys.exit(f"the products in steps differ from dynamic_matmul with {arguments.threads} threads")
         return
     found = Encoder(FORMS[arguments.form], arguments.threads).embed_all(made)
     similar = found @ found.T

@@ -2,9 +2,9 @@
 
     python onnx_graph.py FOLDER        writes FOLDER/f32.onnx, and FOLDER/int8.onnx by quantize_dynamic
 
-The graph has the fused operators (com.microsoft) that ONNX Runtime's optimizer for transformers makes of an exported BERT, which
-run faster than the standard ones. Inputs are ids (sentences x tokens, int32, padded) and mask (the same shape, int32, 1 or 0); the
-output is embeddings (sentences x WIDTH).
+The graph has the fused operators (com.microsoft) that ONNX Runtime's optimizer for transformers makes of an exported BERT.
+They run faster than the standard ones. Inputs are ids (sentences x tokens, int32, padded) and mask (the same shape, int32,
+1 or 0); the output is embeddings (sentences x WIDTH).
 """
 
 import pathlib

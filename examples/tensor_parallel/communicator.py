@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -84,6 +85,8 @@ class Gloo:
         self.rank, self.size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
         meeting = "file://" + os.path.abspath(os.environ["MEETING"])
         self.world.init_process_group("gloo", init_method=meeting, rank=self.rank, world_size=self.size)
+        # Its threads must have ended before the interpreter does.
+        atexit.register(self.world.destroy_process_group)
 
     def sum(self, values: Array) -> None:
         self.world.all_reduce(self.torch.from_numpy(values), self.world.ReduceOp.SUM)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the layers on 1, 2, 3 and 4 processes, by MPI and by gloo where they are installed, and compares the outputs: ends with 1
-# if those of 8 bits differ. PYTHON needs qgemm, and mpi4py or torch.
+# if those of 8 bits differ. PYTHON needs qgemm, and mpi4py or torch. BACKENDS=mpi or gloo runs one of them only.
 #
 #   PYTHON=venv/bin/python ./run.sh [REPEATS [KxN ...]]
 set -euo pipefail
@@ -18,11 +18,12 @@ mpi=(mpirun --oversubscribe --bind-to none --mca btl_vader_single_copy_mechanism
 # Processes of one machine that has no network.
 export GLOO_SOCKET_IFNAME=${GLOO_SOCKET_IFNAME:-lo}
 
-backends=()
-! { command -v mpirun && "$python" -c 'import mpi4py'; } >/dev/null 2>&1 || backends+=(mpi)
+installed=()
+! { command -v mpirun && "$python" -c 'import mpi4py'; } >/dev/null 2>&1 || installed+=(mpi)
 gloo='import numpy, torch.distributed as d; torch.from_numpy(numpy.zeros(1)); assert d.is_gloo_available()'
-! "$python" -c "import torch; $gloo" >/dev/null 2>&1 || backends+=(gloo)
-[[ ${#backends[@]} -gt 0 ]] || { echo "neither MPI (mpirun, mpi4py) nor gloo (torch) is installed" >&2; exit 1; }
+! "$python" -c "import torch; $gloo" >/dev/null 2>&1 || installed+=(gloo)
+[[ ${#installed[@]} -gt 0 ]] || { echo "neither MPI (mpirun, mpi4py) nor gloo (torch) is installed" >&2; exit 1; }
+read -ra backends <<<"${BACKENDS:-${installed[*]}}"
 echo "back-ends: ${backends[*]}"
 
 folder=$(mktemp -d)
