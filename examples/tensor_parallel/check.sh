@@ -6,12 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/../../target/python}
 mkdir -p "$CARGO_TARGET_DIR"
 
-command -v mpirun >/dev/null || {
-  sudo=$([[ $(id -u) == 0 ]] || echo sudo)
-  $sudo apt-get update -qq
-  $sudo env DEBIAN_FRONTEND=noninteractive apt-get -y -qq -o DPkg::Lock::Timeout=300 --no-install-recommends \
-    install openmpi-bin libopenmpi-dev >/dev/null
-}
+command -v mpirun >/dev/null || ../../.ci/apt-install openmpi-bin libopenmpi-dev
 venv=$CARGO_TARGET_DIR/venv-parallel-$("${PYTHON:-python3}" -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])')
 [[ -x $venv/bin/python ]] || "${PYTHON:-python3}" -m venv --clear --system-site-packages "$venv"
 "$venv/bin/pip" install -q -r requirements.txt
