@@ -20,6 +20,7 @@ mod groupwise;
 mod groupwise_errors;
 mod half;
 mod isa;
+mod known_faults;
 mod layouts;
 mod linear;
 mod observer;
