@@ -129,7 +129,7 @@ def main() -> None:
             for form in NAMES:
                 run(form, 1, 0, size, folder)
         else:
-            found = {(form, n): [] for form in NAMES for n in counts}
+            found: dict[tuple[str, int], list[dict[str, float]]] = {(form, n): [] for form in NAMES for n in counts}
             for _ in range(arguments.rounds):
                 for form, n in found:
                     found[form, n].append(run(form, n, arguments.seconds, size, folder))

@@ -6,19 +6,22 @@ w is given as K x N; residual is M x N or None; activation is "gelu" or None.
 """
 
 import hashlib
-from typing import Protocol
+from collections.abc import Callable
+from typing import Literal, Protocol
 
 import numpy as np
 import qgemm
 
 from weights import Floats
 
+Activation = Literal["gelu"]
+
 
 class Linear(Protocol):
     """A layer that keeps its weights as it multiplies them."""
 
     def __call__(
-        self, x: Floats, residual: Floats | None = None, activation: str | None = None, threads: int = 1
+        self, x: Floats, residual: Floats | None = None, activation: Activation | None = None, threads: int = 1
     ) -> Floats: ...
 
 
@@ -41,7 +44,7 @@ class FloatLinear:
         self.w, self.bias = np.ascontiguousarray(w), bias
 
     def __call__(
-        self, x: Floats, residual: Floats | None = None, activation: str | None = None, threads: int = 1
+        self, x: Floats, residual: Floats | None = None, activation: Activation | None = None, threads: int = 1
     ) -> Floats:
         y = x @ self.w
         y += self.bias
@@ -58,7 +61,7 @@ class Int8Linear:
         self.b, self.bias = qgemm.PackedB(q), bias
 
     def __call__(
-        self, x: Floats, residual: Floats | None = None, activation: str | None = None, threads: int = 1
+        self, x: Floats, residual: Floats | None = None, activation: Activation | None = None, threads: int = 1
     ) -> Floats:
         return qgemm.dynamic_matmul(
             x, self.b, self.scale, self.bias, residual=residual, activation=activation, threads=threads
@@ -71,10 +74,10 @@ class DigestedLinear(Int8Linear):
     digest = hashlib.sha256()
 
     def __call__(
-        self, x: Floats, residual: Floats | None = None, activation: str | None = None, threads: int = 1
+        self, x: Floats, residual: Floats | None = None, activation: Activation | None = None, threads: int = 1
     ) -> Floats:
         q, scale = qgemm.quantize_rows(x)
-        self.digest.update(qgemm.matmul(q, self.b, threads=threads).astype("<i4", copy=False))
+        self.digest.update(qgemm.matmul(q, self.b, threads=threads).astype("<i4", copy=False).tobytes())
         return qgemm.matmul(
             q,
             self.b,
@@ -94,9 +97,11 @@ class Int4Linear:
         self.b, self.bias = qgemm.GroupwiseB.quantize(w, bits=4, group=32, scheme="asymmetric"), bias
 
     def __call__(
-        self, x: Floats, residual: Floats | None = None, activation: str | None = None, threads: int = 1
+        self, x: Floats, residual: Floats | None = None, activation: Activation | None = None, threads: int = 1
     ) -> Floats:
         return self.b.matmul(x, self.bias, residual=residual, activation=activation, threads=threads)
 
 
-FORMS: dict[str, type[Linear]] = {"f32": FloatLinear, "int8": Int8Linear, "int4": Int4Linear}
+# A form makes a layer of its weights and biases.
+Form = Callable[[Floats, Floats], Linear]
+FORMS: dict[str, Form] = {"f32": FloatLinear, "int8": Int8Linear, "int4": Int4Linear}

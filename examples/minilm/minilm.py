@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument(
         "--digest",
         action="store_true",
-        help="prints only the sha256 of the int32 sums of all linear layers and that of the embeddings, of int8 on one thread",
+        help="prints only the sha256 of the int32 sums of all linear layers and that of the embeddings (int8)",
     )
     arguments = parser.parse_args()
     if arguments.threads < 1 or arguments.batch < 1:
@@ -38,7 +38,7 @@ def main() -> None:
     if arguments.digest:
         found = Encoder(DigestedLinear).embed_all(made)
         print("sums", DigestedLinear.digest.hexdigest())
-        print("embeddings", hashlib.sha256(found.astype("<f4", copy=False)).hexdigest())
+        print("embeddings", hashlib.sha256(found.astype("<f4", copy=False).tobytes()).hexdigest())
         if (found != Encoder(FORMS["int8"], arguments.threads).embed_all(made)).any():
             sys.exit(f"the products in steps differ from dynamic_matmul with {arguments.threads} threads")
         return
