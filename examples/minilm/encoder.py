@@ -115,12 +115,10 @@ class Layer:
 
 
 class Encoder:
-    """The model, with all linear layers of its 6 layers in one form."""
+    """The model."""
 
-    def __init__(self, form: Form, threads: int = 1):
-        self.embeddings = Embeddings(quantized=form is not FloatLinear)
-        self.layers = [Layer(form, number) for number in range(LAYERS)]
-        self.threads = threads
+    def __init__(self, embeddings: Embeddings, layers: Sequence[Layer], threads: int = 1):
+        self.embeddings, self.layers, self.threads = embeddings, layers, threads
         self.pool = ThreadPoolExecutor(threads)
 
     def part(self, ids: Integers, lengths: Integers, threads: int) -> Floats:
@@ -151,3 +149,9 @@ class Encoder:
         for places, ids, lengths in made:
             out[places] = self.embed(ids, lengths)
         return out
+
+
+def load(form: Form, threads: int = 1) -> Encoder:
+    """The model with all linear layers of its 6 layers in one form."""
+    embeddings = Embeddings(quantized=form is not FloatLinear)
+    return Encoder(embeddings, [Layer(form, number) for number in range(LAYERS)], threads)

@@ -1,4 +1,4 @@
-"""A linear layer in three forms. Each computes, for x of M x K, weights of K x N and N biases, the M x N values
+"""Linear layers in float32, 8 bits and 4 bits. For x of M x K, weights of K x N and N biases they compute M x N values
 
     activation(x @ w + bias + residual)
 
@@ -15,6 +15,7 @@ import qgemm
 from weights import Floats
 
 Activation = Literal["gelu"]
+GROUP = 32  # rows of weights of 4 bits that share a scale and a zero point
 
 
 class Linear(Protocol):
@@ -90,11 +91,11 @@ class DigestedLinear(Int8Linear):
         )
 
 
-class Int4Linear:
-    """Weights of 4 bits with a scale and a zero point per column and 32 rows."""
+class GroupwiseLinear:
+    """Weights of 4 bits with a scale and a zero point per column and GROUP rows."""
 
-    def __init__(self, w: Floats, bias: Floats):
-        self.b, self.bias = qgemm.GroupwiseB.quantize(w, bits=4, group=32, scheme="asymmetric"), bias
+    def __init__(self, b: qgemm.GroupwiseB, bias: Floats):
+        self.b, self.bias = b, bias
 
     def __call__(
         self, x: Floats, residual: Floats | None = None, activation: Activation | None = None, threads: int = 1
@@ -102,6 +103,10 @@ class Int4Linear:
         return self.b.matmul(x, self.bias, residual=residual, activation=activation, threads=threads)
 
 
+def nearest(w: Floats, bias: Floats) -> GroupwiseLinear:
+    """Each weight rounded to the nearest value of 4 bits, whatever the inputs are."""
+    return GroupwiseLinear(qgemm.GroupwiseB.quantize(w, bits=4, group=GROUP, scheme="asymmetric"), bias)
+
+
 # A form makes a layer of its weights and biases.
 Form = Callable[[Floats, Floats], Linear]
-FORMS: dict[str, Form] = {"f32": FloatLinear, "int8": Int8Linear, "int4": Int4Linear}
