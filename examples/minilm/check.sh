@@ -13,6 +13,10 @@ grep '^gt-' requirements.txt | "$venv/bin/pip" install -q --no-deps -r /dev/stdi
 grep -v '^gt-' requirements.txt | "$venv/bin/pip" install -q -r /dev/stdin
 MATURIN_PEP517_ARGS=--locked "$venv/bin/pip" install -q --force-reinstall --no-deps ../../bindings/python
 
+if grep -Fxf sentences.txt calibration.txt; then
+  echo 'calibration.txt: has sentences of sentences.txt, which must be new to the rounding' >&2
+  exit 1
+fi
 "$venv/bin/python" compare.py --accuracy
 
 # digests SENTENCES [ISA]: prints the digests of the first sentences. The sums are those of one thread; the program compares

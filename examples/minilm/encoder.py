@@ -8,7 +8,7 @@ import numpy.typing as npt
 import qgemm
 
 import weights
-from linear import FloatLinear, Linear
+from linear import FloatLinear, Form, Linear
 from weights import Floats
 
 LAYERS, HEADS, WIDTH = 6, 12, 384
@@ -76,7 +76,7 @@ class Embeddings:
         return self.norm(x.reshape(-1, WIDTH))
 
 
-def linear(form: type[Linear], names: Sequence[str], factors: Sequence[float] = ()) -> Linear:
+def linear(form: Form, names: Sequence[str], factors: Sequence[float] = ()) -> Linear:
     """One layer for the layers of these names, whose outputs lie side by side, each multiplied by a factor."""
     scaled = [np.float32(factor) for factor in factors or [1] * len(names)]
     w = np.concatenate([weights.tensor(name + ".weight").T * f for name, f in zip(names, scaled)], axis=1)
@@ -87,7 +87,7 @@ def linear(form: type[Linear], names: Sequence[str], factors: Sequence[float] = 
 class Layer:
     """Attention, then two linear layers, each with a sum with its input and a norm."""
 
-    def __init__(self, form: type[Linear], number: int):
+    def __init__(self, form: Form, number: int):
         name = f"encoder.layer.{number}."
         parts = [f"{name}attention.self.{part}" for part in ("query", "key", "value")]
         # The scores' factor is part of the queries' weights.
@@ -115,12 +115,10 @@ class Layer:
 
 
 class Encoder:
-    """The model, with all linear layers of its 6 layers in one form."""
+    """The model."""
 
-    def __init__(self, form: type[Linear], threads: int = 1):
-        self.embeddings = Embeddings(quantized=form is not FloatLinear)
-        self.layers = [Layer(form, number) for number in range(LAYERS)]
-        self.threads = threads
+    def __init__(self, embeddings: Embeddings, layers: Sequence[Layer], threads: int = 1):
+        self.embeddings, self.layers, self.threads = embeddings, layers, threads
         self.pool = ThreadPoolExecutor(threads)
 
     def part(self, ids: Integers, lengths: Integers, threads: int) -> Floats:
@@ -137,13 +135,13 @@ class Encoder:
 
     def embed(self, ids: Integers, lengths: Integers) -> Floats:
         """The embeddings of a batch, sentences x WIDTH. Threads share its sentences, as NumPy uses one thread for most of
-        what is no product; no result depends on that, since each row of a product has a scale of its own."""
+        what is no product. No result depends on that: rows of a product have scales of their own."""
         parts = min(self.threads, len(lengths))
         each = self.threads // parts
         if parts == 1:
             return self.part(ids, lengths, each)
-        cut = zip(np.array_split(ids, parts), np.array_split(lengths, parts))
-        return np.concatenate(list(self.pool.map(lambda some: self.part(*some, each), cut)))
+        cut = np.array_split(ids, parts), np.array_split(lengths, parts), [each] * parts
+        return np.concatenate(list(self.pool.map(self.part, *cut)))
 
     def embed_all(self, made: list[Batch]) -> Floats:
         """The embeddings of all sentences, in the order in which they were given to `batches`."""
@@ -151,3 +149,9 @@ class Encoder:
         for places, ids, lengths in made:
             out[places] = self.embed(ids, lengths)
         return out
+
+
+def load(form: Form, threads: int = 1) -> Encoder:
+    """The model with all linear layers of its 6 layers in one form."""
+    embeddings = Embeddings(quantized=form is not FloatLinear)
+    return Encoder(embeddings, [Layer(form, number) for number in range(LAYERS)], threads)

@@ -1,4 +1,4 @@
-"""A linear layer in three forms. Each computes, for x of M x K, weights of K x N and N biases, the M x N values
+"""Linear layers in float32, 8 bits and 4 bits. For x of M x K, weights of K x N and N biases they compute M x N values
 
     activation(x @ w + bias + residual)
 
@@ -6,19 +6,23 @@ w is given as K x N; residual is M x N or None; activation is "gelu" or None.
 """
 
 import hashlib
-from typing import Protocol
+from collections.abc import Callable
+from typing import Literal, Protocol
 
 import numpy as np
 import qgemm
 
 from weights import Floats
 
+Activation = Literal["gelu"]
+GROUP = 32  # rows of weights of 4 bits that share a scale and a zero point
+
 
 class Linear(Protocol):
     """A layer that keeps its weights as it multiplies them."""
 
     def __call__(
-        self, x: Floats, residual: Floats | None = None, activation: str | None = None, threads: int = 1
+        self, x: Floats, residual: Floats | None = None, activation: Activation | None = None, threads: int = 1
     ) -> Floats: ...
 
 
@@ -41,7 +45,7 @@ class FloatLinear:
         self.w, self.bias = np.ascontiguousarray(w), bias
 
     def __call__(
-        self, x: Floats, residual: Floats | None = None, activation: str | None = None, threads: int = 1
+        self, x: Floats, residual: Floats | None = None, activation: Activation | None = None, threads: int = 1
     ) -> Floats:
         y = x @ self.w
         y += self.bias
@@ -58,7 +62,7 @@ class Int8Linear:
         self.b, self.bias = qgemm.PackedB(q), bias
 
     def __call__(
-        self, x: Floats, residual: Floats | None = None, activation: str | None = None, threads: int = 1
+        self, x: Floats, residual: Floats | None = None, activation: Activation | None = None, threads: int = 1
     ) -> Floats:
         return qgemm.dynamic_matmul(
             x, self.b, self.scale, self.bias, residual=residual, activation=activation, threads=threads
@@ -71,10 +75,10 @@ class DigestedLinear(Int8Linear):
     digest = hashlib.sha256()
 
     def __call__(
-        self, x: Floats, residual: Floats | None = None, activation: str | None = None, threads: int = 1
+        self, x: Floats, residual: Floats | None = None, activation: Activation | None = None, threads: int = 1
     ) -> Floats:
         q, scale = qgemm.quantize_rows(x)
-        self.digest.update(qgemm.matmul(q, self.b, threads=threads).astype("<i4", copy=False))
+        self.digest.update(qgemm.matmul(q, self.b, threads=threads).astype("<i4", copy=False).tobytes())
         return qgemm.matmul(
             q,
             self.b,
@@ -87,16 +91,22 @@ class DigestedLinear(Int8Linear):
         )
 
 
-class Int4Linear:
-    """Weights of 4 bits with a scale and a zero point per column and 32 rows."""
+class GroupwiseLinear:
+    """Weights of 4 bits with a scale and a zero point per column and GROUP rows."""
 
-    def __init__(self, w: Floats, bias: Floats):
-        self.b, self.bias = qgemm.GroupwiseB.quantize(w, bits=4, group=32, scheme="asymmetric"), bias
+    def __init__(self, b: qgemm.GroupwiseB, bias: Floats):
+        self.b, self.bias = b, bias
 
     def __call__(
-        self, x: Floats, residual: Floats | None = None, activation: str | None = None, threads: int = 1
+        self, x: Floats, residual: Floats | None = None, activation: Activation | None = None, threads: int = 1
     ) -> Floats:
         return self.b.matmul(x, self.bias, residual=residual, activation=activation, threads=threads)
 
 
-FORMS: dict[str, type[Linear]] = {"f32": FloatLinear, "int8": Int8Linear, "int4": Int4Linear}
+def nearest(w: Floats, bias: Floats) -> GroupwiseLinear:
+    """Each weight rounded to the nearest value of 4 bits, whatever the inputs are."""
+    return GroupwiseLinear(qgemm.GroupwiseB.quantize(w, bits=4, group=GROUP, scheme="asymmetric"), bias)
+
+
+# A form makes a layer of its weights and biases.
+Form = Callable[[Floats, Floats], Linear]

@@ -11,8 +11,9 @@ import itertools
 import sys
 
 import weights
-from encoder import Encoder, batches
-from linear import FORMS, DigestedLinear
+from encoder import batches, load
+from forms import FORMS
+from linear import DigestedLinear
 
 
 def main() -> None:
@@ -25,7 +26,7 @@ def main() -> None:
     parser.add_argument(
         "--digest",
         action="store_true",
-        help="prints only the sha256 of the int32 sums of all linear layers and that of the embeddings, of int8 on one thread",
+        help="prints only the sha256 of the int32 sums of all linear layers and that of the embeddings (int8)",
     )
     arguments = parser.parse_args()
     if arguments.threads < 1 or arguments.batch < 1:
@@ -36,13 +37,13 @@ def main() -> None:
     weights.check()
     made = batches(sentences, arguments.batch)
     if arguments.digest:
-        found = Encoder(DigestedLinear).embed_all(made)
+        found = load(DigestedLinear).embed_all(made)
         print("sums", DigestedLinear.digest.hexdigest())
-        print("embeddings", hashlib.sha256(found.astype("<f4", copy=False)).hexdigest())
-        if (found != Encoder(FORMS["int8"], arguments.threads).embed_all(made)).any():
+        print("embeddings", hashlib.sha256(found.astype("<f4", copy=False).tobytes()).hexdigest())
+        if (found != FORMS["int8"](arguments.threads).embed_all(made)).any():
             sys.exit(f"the products in steps differ from dynamic_matmul with {arguments.threads} threads")
         return
-    found = Encoder(FORMS[arguments.form], arguments.threads).embed_all(made)
+    found = FORMS[arguments.form](arguments.threads).embed_all(made)
     similar = found @ found.T
     pairs = itertools.combinations(range(len(sentences)), 2)
     for i, j in sorted(pairs, key=lambda pair: -similar[pair])[: arguments.pairs]:

@@ -2,13 +2,14 @@
 
     python onnx_graph.py FOLDER        writes FOLDER/f32.onnx, and FOLDER/int8.onnx by quantize_dynamic
 
-The graph has the fused operators (com.microsoft) that ONNX Runtime's optimizer for transformers makes of an exported BERT.
-They run faster than the standard ones. Inputs are ids (sentences x tokens, int32, padded) and mask (the same shape, int32,
-1 or 0); the output is embeddings (sentences x WIDTH).
+The graph has the fused operators (com.microsoft) that ONNX Runtime's optimizer for transformers makes of an exported
+BERT. They run faster than the standard ones. Inputs are ids (sentences x tokens, int32, padded) and mask (the same
+shape, int32, 1 or 0); the output is embeddings (sentences x WIDTH).
 """
 
 import pathlib
 import sys
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 import weights
 from encoder import EPSILON, HEADS, LAYERS, WIDTH
 
-FUSED = {
+FUSED: dict[str, dict[str, Any]] = {
     "EmbedLayerNormalization": {"epsilon": float(EPSILON)},
     "SkipLayerNormalization": {"epsilon": float(EPSILON)},
     "Attention": {"num_heads": HEADS},
@@ -45,7 +46,7 @@ class Graph:
         """The weights of a linear layer, as K x N."""
         return self.constant(name + ".weight", weights.tensor(name + ".weight").T)
 
-    def node(self, kind: str, *inputs: str, outputs: int = 1, **attributes: int) -> str:
+    def node(self, kind: str, *inputs: str, outputs: int = 1, **attributes: Any) -> str:
         """Adds an operator and returns the name of its first output."""
         names = [f"{kind}_{len(self.nodes)}_{i}" for i in range(outputs)]
         domain = "com.microsoft" if kind in FUSED else ""

@@ -5,9 +5,11 @@ Each computes activation(x @ w + bias), for x of M x K, w of K x N and N biases,
     q, scale = qgemm.quantize_columns(w)
     qgemm.dynamic_matmul(x, qgemm.PackedB(q), scale, bias, activation=activation)
 
-on one process. What is added across processes are integers, in any order the same; what is rounded is rounded once, after
-that, from the same numbers by the same operations.
+on one process. What is added across processes are integers, in any order the same; what is rounded is rounded once,
+after that, from the same numbers by the same operations.
 """
+
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +20,7 @@ from communicator import Communicator
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.int8]
 Sums = npt.NDArray[np.int32]
+Activation = Literal["relu", "gelu"]
 
 # So many products of int8 values from -127 to 127 add up to less than 2^31.
 LONGEST = (2**31 - 1) // 127**2
@@ -31,7 +34,7 @@ def share(count: int, rank: int, size: int) -> slice:
 class ByColumns:
     """Each process has all rows of some columns of w, and computes these columns of the output from the whole x."""
 
-    def __init__(self, group: Communicator, w: Floats, bias: Floats, n: int, activation: str | None = None):
+    def __init__(self, group: Communicator, w: Floats, bias: Floats, n: int, activation: Activation | None = None):
         """w and bias are this process's columns, those of `share` of n."""
         self.group, self.bias, self.activation = group, bias, activation
         q, self.scale = qgemm.quantize_columns(w)
@@ -51,7 +54,7 @@ class ByColumns:
 class ByRows:
     """Each process has some rows of w, and the columns of x that they are multiplied by."""
 
-    def __init__(self, group: Communicator, w: Floats, bias: Floats, k: int, activation: str | None = None):
+    def __init__(self, group: Communicator, w: Floats, bias: Floats, k: int, activation: Activation | None = None):
         """w is this process's rows, those of `share` of k; bias has all N values."""
         if k > LONGEST:
             raise ValueError(f"k: was {k}, must be at most {LONGEST}, beyond which int32 sums may wrap")
@@ -68,8 +71,8 @@ class ByRows:
 
 
 class Mlp:
-    """Two layers with an activation between them. The first is split by columns and the second by rows, at the same places:
-    a process keeps its part of what is between them, and only the result is added up."""
+    """Two layers with an activation between them. The first is split by columns, the second by rows, at the same places: a
+    process keeps its part of what is between them, and only the result is added up."""
 
     def __init__(self, group: Communicator, w1: Floats, bias1: Floats, w2: Floats, bias2: Floats, middle: int):
         """w1, bias1 and w2 are this process's columns and rows, those of `share` of middle; bias2 has all values."""
@@ -103,9 +106,9 @@ def quantize_common(group: Communicator, x: Floats) -> tuple[Bytes, Floats]:
     return q[:, :-1], scale
 
 
-def finish(sums: Sums, rows: Floats, columns: Floats, bias: Floats, activation: str | None) -> Floats:
-    """activation(float32(sums) * (rows * columns) + bias), M x N, by the library's own output stage: that of a product with
-    K = 0, whose only row has M * N columns, with the sums as its integer bias."""
+def finish(sums: Sums, rows: Floats, columns: Floats, bias: Floats, activation: Activation | None) -> Floats:
+    """activation(float32(sums) * (rows * columns) + bias), M x N, by the library's own output stage: that of a product
+    with K = 0, whose only row has M * N columns, with the sums as its integer bias."""
     m, n = sums.shape
     empty = np.empty((1, 0), np.int8), np.empty((0, m * n), np.int8)
     y = qgemm.matmul(
