@@ -1,0 +1,195 @@
+//! Load: many threads on the same weights, inside each other, beside threads that end or panic, and many shapes.
+//!
+//! `QGEMM_LOAD_SECONDS` says how long each part runs; 1 if it is not set.
+#![cfg(feature = "rayon")]
+
+use qgemm::{Dequantize, DynamicGemm, ElementType, Gemm, MatMut, MatRef, PackedB};
+use rayon::prelude::*;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+const K: usize = 200;
+const N: usize = 150;
+
+fn end() -> Instant {
+    let seconds = match std::env::var("QGEMM_LOAD_SECONDS") {
+        Ok(seconds) => seconds.parse().expect("QGEMM_LOAD_SECONDS must be a number"),
+        Err(_) => 1.0,
+    };
+    Instant::now() + Duration::from_secs_f64(seconds)
+}
+
+fn value(i: usize) -> i8 {
+    ((i as u32).wrapping_mul(0x9e37_79b1) >> 13) as i8
+}
+
+/// Weights, and rows whose products with them are known.
+struct Layer {
+    packed: PackedB,
+    a: Vec<i8>,
+    sums: Vec<i32>,
+    /// A row whose greatest magnitude is 127, so that it is quantized to itself.
+    x: Vec<f32>,
+    float_sums: Vec<f32>,
+}
+
+/// The most rows of a product.
+const ROWS: usize = 90;
+
+impl Layer {
+    fn new() -> Self {
+        let b: Vec<i8> = (0..K * N).map(value).collect();
+        let a: Vec<i8> = (0..ROWS * K).map(|i| value(i + 77)).collect();
+        let sum =
+            |i: usize, j: usize| (0..K).map(|k| i32::from(a[i * K + k]) * i32::from(b[k * N + j])).sum();
+        let sums = (0..ROWS * N).map(|at| sum(at / N, at % N)).collect();
+        let x: Vec<f32> = (0..K).map(|k| if k == 0 { 127.0 } else { f32::from(a[k].max(-127)) }).collect();
+        let float_sum = |j: usize| (0..K).map(|k| x[k] * f32::from(b[k * N + j])).sum();
+        let float_sums = (0..N).map(float_sum).collect();
+        let packed = PackedB::pack_for(MatRef::row_major(&b, K, N).unwrap(), ElementType::I8).unwrap();
+        Self { packed, a, sums, x, float_sums }
+    }
+
+    /// A product of so many rows, and a float one, which are compared with what they must be.
+    fn check(&self, m: usize) {
+        let a = MatRef::row_major(&self.a[..m * K], m, K).unwrap();
+        let mut c = vec![0; m * N];
+        Gemm::new(a, &self.packed).run_i32(MatMut::row_major(&mut c, m, N).unwrap()).unwrap();
+        assert!(c == self.sums[..m * N], "{m} rows");
+        let (mut y, x) = (vec![0.0; N], MatRef::row_major(&self.x, 1, K).unwrap());
+        DynamicGemm::new(x, &self.packed)
+            .run_f32(MatMut::row_major(&mut y, 1, N).unwrap(), Dequantize::dynamic(1.0).unwrap())
+            .unwrap();
+        assert!(y == self.float_sums, "{y:?}");
+    }
+}
+
+#[test]
+fn many_threads_of_both_kinds_share_weights() {
+    let (layer, end, products) = (Layer::new(), end(), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for thread in 0..64 {
+            let (layer, products) = (&layer, &products);
+            scope.spawn(move || {
+                let mut m = thread;
+                while Instant::now() < end {
+                    m = (m + 7) % ROWS;
+                    layer.check(m + 1);
+                    products.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        rayon::scope(|scope| {
+            for task in 0..64 {
+                let (layer, products) = (&layer, &products);
+                scope.spawn(move |_| {
+                    let mut m = task;
+                    while Instant::now() < end {
+                        m = (m + 11) % ROWS;
+                        layer.check(m + 1);
+                        products.fetch_add(1, Ordering::Relaxed);
+                        // Tasks that wait for a thread run within this one.
+                        rayon::yield_now();
+                    }
+                });
+            }
+        });
+    });
+    println!("{} products", products.into_inner());
+}
+
+/// A program's own parallel loops around products, in pools of several sizes, while other closures of the pool panic.
+#[test]
+fn loops_in_loops_while_others_panic() {
+    let (layer, end) = (Layer::new(), end());
+    let (mut products, mut panics) = (0, 0);
+    for size in [1, 2, 5].into_iter().cycle() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(size).build().unwrap();
+        let panicked = AtomicUsize::new(0);
+        pool.install(|| {
+            (0..8).into_par_iter().for_each(|outer| {
+                (0..4).into_par_iter().for_each(|inner| layer.check(1 + (outer * 4 + inner) * 2));
+                let panic = catch_unwind(AssertUnwindSafe(|| {
+                    rayon::join(
+                        || layer.check(ROWS),
+                        || {
+                            if outer % 2 == 0 {
+                                std::panic::resume_unwind(Box::new(7))
+                            }
+                        },
+                    );
+                }));
+                panicked.fetch_add(usize::from(panic.is_err()), Ordering::Relaxed);
+            });
+        });
+        assert_eq!(panicked.load(Ordering::Relaxed), 4);
+        (products, panics) = (products + 40, panics + 4);
+        if Instant::now() >= end {
+            break;
+        }
+    }
+    println!("{products} products, {panics} panics");
+}
+
+/// Threads that begin and end while others multiply: what they kept is freed with them.
+#[test]
+fn threads_that_end_beside_others() {
+    let (layer, end, stop) = (Layer::new(), end(), AtomicBool::new(false));
+    let mut threads = 0;
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            let (layer, stop) = (&layer, &stop);
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    layer.check(ROWS);
+                }
+            });
+        }
+        while Instant::now() < end {
+            let layer = &layer;
+            let brief: Vec<_> = (0..8).map(|m| scope.spawn(move || layer.check(1 + m * 3)).join()).collect();
+            assert!(brief.iter().all(Result::is_ok));
+            threads += 8;
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    println!("{threads} threads");
+}
+
+/// Pages of memory that the process has, where the system tells.
+fn resident() -> Option<usize> {
+    let numbers = std::fs::read_to_string("/proc/self/statm").ok()?;
+    numbers.split(' ').nth(1)?.parse().ok()
+}
+
+/// 100,000 products of as many shapes, packed and not: the second half takes no more memory than the first left.
+#[test]
+fn many_shapes_do_not_let_memory_grow() {
+    let operands: Vec<i8> = (0..70 * 70).map(value).collect();
+    let mut c = vec![0i32; 70 * 70];
+    let mut run = |from: usize, to: usize| {
+        for shape in from..to {
+            let (m, k, n) = (1 + shape % 67, 1 + shape / 67 % 59, 1 + shape / 3 % 61);
+            let a = MatRef::row_major(&operands[..m * k], m, k).unwrap();
+            let b = MatRef::row_major(&operands[70..70 + k * n], k, n).unwrap();
+            let c_view = MatMut::row_major(&mut c[..m * n], m, n).unwrap();
+            match shape % 2 {
+                0 => Gemm::new(a, b).run_i32(c_view).unwrap(),
+                _ => Gemm::new(a, &PackedB::pack(b).unwrap()).run_i32(c_view).unwrap(),
+            }
+            let last = (0..k)
+                .map(|l| i32::from(operands[(m - 1) * k + l]) * i32::from(operands[70 + l * n + n - 1]));
+            assert_eq!(c[m * n - 1], last.sum::<i32>(), "{m}x{k}x{n}");
+        }
+    };
+    run(0, 50_000);
+    let before = resident();
+    run(50_000, 100_000);
+    if let (Some(before), Some(after)) = (before, resident()) {
+        // Other tests run meanwhile, in threads of the same process: their stacks and scratch are some MiB.
+        let pages = after.saturating_sub(before);
+        println!("{before} pages, then {pages} more");
+        assert!(pages < 16_384, "{before} pages, then {after}");
+    }
+}
