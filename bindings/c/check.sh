@@ -28,7 +28,8 @@ step 'installed'
 make -s install PREFIX="$prefix"
 
 step 'the header is what cbindgen makes of the sources, and stands alone'
-cargo test -q -p qgemm-c
+# With the kernels as the workspace's tests have compiled them.
+cargo test -q -p qgemm-c -p qgemm-kernels --test header
 for language in c:c99 c:c11 c++:c++11 c++:c++20; do
   echo '#include <qgemm.h>' |
     gcc -x "${language%:*}" -std="${language#*:}" -Wall -Wextra -Wpedantic -Werror -I"$prefix/include" -fsyntax-only -
