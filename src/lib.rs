@@ -56,6 +56,8 @@
 //! `serde` (not by default): [`QuantParams`], [`Multiplier`], [`Rounding`], [`ElementType`] and [`Activation`] are
 //! serialized, the last three by their names (`"gelu_tanh"`, `"i8"`).
 //!
+//! f16 and bf16, as scales and as activations, need no feature; their crate is [`half`].
+//!
 //! # Environment
 //!
 //! `QGEMM_ISA` names the instruction set or the kernel to use (see [`Dispatch::auto`]). `QGEMM_CACHES` gives the

@@ -25,8 +25,8 @@ mod formats;
 ///
 /// `codes` is K x N, of uint8 (0..15 for 4 bits) or int8 (-8..7), `scales` and `minimums` groups x N of float32, float16 or
 /// ml_dtypes' bfloat16. `zeros` is an integer or an array of groups x N of the codes' type; if nothing is said it is the middle,
-/// 8 or 128, for uint8 and 0 for int8. `group` is a multiple of 8, or at least K. Weights that are stored as N x K are given
-/// as transposes. The arrays are read once and not kept.
+/// 8 or 128, for uint8 and 0 for int8 (with `minimums`, say `zeros=0` if codes have no zero point besides). `group` is a
+/// multiple of 8, or at least K. Weights that are stored as N x K are given as transposes. The arrays are read once and not kept.
 ///
 /// Other constructors: `quantize` from float32 weights, `from_onnx`, `from_gguf`, `from_gptq`, `from_awq`.
 ///
