@@ -19,7 +19,7 @@ if ! command -v qemu-aarch64-static aarch64-linux-gnu-gcc >/dev/null ||
 fi
 export RUSTC=/usr/bin/rustc CARGO_TARGET_DIR=target/aarch64
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
-export QGEMM_TEST_SCALE=${QGEMM_TEST_SCALE-10} CARGO_PROFILE_TEST_DEBUG=0
+export QGEMM_TEST_SCALE=${QGEMM_TEST_SCALE-5} CARGO_PROFILE_TEST_DEBUG=0
 
 # All but the test of the sources, which are the same everywhere.
 tests=(--test selftest --test packing --test quantize_rows --test float_mode --test gemm --test alloc --test guarded)

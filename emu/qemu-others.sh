@@ -28,7 +28,7 @@ export CARGO_TARGET_I686_UNKNOWN_LINUX_GNU_LINKER=i686-linux-gnu-gcc
 export CARGO_TARGET_I686_UNKNOWN_LINUX_GNU_RUSTFLAGS='-C target-feature=+crt-static'
 export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=wasm-ld-19
 export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS='-C linker-flavor=wasm-ld -C target-feature=+simd128'
-export CARGO_PROFILE_TEST_DEBUG=0 QGEMM_TEST_SCALE=${QGEMM_TEST_SCALE-10}
+export CARGO_PROFILE_TEST_DEBUG=0 QGEMM_TEST_SCALE=${QGEMM_TEST_SCALE-5}
 export QGEMM_REQUIRE_ISA='scalar,portable,!avx2,!neon'
 
 # All but the test of the sources, which are the same everywhere.

@@ -11,7 +11,7 @@ fi
 export CARGO_TARGET_DIR=target/x86-static RUSTFLAGS='-C target-feature=+crt-static'
 # Its masked loads touch memory that the mask leaves out, which no CPU does: no guard pages here.
 export QGEMM_NO_GUARD=1
-export QGEMM_TEST_SCALE=${QGEMM_TEST_SCALE-10}
+export QGEMM_TEST_SCALE=${QGEMM_TEST_SCALE-5}
 
 # All but the test of the sources, which are the same everywhere.
 tests=(--test selftest --test packing --test quantize_rows --test float_mode --test gemm --test alloc)

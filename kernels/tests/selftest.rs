@@ -1,6 +1,8 @@
 //! Runs the self-test on every kernel that this CPU can run, with guard pages around its arena.
 
 use qgemm_kernels::{Features, GROUP_TABLE, Isa, Kernel, TABLE, Variant, selftest};
+use std::fs::File;
+use std::io::Write;
 
 /// Memory with an inaccessible page before and after it (see `new` for the exception).
 #[cfg(unix)]
@@ -67,19 +69,30 @@ fn arena() -> Heap {
     Heap(vec![qgemm_kernels::Line([0; 64]); selftest::ARENA / 64])
 }
 
+/// Prints a line that scripts read, as the bare-metal rig does. Where output is captured, they name a file for it:
+/// `QGEMM_KERNEL_LOG`.
+fn record(line: &str) {
+    println!("{line}");
+    if let Some(path) = std::env::var_os("QGEMM_KERNEL_LOG") {
+        let mut log = File::options().append(true).create(true).open(path).expect("QGEMM_KERNEL_LOG is a file");
+        // One write, so that lines of tests that run at the same time do not mix.
+        log.write_all(format!("{line}\n").as_bytes()).expect("the log takes a line");
+    }
+}
+
 #[test]
 fn every_kernel_of_this_cpu_is_exact() {
     let features = Features::detect();
     let mut failed = 0;
     for kernel in TABLE {
         let Some(ready) = kernel.ready(&features) else {
-            println!("KERNEL {} not on this CPU", kernel.name);
+            record(&format!("KERNEL {} not on this CPU", kernel.name));
             continue;
         };
         let mut report = String::new();
         let outcome = selftest::run(ready, arena().bytes(), &mut report);
-        // Scripts read this line, which the bare-metal rig prints too.
-        println!("\n{report}KERNEL {} passed={} failed={}", kernel.name, outcome.passed, outcome.failed);
+        println!("\n{report}");
+        record(&format!("KERNEL {} passed={} failed={}", kernel.name, outcome.passed, outcome.failed));
         assert!(outcome.passed + outcome.failed > 250, "{}: too few cases ran", kernel.name);
         failed += outcome.failed;
     }
@@ -92,12 +105,13 @@ fn every_groupwise_kernel_of_this_cpu_is_exact() {
     let mut failed = 0;
     for kernel in GROUP_TABLE {
         let Some(ready) = kernel.ready(&features) else {
-            println!("KERNEL {} not on this CPU", kernel.name);
+            record(&format!("KERNEL {} not on this CPU", kernel.name));
             continue;
         };
         let mut report = String::new();
         let outcome = selftest::run_groupwise(ready, arena().bytes(), &mut report);
-        println!("\n{report}KERNEL {} passed={} failed={}", kernel.name, outcome.passed, outcome.failed);
+        println!("\n{report}");
+        record(&format!("KERNEL {} passed={} failed={}", kernel.name, outcome.passed, outcome.failed));
         assert!(outcome.passed + outcome.failed > 250, "{}: too few cases ran", kernel.name);
         failed += outcome.failed;
     }
