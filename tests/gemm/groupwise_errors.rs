@@ -180,6 +180,12 @@ fn tensors_of_formats_are_checked() {
     let shape = Error::Shape { argument: "scales", got: (2, 3), need: (3, 3) };
     assert_eq!(error(MatMulNBits { scales: scales_of(3, 2), ..onnx }), shape);
     assert_eq!(error(MatMulNBits { block_size: 12, ..onnx }), Error::Group { got: 12, k: 40 });
+    // One block of an odd size: its last nibble would lie in half a byte.
+    for (n, len) in [(1, 1), (2, 2), (2, 3)] {
+        let odd = MatMulNBits { k: 3, n, block_size: 3, b: &bytes[..len], scales: scales_of(n, 1), ..onnx };
+        let want = Error::Multiple { argument: "block_size", got: 3, of: 2 };
+        assert_eq!(error(MatMulNBits { zero_points: OnnxZeros::None, ..odd }), want);
+    }
     for wrong in [0.5, -1.0, 16.0] {
         let mut zeros = [8f32; 9];
         zeros[4] = wrong;

@@ -52,15 +52,20 @@ impl GroupwiseB {
     /// Packs the weights of ONNX Runtime's `MatMulNBits`.
     ///
     /// # Errors
-    /// [`Error::Group`], [`Error::Length`] or [`Error::Shape`] if sizes do not fit each other, [`Error::NotFinite`] if a scale
-    /// is not finite, [`Error::FloatRange`] if a zero point is no integer of the range of codes, [`Error::Memory`],
-    /// [`Error::Kernel`] or [`Error::Variable`] as for [`builder`](Self::builder).
+    /// [`Error::Group`], [`Error::Length`] or [`Error::Shape`] if sizes do not fit each other, [`Error::Multiple`] if blocks are
+    /// no whole bytes, [`Error::NotFinite`] if a scale is not finite, [`Error::FloatRange`] if a zero point is no integer of the
+    /// range of codes, [`Error::Memory`], [`Error::Kernel`] or [`Error::Variable`] as for [`builder`](Self::builder).
     pub fn from_onnx(weights: &MatMulNBits<'_>) -> Result<Self, Error> {
         let MatMulNBits { k, n, bits, block_size, b, scales, zero_points } = *weights;
         let shape = shape(k, n, block_size, bits)?;
         let blocks = shape.groups();
+        let codes_per_byte = 8 / bits.bits();
+        // A single block may have any number of rows otherwise.
+        if !block_size.is_multiple_of(codes_per_byte) {
+            return Err(Error::Multiple { argument: "block_size", got: block_size, of: codes_per_byte });
+        }
         let codes_per_column = times(blocks, block_size);
-        check_length("b", b.len(), times(n, codes_per_column / (8 / bits.bits())))?;
+        check_length("b", b.len(), times(n, codes_per_column / codes_per_byte))?;
         let packed_zeros = (blocks * bits.bits()).div_ceil(8);
         let mut real = None;
         match zero_points {
