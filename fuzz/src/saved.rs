@@ -151,7 +151,7 @@ fn change(input: &mut Input<'_>, bytes: &mut Vec<u8>) -> bool {
                 u64::MAX - 63,
                 u64::MAX,
             ]),
-            6 => bytes.len() as u64 - u64::from(input.byte() % 65),
+            6 => (bytes.len() as u64).saturating_sub(u64::from(input.byte() % 65)),
             _ => input.long(),
         };
         match (kind, input.byte() % 16) {
