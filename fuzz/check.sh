@@ -14,7 +14,7 @@ new=$(mktemp -d)
 trap 'rm -rf "$new"' EXIT
 for target in "${targets[@]}"; do
   printf '\n=== %s, %d s\n' "$target" "$seconds"
-  mkdir "$new/$target"
+  mkdir -p "$new/$target" "corpus/$target"
   # The first folder takes new inputs.
   fuzz run "$target" "$new/$target" "corpus/$target" -- "${options[@]}" -max_total_time="$seconds" \
     -print_final_stats=1
