@@ -4,7 +4,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use std::path::{Path, PathBuf};
 
 /// Folders of unsafe code that programs run, and other files with some.
-const PLACES: [&str; 13] = [
+const PLACES: [&str; 12] = [
     "kernels/",
     "bindings/",
     // Machines without an operating system, a module without a standard library.
@@ -20,7 +20,6 @@ const PLACES: [&str; 13] = [
     "tests/alloc/counting.rs",
     "tests/failing.rs",
     "tests/fork.rs",
-    "fuzz/",
 ];
 
 /// The lines of blocks and implementations that are unsafe, and whether there is any unsafe code at all.
