@@ -74,7 +74,8 @@ fn arena() -> Heap {
 fn record(line: &str) {
     println!("{line}");
     if let Some(path) = std::env::var_os("QGEMM_KERNEL_LOG") {
-        let mut log = File::options().append(true).create(true).open(path).expect("QGEMM_KERNEL_LOG is a file");
+        let mut log =
+            File::options().append(true).create(true).open(path).expect("QGEMM_KERNEL_LOG is a file");
         // One write, so that lines of tests that run at the same time do not mix.
         log.write_all(format!("{line}\n").as_bytes()).expect("the log takes a line");
     }

@@ -113,7 +113,7 @@ impl<'a> Lhs<'a> {
 
 /// The left-hand matrix A (M×K) of a product that quantizes it: a view of f32, f16 or bf16, or rows gathered from one of f32.
 ///
-/// Made by `into()` from a [`MatRef`] of `f32`, [`f16`] or [`bf16`], or from a [`GatherF32`].
+/// Made by `into()` from a [`MatRef`] of `f32`, `f16` or `bf16` (of [`half`](crate::half)), or from a [`GatherF32`].
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum FloatLhs<'a> {
