@@ -30,16 +30,16 @@ impl Shape {
     pub fn read(input: &mut Input<'_>) -> Self {
         let class = input.byte();
         let mut shape = Self { m: size(input), n: size(input), k: size(input) };
-        let most = if class >= 240 { LARGE } else { USUAL };
-        if class >= 252 {
+        let most = if class >= 250 { LARGE } else { USUAL };
+        if class == 255 {
             // Beyond 32,768 sums are made of several blocks of K.
             shape.k = input.number(30_000..=70_000);
         }
         while shape.m.max(1) * shape.n.max(1) * shape.k.max(1) > most {
             let Self { m, n, k } = &mut shape;
-            let largest = if m >= n && (m >= k || class >= 252) {
+            let largest = if m >= n && (m >= k || class == 255) {
                 m
-            } else if n >= k || class >= 252 {
+            } else if n >= k || class == 255 {
                 n
             } else {
                 k
