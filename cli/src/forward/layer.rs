@@ -128,6 +128,10 @@ impl Layer {
 
     /// Y in f64, row by row, and the seconds that the product alone takes in f32.
     fn float_product(&self) -> Result<(Vec<f64>, f64)> {
+        // However many rows a file without elements claims: loops over them might never end.
+        if self.x.rows == 0 || self.w.cols == 0 {
+            return Ok((Vec::new(), 0.0));
+        }
         let array =
             |m: &FloatMatrix| ArrayView2::from_shape((m.rows, m.cols), &m.data).map(|view| view.to_owned());
         let (x, w) = (array(&self.x)?, array(&self.w)?);

@@ -20,6 +20,10 @@ fn sizes_of_empty_matrices() {
     let message = files.run("forward --x x.npy --w w.npy --out y.npy").refused("--w");
     assert!(message.starts_with("error: --w: was '0x1099511627776' "), "{message}");
     assert!(!files.exists("y.npy"));
+    files.write::<f32>("x.npy", &[1 << 40, 0], &[]);
+    files.write::<f32>("w.npy", &[0, 0], &[]);
+    files.run("forward --x x.npy --w w.npy --out y.npy").ok();
+    files.read::<f32>("y.npy", (1 << 40, 0));
 }
 
 #[test]
