@@ -7,7 +7,8 @@
 //! crate, top first. A file imports from its own layer and from layers further down, and no files import
 //! each other in a circle, not even inside a layer. A path names the module that defines the item,
 //! `crate::error::Error`; it does not go through a re-export, takes no module as a whole with `*`, and
-//! climbs by one `super` at most. Code for other architectures counts; `#[cfg(test)]` items do not.
+//! climbs by one `super` at most. Code for other architectures counts; `#[cfg(test)]` items do not. A
+//! `main.rs` beside a `lib.rs` is a crate of its own and no layer.
 //!
 //! # ARCHITECTURE.md
 //!
@@ -90,7 +91,7 @@ const CRATES: &[Crate] = &[
     Crate {
         folder: "cli/src",
         layers: &[
-            "main",
+            "lib",
             "verify",
             "bench",
             "matmul",

@@ -1,4 +1,4 @@
-//! Matrices and times as text.
+//! Matrices, times and what files say as text.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -26,6 +26,16 @@ pub fn matrix<T: Display>(
         writeln!(out, "  {}", line.join(" "))?;
     }
     Ok(())
+}
+
+/// Text from a file, for a message of one line: what does not print is escaped.
+pub fn one_line(text: &str) -> String {
+    let mut shown = String::new();
+    for c in text.chars() {
+        // Of what prints, only these would be escaped.
+        if matches!(c, '\'' | '"' | '\\') { shown.push(c) } else { shown.extend(c.escape_debug()) }
+    }
+    shown
 }
 
 /// A time in the largest of s, ms and us in which it is at least 1, else in ns.

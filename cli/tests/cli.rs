@@ -1,5 +1,7 @@
 //! Tests of the command from outside: arguments and files in; text, files and exit codes out.
 
+#[path = "cli/claims.rs"]
+mod claims;
 #[path = "cli/forward.rs"]
 mod forward;
 #[path = "cli/groupwise.rs"]

@@ -6,6 +6,9 @@
 
 pub mod batch;
 pub mod byte_stage;
+pub mod command;
+pub mod command_files;
+pub mod command_line;
 pub mod compare;
 pub mod dynamic;
 pub mod engines;

@@ -45,7 +45,7 @@ impl AsRef<[u8]> for Mapped {
 }
 
 /// Makes the length and the checksum of changed bytes right.
-fn seal(bytes: &mut [u8]) {
+pub fn seal(bytes: &mut [u8]) {
     if bytes.len() < HEADER {
         return;
     }
@@ -126,7 +126,7 @@ fn snapshot(input: &mut Input<'_>, dispatch: &Dispatch) -> Option<Vec<u8>> {
 }
 
 /// Changes some bytes, mostly of the header; returns whether any is another one.
-fn change(input: &mut Input<'_>, bytes: &mut Vec<u8>) -> bool {
+pub fn change(input: &mut Input<'_>, bytes: &mut Vec<u8>) -> bool {
     let before = bytes.clone();
     for _ in 0..input.number(0..=4) {
         let kind = input.byte() % 8;

@@ -65,6 +65,10 @@ impl Check<'_> {
         }
         for path in sources.keys() {
             let Ok(inside) = path.strip_prefix(self.layout.folder) else { continue };
+            // A binary beside a library imports it as any other crate does: it is no layer.
+            if self.layout.layers[0] == "lib" && inside == Path::new("main.rs") {
+                continue;
+            }
             let outermost = self.tree.modules.iter().find(|module| module.file == *path);
             if outermost.is_none() {
                 let hint = "declare it or remove it";

@@ -239,6 +239,11 @@ fn the_list_and_the_folder_agree() {
 }
 
 #[test]
+fn a_binary_beside_the_library_is_no_layer() {
+    assert_problems(&[TOP, ("src/main.rs", "fn main() { made_up::top::run() }")], &[]);
+}
+
+#[test]
 fn imports_from_below_and_from_the_own_file_are_fine() {
     let top = "use crate::middle::{self, deep::{Deep, helper as help}};\nuse super::bottom;\nuse std::fmt;\n\
                pub(in crate::top) struct S;\nfn f() { middle::run(bottom::Low); inside::g(); S::new() }\n\

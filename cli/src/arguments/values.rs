@@ -2,6 +2,7 @@
 
 use crate::errors::invalid;
 use crate::files::npy::Array;
+use crate::memory::room;
 use anyhow::Result;
 use qgemm::OneOrEach;
 use std::ffi::OsStr;
@@ -22,11 +23,19 @@ impl<T: Copy> Values<T> {
         }
     }
 
-    /// The values of `len` rows or columns.
-    pub fn expand(self, len: usize) -> Vec<T> {
+    /// The values of all rows or columns. A file without elements may claim more of them than memory holds.
+    pub fn expand(self, axis: Axis) -> Result<Vec<T>> {
+        let (argument, len, what) = match axis {
+            Axis::RowsOfA(m) => ("--a", m, "rows"),
+            Axis::ColumnsOfB(n) => ("--b", n, "columns"),
+        };
         match self {
-            Values::PerTensor(value) => vec![value; len],
-            Values::PerAxis(values) => values,
+            Values::PerTensor(value) => {
+                let mut values = room(argument, format_args!("{len} {what}"), len)?;
+                values.resize(len, value);
+                Ok(values)
+            }
+            Values::PerAxis(values) => Ok(values),
         }
     }
 

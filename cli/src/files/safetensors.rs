@@ -1,6 +1,7 @@
 //! Tensors of `.safetensors` files, as if they were in `.npy` files.
 
 use crate::files::npy_header::Header;
+use crate::text::one_line;
 use qgemm::half::bf16;
 use safetensors::{Dtype, SafeTensors};
 use std::path::{Path, PathBuf};
@@ -16,7 +17,8 @@ pub fn tensor_of(path: &Path) -> Option<(PathBuf, &str)> {
 /// Reads a tensor. bfloat16 becomes float32, which is exact.
 pub fn read(file: &Path, tensor: &str) -> Result<(Header, Vec<u8>), String> {
     let bytes = std::fs::read(file).map_err(|e| e.to_string())?;
-    let tensors = SafeTensors::deserialize(&bytes).map_err(|e| format!("safetensors header: {e}"))?;
+    let wrong_header = |e| format!("safetensors header: {}", one_line(&format!("{e}")));
+    let tensors = SafeTensors::deserialize(&bytes).map_err(wrong_header)?;
     let found = tensors
         .tensor(tensor)
         .map_err(|_| format!("it has no tensor of this name{}", some_names(&tensors)))?;
@@ -51,5 +53,5 @@ fn some_names(tensors: &SafeTensors<'_>) -> String {
     names.sort_unstable();
     let more = if names.len() > 5 { format!(", and {} more", names.len() - 5) } else { String::new() };
     names.truncate(5);
-    format!("; it has {}{more}", names.join(", "))
+    format!("; it has {}{more}", one_line(&names.join(", ")))
 }

@@ -2,9 +2,10 @@
 
 use crate::errors::{invalid_because, with_option_names};
 use crate::files::matrices::FloatMatrix;
-use crate::memory::zeros;
+use crate::memory::{room, zeros};
 use anyhow::Result;
-use ndarray::{Array2, ArrayView2};
+use ndarray::linalg::general_mat_mul;
+use ndarray::{ArrayView2, ArrayViewMut2};
 use qgemm::{Gemm, MatMut, MatRef, QuantParams, Requantize, dequantize, fold_bias, quantize};
 use std::time::Instant;
 
@@ -76,7 +77,8 @@ impl Layer {
         let mut q: Vec<i8> = zeros("--x and --w", format_args!("{m}x{k} and {k}x{n}"), len)?;
         let mut y = zeros::<f32>("--x and --w", format_args!("{m}x{k} and {k}x{n}"), len)?;
         let (y_f64, f32_product) = self.float_product()?;
-        let y_float: Vec<f32> = y_f64.iter().map(|&y| y as f32).collect();
+        let mut y_float = room::<f32>("--x and --w", format_args!("{m}x{k} and {k}x{n}"), len)?;
+        y_float.extend(y_f64.iter().map(|&y| y as f32));
 
         let to_f32 = |m: &FloatMatrix| m.data.iter().map(|&x| x as f32).collect::<Vec<_>>();
         let (x32, w32) = (to_f32(&self.x), to_f32(&self.w));
@@ -91,7 +93,7 @@ impl Layer {
         let y_params = params(&y_float, y_range, Names { data: "--x and --w", range: "--y-range" })?;
 
         // The i32 bias has the scale of the sums, sx·sw.
-        let mut i32_bias = vec![0; n];
+        let mut i32_bias = zeros("--w", format_args!("{k}x{n}"), n)?;
         let (sx, sw, sy) = (x.params.scale, w.params.scale, y_params.scale);
         if let Some(bias) = &bias {
             fold_bias(&bias.q, bias.params, sx, sw, &mut i32_bias)
@@ -126,20 +128,31 @@ impl Layer {
 
     /// Y in f64, row by row, and the seconds that the product alone takes in f32.
     fn float_product(&self) -> Result<(Vec<f64>, f64)> {
+        // However many rows a file without elements claims: loops over them might never end.
+        if self.x.rows == 0 || self.w.cols == 0 {
+            return Ok((Vec::new(), 0.0));
+        }
         let array =
             |m: &FloatMatrix| ArrayView2::from_shape((m.rows, m.cols), &m.data).map(|view| view.to_owned());
         let (x, w) = (array(&self.x)?, array(&self.w)?);
         let (x32, w32) = (x.mapv(|x| x as f32), w.mapv(|w| w as f32));
+        // `dot` would end the process where an output of files without elements does not fit memory.
+        let (m, n) = self.output_shape();
+        let was = format_args!("{m}x{} and {}x{n}", self.x.cols, self.w.rows);
+        let mut y32 = zeros::<f32>("--x and --w", was, m.saturating_mul(n))?;
         let start = Instant::now();
-        let _y32: Array2<f32> = std::hint::black_box(x32.dot(&w32));
+        general_mat_mul(1.0, &x32, &w32, 0.0, &mut ArrayViewMut2::from_shape((m, n), &mut y32)?);
+        std::hint::black_box(&y32);
         let seconds = start.elapsed().as_secs_f64();
-        let mut y = x.dot(&w);
-        for mut row in y.rows_mut() {
+        drop(y32);
+        let mut y = zeros::<f64>("--x and --w", was, m.saturating_mul(n))?;
+        let mut view = ArrayViewMut2::from_shape((m, n), &mut y)?;
+        general_mat_mul(1.0, &x, &w, 0.0, &mut view);
+        for mut row in view.rows_mut() {
             let bias = self.bias.iter().flatten();
             row.iter_mut().zip(bias).for_each(|(y, &b)| *y += f64::from(b));
         }
-        // `iter` goes row by row; the memory of what `dot` returns may have either order.
-        Ok((y.iter().copied().collect(), seconds))
+        Ok((y, seconds))
     }
 }
 

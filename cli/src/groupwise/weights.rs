@@ -60,8 +60,9 @@ impl WeightOptions {
         };
         if let Some(bytes) = saved_bytes("--b", &self.b)? {
             self.check_left_out()?;
-            let packed = GroupwiseB::load(&bytes)
-                .map_err(|e| with_option_names(e, &[("saved", "--b"), ("scales", "--b")]))?;
+            let packed = GroupwiseB::load(&bytes).map_err(|e| {
+                with_option_names(e, &[("saved", "--b"), ("packed b", "--b"), ("scales", "--b")])
+            })?;
             check_rows(packed.k())?;
             return Ok(Weights::Packed(packed));
         }

@@ -150,16 +150,17 @@ impl ScalingOptions {
 
     /// `--scale` and `--row-scale` in f32.
     fn float_scale(&self, out_type: OutType, (m, n): (usize, usize)) -> Result<OwnedScale> {
-        let columns = |scale| scales("--scale", scale, Axis::ColumnsOfB(n));
+        let (of_rows, of_columns) = (Axis::RowsOfA(m), Axis::ColumnsOfB(n));
+        let columns = |scale| scales("--scale", scale, of_columns);
         let Some(rows) = &self.row_scale else {
             return Ok(match columns(self.required_scale(out_type)?)? {
                 Values::PerTensor(scale) => OwnedScale::PerTensor(scale),
                 Values::PerAxis(scales) => OwnedScale::PerColumn(scales),
             });
         };
-        let rows = scales("--row-scale", rows, Axis::RowsOfA(m))?.expand(m);
+        let rows = scales("--row-scale", rows, of_rows)?.expand(of_rows)?;
         Ok(match &self.scale {
-            Some(scale) => OwnedScale::RowsByColumns { rows, columns: columns(scale)?.expand(n) },
+            Some(scale) => OwnedScale::RowsByColumns { rows, columns: columns(scale)?.expand(of_columns)? },
             None => OwnedScale::PerRow(rows),
         })
     }
