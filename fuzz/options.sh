@@ -1,6 +1,6 @@
 # What run.sh and check.sh share: the targets, and the options of libFuzzer.
 
-targets=(gemm dynamic groupwise batch saved layers)
+targets=(gemm dynamic groupwise batch saved layers c_abi)
 
 # Inputs are choices of a few bytes each: more than this is never read, but by `saved`.
 options=(-max_len=4096 -len_control=20 -rss_limit_mb=2048 -timeout=20 -verbosity=1)

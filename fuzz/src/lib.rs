@@ -6,6 +6,7 @@
 
 pub mod batch;
 pub mod byte_stage;
+pub mod c_abi;
 pub mod compare;
 pub mod dynamic;
 pub mod engines;

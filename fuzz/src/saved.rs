@@ -24,14 +24,15 @@ const HEADER: usize = 192;
 const MOST: usize = 1 << 14;
 
 /// Bytes at a multiple of 64 in memory, as a mapped file has them, or one beyond.
-struct Mapped {
+pub struct Mapped {
     lines: Vec<Line>,
     first: usize,
     len: usize,
 }
 
 impl Mapped {
-    fn new(bytes: &[u8], first: usize) -> Self {
+    /// A copy of bytes, so many bytes beyond a multiple of 64.
+    pub fn new(bytes: &[u8], first: usize) -> Self {
         let mut lines = vec![Line([0; 64]); (first + bytes.len()).div_ceil(64)];
         bytemuck::cast_slice_mut(&mut lines)[first..first + bytes.len()].copy_from_slice(bytes);
         Self { lines, first, len: bytes.len() }
@@ -45,7 +46,7 @@ impl AsRef<[u8]> for Mapped {
 }
 
 /// Makes the length and the checksum of changed bytes right.
-fn seal(bytes: &mut [u8]) {
+pub fn seal(bytes: &mut [u8]) {
     if bytes.len() < HEADER {
         return;
     }
@@ -126,7 +127,7 @@ fn snapshot(input: &mut Input<'_>, dispatch: &Dispatch) -> Option<Vec<u8>> {
 }
 
 /// Changes some bytes, mostly of the header; returns whether any is another one.
-fn change(input: &mut Input<'_>, bytes: &mut Vec<u8>) -> bool {
+pub fn change(input: &mut Input<'_>, bytes: &mut Vec<u8>) -> bool {
     let before = bytes.clone();
     for _ in 0..input.number(0..=4) {
         let kind = input.byte() % 8;
