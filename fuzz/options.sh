@@ -1,6 +1,6 @@
 # What check.sh, run.sh and tests.sh share: how to build, the targets, and the options of libFuzzer.
 
-targets=(gemm dynamic groupwise batch saved layers command)
+targets=(gemm dynamic groupwise batch saved layers command c_abi)
 
 # Counters for libFuzzer, and AddressSanitizer. Its checks are calls: in line, they make the kernels' long functions so
 # large that these take more than ten minutes to compile.

@@ -4,7 +4,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use std::path::{Path, PathBuf};
 
 /// Folders of unsafe code that programs run, and other files with some.
-const PLACES: [&str; 12] = [
+const PLACES: [&str; 13] = [
     "kernels/",
     "bindings/",
     // Machines without an operating system, a module without a standard library.
@@ -15,6 +15,8 @@ const PLACES: [&str; 12] = [
     "examples/ndarray.rs",
     "tests/gemm/errors.rs",
     "tests/gemm/parts.rs",
+    // Calls of the C binding, as C makes them.
+    "fuzz/src/c_abi/calls/",
     // Allocators that count, and that fail; processes that fork; inaccessible pages.
     "tests/guarded/memory.rs",
     "tests/alloc/counting.rs",

@@ -6,6 +6,7 @@
 
 pub mod batch;
 pub mod byte_stage;
+pub mod c_abi;
 pub mod command;
 pub mod command_files;
 pub mod command_line;

@@ -24,14 +24,15 @@ const HEADER: usize = 192;
 const MOST: usize = 1 << 14;
 
 /// Bytes at a multiple of 64 in memory, as a mapped file has them, or one beyond.
-struct Mapped {
+pub struct Mapped {
     lines: Vec<Line>,
     first: usize,
     len: usize,
 }
 
 impl Mapped {
-    fn new(bytes: &[u8], first: usize) -> Self {
+    /// A copy of bytes, so many bytes beyond a multiple of 64.
+    pub fn new(bytes: &[u8], first: usize) -> Self {
         let mut lines = vec![Line([0; 64]); (first + bytes.len()).div_ceil(64)];
         bytemuck::cast_slice_mut(&mut lines)[first..first + bytes.len()].copy_from_slice(bytes);
         Self { lines, first, len: bytes.len() }

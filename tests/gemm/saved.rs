@@ -255,6 +255,18 @@ fn groupwise_weights_come_back_the_same() {
     }
 }
 
+#[test]
+fn groupwise_weights_without_columns_come_back() {
+    // Groups that are longer than vector kernels multiply have all their zero points, of which there are none here.
+    for k in [0, 8, 40_000] {
+        let none = MatRef::row_major(&[0f32; 0], k, 0).unwrap();
+        let packed =
+            quantize_groups(none, CodeBits::Four, 1 << 20, GroupScheme::Asymmetric).unwrap().pack().unwrap();
+        let loaded = GroupwiseB::load(&saved_groupwise(&packed)).unwrap();
+        assert_eq!((loaded.k(), loaded.n()), (k, 0));
+    }
+}
+
 /// Both readers of some bytes.
 fn read(bytes: &[u8]) -> [Result<(), Error>; 2] {
     let dispatch = Dispatch::auto().unwrap();

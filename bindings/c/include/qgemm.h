@@ -874,7 +874,7 @@ qgemm_status qgemm_scatter_add(const struct qgemm_matrix *rows,
 // `output` gets the number of images, their height and their width. With `indices` NULL and `len` 0 that is all; otherwise
 // `len` is the product of these three and of the taps.
 //
-// Errors: QGEMM_NULL, QGEMM_MISALIGNED, QGEMM_SHAPE; QGEMM_RANGE if a size is 0 or too large; QGEMM_MEMORY.
+// Errors: QGEMM_NULL, QGEMM_MISALIGNED, QGEMM_SHAPE, QGEMM_OVERLAP; QGEMM_RANGE if a size is 0 or too large; QGEMM_MEMORY.
 //
 // The caller promises:
 // Each pointer is null or to what its type says, `output` to three of them, `indices` to `len`.

@@ -61,14 +61,16 @@ impl Place {
         Self { first, shape, strides: (used(shape.0, strides.0), used(shape.1, strides.1)), bytes }
     }
 
-    /// From the first to the last element; `None` if that does not fit the address space.
+    /// From the first to the last element; `None` if that does not fit the address space, or is more than any memory has.
     fn span(&self) -> Option<Span> {
         let ((rows, cols), (down, right)) = (self.shape, self.strides);
         if rows == 0 || cols == 0 {
             return Some(Span::EMPTY);
         }
         let last = (rows - 1).checked_mul(down)?.checked_add((cols - 1).checked_mul(right)?)?;
-        let end = last.checked_add(1)?.checked_mul(self.bytes)?.checked_add(self.first)?;
+        let bytes =
+            last.checked_add(1)?.checked_mul(self.bytes).filter(|&bytes| isize::try_from(bytes).is_ok())?;
+        let end = bytes.checked_add(self.first)?;
         Some(Span { start: self.first, end })
     }
 
@@ -229,6 +231,18 @@ mod tests {
         assert_eq!(find_overlap(&mut heads), None);
         heads[0].0.first += 4;
         assert!(find_overlap(&mut heads).is_some());
+    }
+
+    #[test]
+    fn outputs_that_no_memory_holds_are_refused_at_once() {
+        // Its lines are too many to be looked at one by one.
+        let half = 1 << (usize::BITS / 2);
+        let all = Span { start: 0, end: usize::MAX };
+        for strides in [(half / 2, 1), (1, half / 2)] {
+            let place = Place::new(8, (half, half), strides, 1);
+            assert!(check_output("output", &place, &[all]).is_err());
+            assert_eq!(place.span(), None);
+        }
     }
 
     #[test]

@@ -246,7 +246,7 @@ unsafe impl Options for qgemm_conv2d {}
 /// `output` gets the number of images, their height and their width. With `indices` NULL and `len` 0 that is all; otherwise
 /// `len` is the product of these three and of the taps.
 ///
-/// Errors: QGEMM_NULL, QGEMM_MISALIGNED, QGEMM_SHAPE; QGEMM_RANGE if a size is 0 or too large; QGEMM_MEMORY.
+/// Errors: QGEMM_NULL, QGEMM_MISALIGNED, QGEMM_SHAPE, QGEMM_OVERLAP; QGEMM_RANGE if a size is 0 or too large; QGEMM_MEMORY.
 ///
 /// # Safety
 /// Each pointer is null or to what its type says, `output` to three of them, `indices` to `len`.
@@ -265,18 +265,24 @@ pub unsafe extern "C" fn qgemm_conv2d_indices(
             .dilation(raw.dilation_height, raw.dilation_width)
             .padding(raw.padding_top, raw.padding_left, raw.padding_bottom, raw.padding_right)
             .build()?;
+        let span = Span::of_array(indices, len);
+        if span.meets(Span::of_array(output, 3)) {
+            return Err(Failure::new(QGEMM_OVERLAP, "indices", "overlap the output"));
+        }
+        // Before anything is written.
+        // SAFETY: the caller promises room for three numbers, which is no part of the indices.
+        let output = unsafe { memory::array_mut("output", output, 3) }?;
         if !indices.is_null() || len != 0 {
             let found = conv.indices();
             if len != found.len() {
                 let (argument, got, need) = ("indices", len, found.len());
                 return Err(rust::Error::Length { argument, got, need }.into());
             }
-            // SAFETY: the caller promises room for so many.
+            // SAFETY: the caller promises room for so many, which is no part of the output.
             unsafe { memory::array_mut("indices", indices, len) }?.copy_from_slice(found);
         }
         let (images, height, width) = conv.output_shape();
-        // SAFETY: the caller promises room for three numbers.
-        unsafe { memory::array_mut("output", output, 3) }?.copy_from_slice(&[images, height, width]);
+        output.copy_from_slice(&[images, height, width]);
         Ok(())
     })
 }

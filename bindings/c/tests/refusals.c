@@ -152,6 +152,18 @@ static void overlaps(void) {
   REFUSED(qgemm_run_batch(both, 1, NULL), QGEMM_OPTIONS, "params");
 }
 
+// Indices of a convolution, of which none is written if the output's shape cannot be.
+static void conv_indices(void) {
+  qgemm_conv2d conv = {sizeof conv, 1, 3, 3, 2, 2, 1, 1, 1, 1, 1, 0, 0, 0};
+  uint32_t indices[24] = {7};
+  size_t shape[4] = {7, 7, 7, 7};
+  REFUSED(qgemm_conv2d_indices(&conv, indices, 24, NULL), QGEMM_NULL, "output");
+  REFUSED(qgemm_conv2d_indices(&conv, indices, 24, (size_t *)((char *)shape + 1)), QGEMM_MISALIGNED, "output");
+  REFUSED(qgemm_conv2d_indices(&conv, indices, 23, shape), QGEMM_SHAPE, "indices");
+  REFUSED(qgemm_conv2d_indices(&conv, (uint32_t *)shape, 24, shape + 1), QGEMM_OVERLAP, "indices");
+  CHECK(indices[0] == 7 && shape[0] == 7 && shape[3] == 7);
+}
+
 static void wrong_stages(void) {
   qgemm_stage *stage = NULL;
   qgemm_requantize_options o = {0};
@@ -307,6 +319,7 @@ void refusals(void) {
   products();
   arrays();
   overlaps();
+  conv_indices();
   wrong_stages();
   weights();
 }

@@ -106,7 +106,9 @@ fn read(saved: &[u8], owner: Option<&Owner>) -> Result<GroupwiseB, Error> {
     };
     let zeros = match (reader.u32(72), reader.u32(76)) {
         // The scalar kernel, which multiplies longer groups, needs them all.
-        (0, _) if shape.longest_group() > MAX_VECTOR_GROUP => return wrong("zeros", 0),
+        (0, _) if shape.longest_group() > MAX_VECTOR_GROUP && shape.zeros_len() > 0 => {
+            return wrong("zeros", 0);
+        }
         (0, zero) if zero <= u32::from(bits.max()) => Zeros::One(zero as u8),
         (0, zero) => return wrong("zero", zero.into()),
         (1, _) => Zeros::Each(reader.values("zeros", 128, shape.zeros_len())?),
