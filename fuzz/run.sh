@@ -10,7 +10,7 @@ shift
 (($# == 0)) || targets=("$@")
 seconds=$(awk -v hours="$hours" -v targets="${#targets[@]}" 'BEGIN { print int(hours * 3600 / targets) }')
 
-cargo +nightly test --workspace --no-run --locked "${build[@]}"
+cargo +nightly build --workspace --bins --locked "${build[@]}"
 status=0
 for target in "${targets[@]}"; do
   printf '\n=== %s, %d s\n' "$target" "$seconds"

@@ -36,7 +36,7 @@ type Output = (&'static str, Holds);
 pub fn run(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let command = input.byte() % 16;
-    let folder = Folder::new();
+    let folder = Folder::empty();
     let mut line = Line { input: &mut input, folder, words: Vec::new(), is_right: true };
     line.stray();
     let outputs = match command {

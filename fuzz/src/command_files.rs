@@ -154,7 +154,7 @@ pub struct Folder {
 
 impl Folder {
     /// An empty folder.
-    pub fn new() -> Self {
+    pub fn empty() -> Self {
         let folder = tempfile::tempdir().expect("there is room for a folder");
         Self { folder, is_whole: true }
     }

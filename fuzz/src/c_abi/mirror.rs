@@ -108,7 +108,7 @@ impl Mirror {
     fn dynamic(&self) -> Result<DynamicGemm<'_>, Error> {
         let gemm = DynamicGemm::new(self.float_lhs()?, self.rhs()).b_zero(self.zero(1));
         let gemm = if self.activations >= QGEMM_PER_TENSOR { gemm.per_tensor() } else { gemm };
-        Ok(if self.activations > 0 && self.activations % 2 == 0 { gemm.asymmetric() } else { gemm })
+        Ok(if self.activations > 0 && self.activations.is_multiple_of(2) { gemm.asymmetric() } else { gemm })
     }
 
     fn sums(&self, c: &mut [i32]) -> Result<(), Error> {

@@ -51,9 +51,11 @@ pub fn scatter_add(
     let weights = Array { first: weights, len: indices.len };
     weights.check(memory);
     c.value.check(memory);
-    // SAFETY: all is there, as was just checked, or an address is refused.
     rows.pass(|rows| {
-        c.pass(|c| unsafe { qgemm_scatter_add(rows, indices.first, indices.len, weights.first, c) })
+        c.pass(|c| {
+            // SAFETY: all is there, as was just checked, or an address is refused.
+            unsafe { qgemm_scatter_add(rows, indices.first, indices.len, weights.first, c) }
+        })
     })
 }
 

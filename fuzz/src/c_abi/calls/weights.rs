@@ -210,9 +210,11 @@ pub fn load(
     to: Passed,
 ) -> (qgemm_status, Option<Weights<'static>>) {
     let len = saved.bytes.len();
-    // SAFETY: the bytes are there and borrowed, so are the options, and room for a handle; or an address is refused.
     with_load_options(options, |options| {
-        weights(to, |to| unsafe { qgemm_load(saved.first(), len, options, to) })
+        weights(to, |to| {
+            // SAFETY: the bytes are there and borrowed, so are the options, and room for a handle; or an address is refused.
+            unsafe { qgemm_load(saved.first(), len, options, to) }
+        })
     })
 }
 
