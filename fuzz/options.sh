@@ -32,12 +32,12 @@ fuzz() {
     2> >(grep -v 'WARNING: AddressSanitizer failed to allocate' >&2)
 }
 
-# Keeps those inputs of a target's corpus that together cover most, at most 150.
+# Keeps those inputs of a target's corpus that together cover most, at most 300.
 minimise() {
   local scratch
   scratch=$(mktemp -d)
   mkdir "$scratch/merged"
-  fuzz "$1" "$scratch/merged" "corpus/$1" -set_cover_merge=1 -merge_control_file="$scratch/control" >/dev/null
-  ./prune.py "corpus/$1" "$scratch/control" 150
+  fuzz "$1" "$scratch/merged" "corpus/$1" -merge=1 -merge_control_file="$scratch/control" >/dev/null
+  ./prune.py "corpus/$1" "$scratch/control" 300
   rm -r "$scratch"
 }

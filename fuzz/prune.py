@@ -3,6 +3,7 @@
 
 The control file is the one that libFuzzer writes while it merges, with the features that each input covers."""
 
+import heapq
 import pathlib
 import sys
 
@@ -23,12 +24,17 @@ def features_by_file(control):
 def choose(found, most):
     """The names that cover most: each is the one that adds most to those before it."""
     chosen, covered = [], set()
-    while len(chosen) < most:
-        name = max(found, key=lambda name: len(found[name] - covered), default=None)
-        if name is None or not found[name] - covered:
-            break
-        covered |= found.pop(name)
-        chosen.append(name)
+    # What an input adds only shrinks: the first whose number is up to date adds most.
+    queue = [(-len(features), name) for name, features in found.items()]
+    heapq.heapify(queue)
+    while queue and len(chosen) < most:
+        _, name = heapq.heappop(queue)
+        added = len(found[name] - covered)
+        if queue and added < -queue[0][0]:
+            heapq.heappush(queue, (-added, name))
+        elif added:
+            covered |= found[name]
+            chosen.append(name)
     return chosen, len(covered)
 
 
