@@ -20,8 +20,7 @@ const LEFT_OUT: [&str; 3] = ["kernels/src/aarch64/", "kernels/src/selftest/", "k
 const NOT_RUN: [&str; 4] = ["examples", "layers", "proofs", "unsafe_code"];
 
 /// What the compiler and the tests get.
-const COMMON: [&str; 6] =
-    ["-p", "qgemm-kernels", "-p", "qgemm", "--features=qgemm/ndarray,qgemm/serde", "--message-format=json"];
+const COMMON: [&str; 4] = ["-p", "qgemm", "--features=qgemm/ndarray,qgemm/serde", "--message-format=json"];
 
 /// The first of these has the switch. They have no mutants.
 const ROOTS: [&str; 2] = ["kernels/src/lib.rs", "src/lib.rs"];
@@ -41,8 +40,9 @@ pub fn build(root: &Path, work: &Path, mutants: &[Mutant]) -> Result<Build> {
     let known = fs::read_to_string(&dropped_path).unwrap_or_default();
     let known: HashSet<&str> = known.lines().collect();
     let left_out = |mutant: &Mutant| LEFT_OUT.iter().any(|start| mutant.file.starts_with(start));
-    let mut dropped: HashSet<Id> =
-        (1..=mutants.len()).filter(|id| left_out(&mutants[id - 1]) || known.contains(&*mutants[id - 1].name)).collect();
+    let mut dropped: HashSet<Id> = (1..=mutants.len())
+        .filter(|id| left_out(&mutants[id - 1]) || known.contains(&*mutants[id - 1].name))
+        .collect();
     let mut command = vec!["check"];
     loop {
         let (texts, switched) = copy(root, &tree, mutants, &dropped)?;
@@ -51,7 +51,7 @@ pub fn build(root: &Path, work: &Path, mutants: &[Mutant]) -> Result<Build> {
         if errors.is_empty() && command[0] == "test" {
             return Ok(Build { switched, programs });
         } else if errors.is_empty() {
-            command = vec!["test", "--no-run"];
+            command = vec!["test", "--no-run", "--lib", "--test=gemm"];
         }
         for error in errors {
             let blamed = error.places.iter().find_map(|(file, bytes)| {
@@ -59,8 +59,12 @@ pub fn build(root: &Path, work: &Path, mutants: &[Mutant]) -> Result<Build> {
             });
             dropped.extend(blamed.with_context(|| error.text)?);
         }
-        let names: Vec<&str> =
-            dropped.iter().map(|id| &mutants[id - 1]).filter(|mutant| !left_out(mutant)).map(|m| &*m.name).collect();
+        let names: Vec<&str> = dropped
+            .iter()
+            .map(|id| &mutants[id - 1])
+            .filter(|mutant| !left_out(mutant))
+            .map(|m| &*m.name)
+            .collect();
         fs::write(&dropped_path, names.join("\n"))?;
     }
 }
@@ -75,7 +79,8 @@ fn copy(root: &Path, tree: &Path, mutants: &[Mutant], dropped: &HashSet<Id>) -> 
         let mut bytes = fs::read(root.join(file)).with_context(|| file.to_string())?;
         let places = list::of_file(mutants, file);
         if !places.is_empty() {
-            let function = if file.starts_with("kernels/") { "crate::mutant" } else { "::qgemm_kernels::mutant" };
+            let function =
+                if file.starts_with("kernels/") { "crate::mutant" } else { "::qgemm_kernels::mutant" };
             let (text, ids) = switches::install(&String::from_utf8(bytes)?, &places, function, dropped)
                 .with_context(|| file.to_string())?;
             bytes = text.clone().into_bytes();

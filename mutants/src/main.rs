@@ -46,7 +46,8 @@ struct Outcome {
 
 fn main() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("a folder of the repository")?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("mutants/target"), PathBuf::from);
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("mutants/target"), PathBuf::from);
     let work = target.join("mutants");
     fs::create_dir_all(&work)?;
     let mut arguments = std::env::args().skip(1);
@@ -80,7 +81,9 @@ fn read_plan(work: &Path) -> Result<Plan> {
 fn read_outcomes(work: &Path) -> Result<HashMap<String, Outcome>> {
     let text = fs::read_to_string(work.join("results.jsonl")).unwrap_or_default();
     let outcomes = text.lines().map(serde_json::from_str::<Outcome>);
-    outcomes.map(|outcome| outcome.map(|outcome| (outcome.name.clone(), outcome)).map_err(Into::into)).collect()
+    outcomes
+        .map(|outcome| outcome.map(|outcome| (outcome.name.clone(), outcome)).map_err(Into::into))
+        .collect()
 }
 
 /// Runs the mutants that have no outcome yet, in the order of the prefixes of their names; all without a prefix. With
@@ -93,7 +96,8 @@ fn run(work: &Path, arguments: &[String]) -> Result<()> {
         .filter(|outcome| !again || matches!(&*outcome.outcome, "caught" | "timeout"))
         .map(|outcome| outcome.name)
         .collect();
-    let prefixes: Vec<&str> = arguments.iter().map(|argument| &**argument).filter(|argument| *argument != "--again").collect();
+    let prefixes: Vec<&str> =
+        arguments.iter().map(|argument| &**argument).filter(|argument| *argument != "--again").collect();
     let place = |name: &str| prefixes.iter().position(|prefix| name.starts_with(prefix));
     let mut queue: Vec<usize> = (0..plan.mutants.len())
         .filter(|i| plan.switched[*i] && !done.contains(&plan.mutants[*i]))
@@ -107,17 +111,26 @@ fn run(work: &Path, arguments: &[String]) -> Result<()> {
         let start = Instant::now();
         let (outcome, by) = outcome(&plan, id)?;
         let name = plan.mutants[queue[at]].clone();
-        let outcome = Outcome { name, outcome: outcome.to_string(), by, seconds: start.elapsed().as_secs_f64() };
+        let outcome =
+            Outcome { name, outcome: outcome.to_string(), by, seconds: start.elapsed().as_secs_f64() };
         let (file, count) = &mut *results.lock().expect("no thread panicked");
         *count += 1;
-        println!("{count}/{} {:.1} s {} {} {}", queue.len(), outcome.seconds, outcome.outcome, outcome.name, outcome.by);
+        println!(
+            "{count}/{} {:.1} s {} {} {}",
+            queue.len(),
+            outcome.seconds,
+            outcome.outcome,
+            outcome.name,
+            outcome.by
+        );
         Ok(writeln!(file, "{}", serde_json::to_string(&outcome)?)?)
     })
 }
 
 /// Runs the tests that reach a mutant, the fastest first, until one fails.
 fn outcome(plan: &Plan, id: list::Id) -> Result<(&'static str, String)> {
-    let reaching: Vec<&Test> = plan.tests.iter().filter(|test| test.reached.binary_search(&id).is_ok()).collect();
+    let reaching: Vec<&Test> =
+        plan.tests.iter().filter(|test| test.reached.binary_search(&id).is_ok()).collect();
     if reaching.is_empty() {
         return Ok(("unreached", String::new()));
     }

@@ -37,7 +37,8 @@ pub fn write(root: &Path, plan: &Plan, outcomes: &HashMap<String, Outcome>) -> R
     let reasons = fs::read_to_string(folder.join("equivalent.txt")).unwrap_or_default();
     let reasons: HashMap<&str, &str> = reasons.lines().filter_map(|line| line.split_once(" | ")).collect();
     let mut files = BTreeMap::<&str, Counts>::new();
-    let (mut total, mut equivalent, mut survivors, mut unreached) = (Counts::default(), vec![], vec![], vec![]);
+    let (mut total, mut equivalent, mut survivors, mut unreached) =
+        (Counts::default(), vec![], vec![], vec![]);
     for (name, switched) in plan.mutants.iter().zip(&plan.switched) {
         let file = name.split(':').next().context("a name begins with a file")?;
         for counts in [files.entry(file).or_default(), &mut total] {
@@ -69,7 +70,11 @@ pub fn write(root: &Path, plan: &Plan, outcomes: &HashMap<String, Outcome>) -> R
     }
     text += &total.row("total");
     let lists = [
-        ("Equivalent", "A test cannot tell these from the original, for the reason given (`equivalent.txt`).", equivalent),
+        (
+            "Equivalent",
+            "A test cannot tell these from the original, for the reason given (`equivalent.txt`).",
+            equivalent,
+        ),
         ("Survivors", "The tests ran these and passed.", survivors),
         ("Not reached", "No test runs these.", unreached),
     ];

@@ -33,8 +33,15 @@ pub fn install(
     dropped: &HashSet<Id>,
 ) -> Result<(String, HashSet<Id>)> {
     let file = syn::parse_file(text)?;
-    let mut switches =
-        Switches { text, places, function, dropped, edits: Vec::new(), ids: HashSet::new(), in_const_fn: false };
+    let mut switches = Switches {
+        text,
+        places,
+        function,
+        dropped,
+        edits: Vec::new(),
+        ids: HashSet::new(),
+        in_const_fn: false,
+    };
     switches.visit_file(&file);
     Ok((edit::apply(text, switches.edits), switches.ids))
 }
@@ -142,7 +149,9 @@ impl<'a> Switches<'a> {
                 let compares = matches!(op, "==" | "!=" | "<" | "<=" | ">" | ">=");
                 // References are not compared in a `const fn`; values that are compared there can be copied.
                 let by = if compares && !self.in_const_fn { "&" } else { "" };
-                let cases = mutants.iter().map(|(id, mutant)| (*id, vec![new(format!("l {} r", mutant.replacement))]));
+                let cases = mutants
+                    .iter()
+                    .map(|(id, mutant)| (*id, vec![new(format!("l {} r", mutant.replacement))]));
                 let chosen = self.choose(cases.collect(), vec![new(format!("l {op} r"))]);
                 let (open, between) = (new(format!("match ({by}(")), new(format!("), {by}(")));
                 let open = vec![open, left, between, right, new(")) { (l, r) => ")];
@@ -264,5 +273,68 @@ impl<'ast> Visit<'ast> for Switches<'_> {
 
     fn visit_expr_repeat(&mut self, expr: &'ast syn::ExprRepeat) {
         self.visit_expr(&expr.expr);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::list::{Place, Span};
+
+    fn mutant(genre: &str, (line, column): (usize, usize), replacement: &str) -> Mutant {
+        let start = Place { line, column };
+        let (name, file) = (String::new(), String::from("a.rs"));
+        Mutant {
+            name,
+            file,
+            genre: genre.to_string(),
+            replacement: replacement.to_string(),
+            span: Span { start },
+        }
+    }
+
+    /// The text with switches, without the marks.
+    fn switched(text: &str, mutants: &[Mutant]) -> String {
+        let places = crate::list::of_file(mutants, "a.rs");
+        let (mut text, ids) = install(text, &places, "m", &HashSet::new()).unwrap();
+        assert_eq!(ids.len(), mutants.len());
+        while let Some(at) = text.find("/*") {
+            let end = at + text[at..].find("*/").unwrap() + 2;
+            text.replace_range(at..end, "");
+        }
+        text
+    }
+
+    #[test]
+    fn switches_are_put_inside_each_other() {
+        let mutants = [
+            mutant("FnValue", (1, 31), "0"),
+            mutant("BinaryOperator", (1, 33), "-"),
+            mutant("BinaryOperator", (1, 37), "/"),
+            mutant("UnaryOperator", (1, 39), ""),
+        ];
+        let got = switched("fn f(a: i32, b: i32) -> i32 {\ta + b * -a }", &mutants);
+        let unary = "(match a { v => if m(4) { v } else { -v } })";
+        let product =
+            format!("(match ((b), ({unary})) {{ (l, r) => if m(3) {{ l / r }} else {{ l * r }} }})");
+        let sum = format!("(match ((a), ({product})) {{ (l, r) => if m(2) {{ l - r }} else {{ l + r }} }})");
+        let value = " if m(1) { return 0; } ";
+        assert_eq!(got, format!("fn f(a: i32, b: i32) -> i32 {{{value}\t{sum} }}"));
+    }
+
+    #[test]
+    fn arms_and_their_guards_become_guards() {
+        let mutants = [
+            mutant("MatchArm", (1, 27), ""),
+            mutant("MatchArmGuard", (1, 32), "true"),
+            mutant("MatchArm", (1, 43), ""),
+        ];
+        let got = switched("fn f(a: i32) { match a {  1 if g(a) => {} 2 => {} _ => {} } }", &mutants);
+        let first = "1 if (!m(1) && (if m(2) { true } else { g(a) }))";
+        let second = "2 if !m(3)";
+        assert_eq!(
+            got,
+            format!("fn f(a: i32) {{ match a {{  {first} => {{}} {second}  => {{}} _ => {{}} }} }}")
+        );
     }
 }

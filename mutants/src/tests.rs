@@ -16,8 +16,12 @@ use crate::list::Id;
 const MEMORY: usize = 12 << 20;
 
 /// Percent of the random cases, the same in each run.
-const ENVIRONMENT: [(&str, &str); 4] =
-    [("QGEMM_TEST_SCALE", "2"), ("PROPTEST_RNG_SEED", "1"), ("RAYON_NUM_THREADS", "2"), ("RUST_BACKTRACE", "0")];
+const ENVIRONMENT: [(&str, &str); 4] = [
+    ("QGEMM_TEST_SCALE", "2"),
+    ("PROPTEST_RNG_SEED", "1"),
+    ("RAYON_NUM_THREADS", "2"),
+    ("RUST_BACKTRACE", "0"),
+];
 
 /// A test of one program.
 #[derive(Clone, Deserialize, Serialize)]
@@ -61,7 +65,13 @@ pub fn record(programs: &[(PathBuf, PathBuf)], work: &Path) -> Result<Vec<Test>>
         let reached = text.lines().filter_map(|id| id.parse().ok()).collect();
         match end {
             End::Passed => {
-                let test = Test { folder: folder.clone(), program: program.clone(), name: name.clone(), seconds, reached };
+                let test = Test {
+                    folder: folder.clone(),
+                    program: program.clone(),
+                    name: name.clone(),
+                    seconds,
+                    reached,
+                };
                 tests.lock().expect("no thread panicked").push(test);
             }
             _ => println!("left out, as it fails without a mutant: {name} of {}", program.display()),
