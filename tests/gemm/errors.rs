@@ -377,6 +377,20 @@ fn sums_that_are_too_large_blame_what_makes_them_so() {
     let k = (max / 5 * 4) as usize;
     let gemm = Gemm::new(MatRef::new(&a, 1, k, 0, 0).unwrap(), column(k));
     assert_eq!(refused(gemm.b_zero(100)), too_large("b_zero", 100, k));
+    // i8 by i8: 128·128·2^49 = 2^63, so that 2^49 - 1 is the last K, whatever the bias. There a zero point is too much.
+    let (a, k) = ([-128i8], 1usize << 49);
+    for bias in [[0], [2]] {
+        let gemm = Gemm::new(MatRef::new(&a, 1, k, 0, 0).unwrap(), column(k)).bias(&bias);
+        let want = Error::Range { argument: "columns of a", got: 1 << 49, min: 0, max: (1 << 49) - 1 };
+        assert_eq!(refused(gemm), want);
+    }
+    let gemm = Gemm::new(MatRef::new(&a, 1, k - 1, 0, 0).unwrap(), column(k - 1));
+    assert_eq!(refused(gemm.a_zero(1)), too_large("a_zero", 1, k - 1));
+    // Of the zero points of rows, 2^31 - 1 is farther from -128 than 1 - 2^31 from 127.
+    let k = 1 << 26;
+    let rows = Gemm::new(MatRef::new(&a, 2, k, 0, 0).unwrap(), column(k)).a_zero(&[-i32::MAX, i32::MAX]);
+    let error = rows.run_f32(MatMut::row_major(&mut c, 2, 1).unwrap(), Dequantize::new(1.0).unwrap());
+    assert_eq!(error, Err(too_large("a_zero", i32::MAX, k)));
 }
 
 #[test]
