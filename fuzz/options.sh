@@ -16,7 +16,7 @@ build=(--release --target "$triple" --target-dir "$PWD/target" --config 'profile
 built=target/$triple/release
 
 # Inputs are choices of a few bytes each: more than this is never read, but by `saved`.
-options=(-max_len=4096 -len_control=4 -rss_limit_mb=2048 -timeout=20 -verbosity=1 -print_final_stats=1
+options=(-max_len=4096 -len_control=4 -rss_limit_mb=2048 -timeout=20 -verbosity=1 -print_final_stats=1 -print_funcs=0
   -entropic_scale_per_exec_time=1)
 
 # Memory that nobody has is an error of the library, not the end of the process: allocations from 64 MiB on fail.

@@ -178,7 +178,7 @@ fn picked_rows_of_floats_beyond_4_gib() {
     let picked = GatherF32::rows(MatRef::row_major(&source, rows, k).unwrap(), &PICKS).unwrap();
     let mut c = vec![0f32; PICKS.len() * n];
     DynamicGemm::new(picked, MatRef::row_major(&b, k, n).unwrap())
-        .run_f32(MatMut::row_major(&mut c, PICKS.len(), n).unwrap(), Dequantize::new(1.0).unwrap())
+        .run_f32(MatMut::row_major(&mut c, PICKS.len(), n).unwrap(), Dequantize::dynamic(1.0).unwrap())
         .unwrap();
     for (i, &row) in PICKS.iter().enumerate() {
         for j in 0..n {
@@ -204,7 +204,7 @@ fn group_wise_weights_of_3_gib() {
     picks.iter().enumerate().for_each(|(i, &kk)| a[i * K + kk] = 127.0);
     let mut c = vec![0f32; picks.len() * N];
     GroupwiseGemm::new(MatRef::row_major(&a, picks.len(), K).unwrap(), &packed)
-        .run_f32(MatMut::row_major(&mut c, picks.len(), N).unwrap(), Dequantize::new(1.0).unwrap())
+        .run_f32(MatMut::row_major(&mut c, picks.len(), N).unwrap(), Dequantize::groupwise())
         .unwrap();
     for (i, &kk) in picks.iter().enumerate() {
         let expected: Vec<f32> = b[kk * N..][..N].iter().map(|&b| 127.0 * f32::from(b)).collect();

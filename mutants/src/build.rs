@@ -112,8 +112,11 @@ struct CompileError {
     places: Vec<(String, Range<usize>)>,
 }
 
+/// Errors of the compiler, and test programs, each with the folder that it runs in.
+type Compiled = (Vec<CompileError>, Vec<(PathBuf, PathBuf)>);
+
 /// Runs cargo in the copy: errors of the compiler, and test programs.
-fn cargo(tree: &Path, work: &Path, command: &[&str]) -> Result<(Vec<CompileError>, Vec<(PathBuf, PathBuf)>)> {
+fn cargo(tree: &Path, work: &Path, command: &[&str]) -> Result<Compiled> {
     let output = Command::new("cargo")
         .arg("+nightly")
         .args(command)
