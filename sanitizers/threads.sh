@@ -9,6 +9,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 export RUSTFLAGS='-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer'
 export TSAN_OPTIONS=suppressions=$PWD/sanitizers/threads.supp:halt_on_error=1
+# Suppressions name functions that are inlined, which only lines of debug information tell.
+export CARGO_PROFILE_TEST_DEBUG=line-tables-only
 triple=$(rustc -vV | sed -n 's/^host: //p')
 # Optimised kernels that are watched take minutes to compile; the scalar one is fast enough without.
 QGEMM_ISA=scalar QGEMM_LOAD_SECONDS=${QGEMM_LOAD_SECONDS:-5} \
