@@ -1,4 +1,4 @@
-# What check.sh, run.sh and tests.sh share: how to build, the targets, and the options of libFuzzer.
+# What check.sh and run.sh share: how to build, the targets, and the options of libFuzzer.
 
 targets=(gemm dynamic groupwise batch saved layers command c_abi)
 

@@ -211,17 +211,9 @@ pub fn to_floats(
         };
         stage = bias.as_ref().map_or(stage, |bias| stage.bias(bias));
         stage = if raw.residual_in_place == 1 { stage.residual_in_place() } else { stage };
-        // In the order of their constants, from 1 on.
-        let activations = [
-            Activation::Gelu,
-            Activation::GeluTanh,
-            Activation::Silu,
-            Activation::Sigmoid,
-            Activation::Tanh,
-            Activation::HardSwish,
-        ];
+        // Their constants are in the same order, from 1 on.
         if let Some(at) = (raw.activation as usize).checked_sub(1) {
-            stage = stage.activation(activations[at]);
+            stage = stage.activation(Activation::ALL[at]);
         }
         stage.into_owned()
     })();
