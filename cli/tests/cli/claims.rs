@@ -1,4 +1,4 @@
-//! What files claim without elements to show for it, and names in them that would make lines of their own in a message.
+//! Files whose headers claim more than their data, and names in files that contain line breaks.
 
 use crate::support::Files;
 

@@ -1,4 +1,4 @@
-//! What a call has to return, and arguments that are made wrong on purpose.
+//! The status that a call has to return, and arguments that are made wrong on purpose.
 
 use crate::c_abi::calls::{Passed, Struct, last_error};
 use crate::c_abi::memory::{Matrix, bytes_of};

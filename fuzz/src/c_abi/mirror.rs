@@ -50,7 +50,7 @@ pub enum Output {
     Bytes(OwnedRequantize),
     /// To f32.
     Floats(OwnedDequantize),
-    /// Of group-wise weights, that does nothing.
+    /// No stage: sums of group-wise weights are f32 already.
     None,
 }
 
@@ -159,7 +159,7 @@ impl Mirror {
     }
 }
 
-/// What an output has to hold, if the product is not refused.
+/// The values that an output must have, if the product is not refused.
 pub enum Values {
     /// Of QGEMM_I32.
     Sums(Vec<i32>),

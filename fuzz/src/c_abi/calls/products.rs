@@ -76,7 +76,7 @@ pub enum Order {
 
 const ORDERS: [Order; 5] = [Order::None, Order::Descending, Order::Forgetful, Order::Twice, Order::Spawned];
 
-/// What a loop of the caller's passes on.
+/// The arguments that a loop of the caller hands to its threads.
 #[derive(Clone, Copy)]
 struct Job {
     run: qgemm_run_part,

@@ -1,4 +1,4 @@
-//! What surrounds products: quantization, tables, indices, rows added by index.
+//! Calls beside products: quantization, tables, indices, rows added by index.
 
 use crate::c_abi::calls::Struct;
 use crate::c_abi::memory::Memory;

@@ -45,7 +45,7 @@ impl Weights<'_> {
         self.handle
     }
 
-    /// What they are; and the name of their kernel.
+    /// The description of the weights, and the name of their kernel.
     pub fn info(&self, to: Passed) -> (qgemm_status, Option<qgemm_weights_description>) {
         // SAFETY: the handle is alive until the next line.
         let name = unsafe { CStr::from_ptr(qgemm_kernel_name(self.handle)) };
