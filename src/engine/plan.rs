@@ -164,6 +164,11 @@ pub(crate) fn columns_at_once(kernel: &Kernel, panel_bytes: Option<usize>, cache
 mod tests {
     use super::*;
 
+    /// A kernel with tiles of 4 x 8 and k-groups of 4.
+    fn scalar() -> &'static Kernel {
+        qgemm_kernels::TABLE.iter().find(|kernel| kernel.name == "scalar-4x8c4").unwrap()
+    }
+
     #[test]
     fn blocks_are_bounded_whatever_the_caches() {
         for kernel in qgemm_kernels::TABLE {
@@ -193,6 +198,98 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn blocks_are_as_large_as_half_of_the_second_cache() {
+        for kernel in qgemm_kernels::TABLE {
+            for l2 in [256 << 10, 1 << 20, 2 << 20] {
+                for sizes in
+                    [ElementSizes { a: 1, b: 1 }, ElementSizes { a: 2, b: 1 }, ElementSizes { a: 1, b: 2 }]
+                {
+                    let caches = Caches { l1d: 32 << 10, l2, l3: 0 };
+                    let Plan { mc, kc, nc } = Plan::new(1 << 20, 1 << 20, kernel, sizes, caches);
+                    let fits = |k: usize| k * kernel.nr * sizes.b <= l2 / 2;
+                    assert!(kc == MIN_KC || fits(kc), "{kernel:?} {l2} {kc}");
+                    assert!(kc == MAX_KC || !fits(kc + MIN_KC), "{kernel:?} {l2} {kc}");
+                    let fits = |rows: usize| rows * kc * sizes.a <= l2 / 2;
+                    assert!(mc == kernel.mr || fits(mc), "{kernel:?} {l2} {mc}");
+                    assert!(mc + kernel.mr > MAX_MC || !fits(mc + kernel.mr), "{kernel:?} {l2} {mc}");
+                    let fits = |panels: usize| 8 * mc * kernel.nr * panels <= WAITING_SUMS_BYTES;
+                    assert!((nc == 1 || fits(nc)) && !fits(nc + 1), "{kernel:?} {l2} {nc}");
+                    // A row more than a block holds is not left alone.
+                    let two = Plan::new(mc + 1, 1 << 20, kernel, sizes, caches).mc;
+                    assert_eq!(two, (mc + 1).div_ceil(2).next_multiple_of(kernel.mr), "{kernel:?} {l2}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn small_products_are_one_block() {
+        let kernel = scalar();
+        let (sizes, caches) = (ElementSizes { a: 2, b: 2 }, Caches { l1d: 32 << 10, l2: 1 << 20, l3: 0 });
+        let plan = |m, k| Plan::new(m, k, kernel, sizes, caches);
+        assert_eq!(plan(0, 0), Plan { mc: 1, kc: 1, nc: 1 });
+        // All of A in half of the cache, or a row more.
+        assert_eq!(plan(512, 512), Plan { mc: 512, kc: 512, nc: 1 });
+        assert_eq!(plan(513, 512).mc, 260);
+    }
+
+    #[test]
+    fn needs_are_those_of_one_block() {
+        let kernel = scalar();
+        let sizes = ElementSizes { a: 2, b: 1 };
+        let plan = Plan { mc: 100, kc: 512, nc: 3 };
+        let blocks = |m, k, panels| Blocks { m, k, panels, copies_a: true, widens: true, i64_sums: false };
+        let needs = |blocks| {
+            let Needs { rows, a_lines, widened_lines, sums, sums_i64 } =
+                Needs::new(&plan, kernel, sizes, blocks);
+            [rows, a_lines, widened_lines, sums, sums_i64]
+        };
+        // Tiles of two kinds, 8 of 4 x 8 together; rows of 1,024 bytes; 512 values of 8 columns.
+        assert_eq!(needs(blocks(200, 512, 9)), [100, 16 * 100, 64, 2 * 32 * 8, 0]);
+        // Sums wait for the next K block.
+        assert_eq!(needs(blocks(200, 513, 9)), [100, 16 * 100, 64, 100 * 8 * 3, 0]);
+        assert_eq!(needs(blocks(200, 513, 2)), [100, 16 * 100, 64, 100 * 8 * 2, 0]);
+        // Fewer rows than a block has; rows of 34 bytes; 24 values of 8 columns.
+        assert_eq!(needs(blocks(5, 17, 9)), [5, 5, 3, 2 * 5 * 8, 0]);
+        let some = Blocks { copies_a: false, widens: false, i64_sums: true, ..blocks(200, 512, 9) };
+        assert_eq!(needs(some), [100, 0, 0, 0, 100 * 8 * 3]);
+    }
+
+    #[test]
+    fn the_greater_needs_count() {
+        let needs = |[rows, a_lines, widened_lines, sums, sums_i64]: [usize; 5]| Needs {
+            rows,
+            a_lines,
+            widened_lines,
+            sums,
+            sums_i64,
+        };
+        for (a, b) in [([1, 20, 3, 40, 5], [10, 2, 30, 4, 50]), ([10, 2, 30, 4, 50], [1, 20, 3, 40, 5])] {
+            let Needs { rows, a_lines, widened_lines, sums, sums_i64 } = needs(a).max(needs(b));
+            assert_eq!([rows, a_lines, widened_lines, sums, sums_i64], [10, 20, 30, 40, 50]);
+        }
+    }
+
+    #[test]
+    fn rows_far_apart_are_few_at_a_time() {
+        assert_eq!(rows_within_pages(256, 4096, false), 48);
+        for (k, distance, slow_stores) in [(257, 4096, false), (256, 4095, false), (256, 4096, true)] {
+            assert_eq!(rows_within_pages(k, distance, slow_stores), MAX_MC);
+        }
+    }
+
+    #[test]
+    fn packed_columns_fill_three_quarters_of_the_second_cache() {
+        let kernel = scalar();
+        let columns = |bytes, l2| columns_at_once(kernel, bytes, Caches { l1d: 32 << 10, l2, l3: 0 });
+        assert_eq!(columns(Some(1 << 10), 1 << 20), 768 * 8);
+        // Its rows are read 256 bytes at a time, however small the cache or large a panel.
+        for few in [columns(Some(1 << 20), 1 << 20), columns(None, 1 << 20), columns(Some(1), 0)] {
+            assert_eq!(few, 256);
         }
     }
 }

@@ -160,8 +160,17 @@ mod tests {
     use crate::product::Arguments;
     use crate::weights::packed::PackedB;
 
-    /// The accumulator of K products of `a_type` activations with a column of `b`.
-    fn accumulator(k: usize, a_type: ElementType, b: i8, a_zero: i32, b_zero: i32, bias: i32) -> Accumulator {
+    /// The accumulator of K products of `a_type` activations with a column of `b`, on a kernel that adds `shifts` to both, and
+    /// whether i32 would do for any B of i8.
+    fn accumulators(
+        k: usize,
+        a_type: ElementType,
+        b: i8,
+        a_zero: i32,
+        b_zero: i32,
+        bias: i32,
+        shifts: (i64, i64),
+    ) -> (Accumulator, bool) {
         let (a, b, bias) = (vec![0u8; k], vec![b; k], [bias]);
         let packed = PackedB::pack_for(MatRef::row_major(&b, k, 1).unwrap(), a_type).unwrap();
         let bits = MatRef::row_major(&a, 1, k).unwrap();
@@ -173,8 +182,13 @@ mod tests {
             ..Arguments::new(a.into(), (&packed).into())
         };
         let product = Product::new(&arguments, (1, 1)).unwrap();
-        // The 16-bit kernels store values as they are.
-        choose(&product, &packed.columns, [(0, 0)].into_iter())
+        let chosen = choose(&product, &packed.columns, [shifts].into_iter());
+        (chosen, fits_i32_for_any_b(&product, ElementType::I8))
+    }
+
+    /// That of a kernel that stores values as they are, as the 16-bit kernels do.
+    fn accumulator(k: usize, a_type: ElementType, b: i8, a_zero: i32, b_zero: i32, bias: i32) -> Accumulator {
+        accumulators(k, a_type, b, a_zero, b_zero, bias, (0, 0)).0
     }
 
     #[test]
@@ -196,6 +210,43 @@ mod tests {
         assert_eq!(accumulator(131_072, I8, 1, i32::MIN, 0, 0), I64);
         assert_eq!(accumulator(0, I8, 1, i32::MIN, 0, i32::MIN), I64);
         assert_eq!(accumulator(1, I8, 1, -(i32::MAX - 127), 0, 0), I32);
+    }
+
+    #[test]
+    fn i32_fits_any_b_up_to_the_exact_bound() {
+        let fits =
+            |k, a_zero, b_zero, bias| accumulators(k, ElementType::U8, 0, a_zero, b_zero, bias, (0, 0)).1;
+        // As with a column of -128 above.
+        assert!(fits(65_793, 0, 0, 127) && !fits(65_793, 0, 0, 128) && !fits(65_793, 0, 0, -128));
+        assert!(!fits(65_794, 0, 0, 0));
+        // Farthest from 128 are values of A by 128; from 1, values of B by 129: 128·129·130,055 = 2^31 - 15,488.
+        assert!(fits(130_055, 128, 1, 15_487) && !fits(130_055, 128, 1, 15_488) && !fits(130_056, 128, 1, 0));
+        assert!(fits(0, i32::MIN, i32::MAX, i32::MAX) && !fits(1, i32::MIN, 0, 0));
+    }
+
+    #[test]
+    fn shifted_values_count_as_they_are_stored() {
+        use Accumulator::{I32WithF64Terms, I64};
+        use ElementType::{I8, U8};
+        let far = |k, a_type, shifts| accumulators(k, a_type, 1, i32::MIN, 0, 0, shifts).0;
+        // Activations of i8 stored as u8, and of u8 as i8.
+        assert_eq!(far(65_793, I8, (128, 0)), I32WithF64Terms);
+        assert_eq!(far(65_794, I8, (128, 0)), I64);
+        assert_eq!(far(131_071, U8, (-128, 0)), I32WithF64Terms);
+        assert_eq!(far(131_072, U8, (-128, 0)), I64);
+        // Weights stored as u8.
+        assert_eq!(far(33_025, U8, (0, 128)), I32WithF64Terms);
+        assert_eq!(far(33_026, U8, (0, 128)), I64);
+        // The farthest zero points with terms of at most 2^53 - 2^32, where the sum of a column of -128 is 2^22.
+        let last = ((1 << 53) - (1 << 32)) >> 22;
+        let fits = |stored: i64, shift: i64| {
+            let zero = (stored - shift).try_into().unwrap();
+            accumulators(1 << 15, U8, -128, zero, 0, 0, (shift, 0)).0 == I32WithF64Terms
+        };
+        for shift in [-128, 0, 128] {
+            assert!(fits(last, shift) && !fits(last + 1, shift), "{shift}");
+            assert!(fits(-last, shift) && !fits(-last - 1, shift), "{shift}");
+        }
     }
 
     #[test]
