@@ -68,6 +68,13 @@ fn gaps_and_reversed_axes_are_refused() {
     assert_eq!(refused(a.slice(s![.., ..;-1])), stride("column stride", -1, 1));
     assert_eq!(refused(a.t().slice(s![..;-1, ..])), stride("row stride", -1, 1));
     assert_eq!(refused(a.t().slice(s![..36, ..])), stride("column stride", 40, 36));
+    // Axes that are broadcast, of rows or columns with gaps.
+    let line = Array1::from_iter(0..40u8);
+    let gaps = line.slice(s![..;2]);
+    assert_eq!(refused(gaps.broadcast((5, 20)).unwrap()), stride("column stride", 2, 1));
+    assert_eq!(refused(gaps.insert_axis(Axis(1)).broadcast((20, 5)).unwrap()), stride("row stride", 2, 1));
+    assert_eq!(refused(a.t().slice(s![.., ..;-1])), stride("column stride", -40, 40));
+    assert_eq!(refused(a.slice(s![.., ..;-2])), stride("column stride", -2, 1));
     let refused = |array: ArrayViewMut2<'_, u8>| MatMut::try_from(array).unwrap_err();
     assert_eq!(refused(a.slice_mut(s![.., 3..37])), stride("row stride", 40, 34));
     assert_eq!(refused(a.slice_mut(s![..;-1, ..])), stride("row stride", -40, 40));

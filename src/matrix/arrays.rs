@@ -23,7 +23,7 @@ fn wrong_stride<S: RawData>(array: &ArrayBase<S, Ix2>) -> Error {
     let (rows, cols) = array.dim();
     let (argument, got, need) = match (array.strides()[0], array.strides()[1]) {
         (row, _) if row < 0 => ("row stride", row, row.unsigned_abs()),
-        (_, col) if col < 0 => ("column stride", col, col.unsigned_abs()),
+        (row, 0) => ("row stride", row, 1),
         (row, 1) => ("row stride", row, cols),
         (1, col) => ("column stride", col, rows),
         (_, col) => ("column stride", col, 1),

@@ -209,3 +209,66 @@ fn in_range(argument: &'static str, value: i32, element: ElementType) -> Result<
     }
     Err(Error::Range { argument, got: value.into(), min: min.into(), max: max.into() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matrix::view::MatRef;
+
+    /// Runs of rows that lie one after the other, and padding, for four rows of three taps.
+    const INDICES: [u32; 12] = [0, 1, 2, u32::MAX, 3, 4, 2, u32::MAX, 3, 4, 0, 1];
+
+    /// Sources of 5 x `cols`: rows that are adjacent, rows that are apart, and columns.
+    fn sources(data: &[u8], cols: usize) -> [MatRef<'_, u8>; 3] {
+        let strides = [(cols, 1), (cols + 2, 1), (1, 7)];
+        strides.map(|(row, col)| MatRef::new(data, 5, cols, row, col).unwrap())
+    }
+
+    #[test]
+    fn copies_are_the_elements() {
+        let data: Vec<u8> = (0..100).collect();
+        for source in sources(&data, 4) {
+            let a = Gather::new(source, &INDICES, 3).unwrap();
+            for (i, zero) in (0..4).zip(200..) {
+                let row: Vec<u8> = (0..12).map(|k| a.get(i, k, zero).unwrap() as u8).collect();
+                for start in 0..12 {
+                    for end in start..=12 {
+                        let mut copied = vec![0; end - start];
+                        a.copy_row(i, start..end, zero, &mut copied);
+                        assert_eq!(copied, row[start..end], "{i} {start}..{end}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn picked_slices_are_the_elements() {
+        let data: Vec<u8> = (0..100).collect();
+        for cols in [0, 1, 4] {
+            let [adjacent, apart, columns] = sources(&data, cols);
+            assert_eq!(Gather::rows(columns, &INDICES).unwrap().picks_slices(), cols <= 1);
+            assert!(!Gather::new(adjacent, &INDICES, 3).unwrap().picks_slices());
+            for source in [adjacent, apart] {
+                let a = Gather::rows(source, &INDICES).unwrap();
+                assert!(a.picks_slices());
+                for ks in [0..cols, cols / 2..cols, cols..cols] {
+                    let mut copied = [0; 12 * 5];
+                    a.copy_picked(0..12, ks.clone(), |i| i as i32, (&mut copied, 5));
+                    for (i, copied) in copied.chunks_exact(5).enumerate() {
+                        let row = ks.clone().map(|k| a.get(i, k, i as i32).unwrap() as u8);
+                        assert!(row.eq(copied[..ks.len()].iter().copied()), "{cols} {i} {ks:?}");
+                        assert!(copied[ks.len()..].iter().all(|byte| *byte == 0), "{cols} {i} {ks:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn there_are_no_elements_outside() {
+        let a = Gather::new(MatRef::row_major(&[0u8; 10], 5, 2).unwrap(), &INDICES, 3).unwrap();
+        assert_eq!(a.shape(), (4, 6));
+        assert!(a.get(3, 5, 0).is_some() && a.get(4, 0, 0).is_none() && a.get(0, 6, 0).is_none());
+    }
+}

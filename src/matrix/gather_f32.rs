@@ -125,3 +125,25 @@ impl<'a> GatherF32<'a> {
         if adjacent && taps[0] != Self::PADDING { consecutive(taps) } else { 1 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_are_the_elements() {
+        let data: Vec<f32> = (0..100).map(|value| value as f32).collect();
+        // Rows that are adjacent, rows that are apart, and columns.
+        for strides in [(4, 1), (6, 1), (1, 7)] {
+            let source = MatRef::new(&data, 5, 4, strides.0, strides.1).unwrap();
+            let indices = [0, 1, 2, u32::MAX, 3, 4, 2, u32::MAX, 3, 4, 0, 1];
+            let a = GatherF32::new(source, &indices, 3).unwrap();
+            let mut copied = [f32::NAN; 3 * 12];
+            a.copy_rows(1..4, &mut copied);
+            for (at, value) in copied.iter().enumerate() {
+                assert_eq!(a.get(1 + at / 12, at % 12), Some(*value), "{strides:?} {at}");
+            }
+            assert!(a.get(4, 0).is_none() && a.get(0, 12).is_none());
+        }
+    }
+}

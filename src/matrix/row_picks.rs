@@ -111,3 +111,23 @@ pub(crate) fn consecutive(indices: &[u32]) -> usize {
     };
     (1..).find(|run| !follows(run)).unwrap_or(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_end_where_indices_jump() {
+        const LAST: u32 = RowPicks::PADDING - 1;
+        for (indices, run) in [
+            (&[7][..], 1),
+            (&[7, 8], 2),
+            (&[7, 8, 9, 11], 3),
+            (&[7, 7], 1),
+            (&[7, 6], 1),
+            (&[LAST - 1, LAST, RowPicks::PADDING, 0], 2),
+        ] {
+            assert_eq!(consecutive(indices), run, "{indices:?}");
+        }
+    }
+}

@@ -312,3 +312,18 @@ impl<'a, T> MatMut<'a, T> {
         self.block.get_mut(i, j)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_that_are_not_there_have_no_data() {
+        // The last row ends where its elements do.
+        let apart = MatRef::new(&[0u8; 11], 3, 3, 4, 1).unwrap();
+        let none = MatRef::new(&[0u8; 0], 3, 0, 4, 1).unwrap();
+        let lengths = |a: MatRef<'_, u8>| [0, 1, 2, 3, 4].map(|i| a.data_from_row(i).len());
+        assert_eq!(lengths(apart), [11, 7, 3, 0, 0]);
+        assert_eq!(lengths(none), [0; 5]);
+    }
+}

@@ -280,6 +280,30 @@ mod tests {
         }
     }
 
+    /// The bits are the same everywhere and stay so: those of numbers of all magnitudes, and of some about each number where
+    /// the code does something else.
+    #[test]
+    fn activations_have_the_committed_digest() {
+        use sha2::{Digest, Sha256};
+        let of_all = (0..1u32 << 14).map(|i| f32::from_bits(i << 18));
+        let near = (-60_000..60_000).map(|i| i as f32 * 2.1e-4);
+        let bends = [0.0f32, 0.4, 3.0, 6.0, 10.03, 11.0, 13.0, 20.0, 43.5, 87.0, f32::INFINITY];
+        let about = bends.iter().flat_map(|x| {
+            (-3..=3i32).flat_map(|ulps| {
+                let x = f32::from_bits(x.to_bits().saturating_add_signed(ulps));
+                [x, -x]
+            })
+        });
+        let mut digest = Sha256::new();
+        for x in of_all.chain(near).chain(about).filter(|x| !x.is_nan()) {
+            for activation in Activation::ALL {
+                digest.update(activation.apply(x).to_bits().to_le_bytes());
+            }
+        }
+        let digest: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(digest, "9c11e3a6325295c390357bd92e30d637cf97d15cd780986c3636ec921d845197");
+    }
+
     #[test]
     fn activations_have_limits() {
         let at = |x: f32| Activation::ALL.map(|activation| activation.apply(x));

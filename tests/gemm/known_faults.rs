@@ -261,3 +261,31 @@ fn empty_dimensions() {
         });
     }
 }
+
+/// A clamp that ends in 0 leaves zeros of either sign as they are, where maxima of the two are one or the other.
+#[test]
+fn zeros_keep_their_sign_at_a_clamp() {
+    let (k, n) = (3, 37);
+    let a: Vec<u8> = vec![1; 5 * k];
+    let b: Vec<i8> = (0..k * n).map(|i| if i % n % 2 == 0 { -1 } else { 1 }).collect();
+    let (scale, factors) = (0.0, vec![0.0; n]);
+    each_b(MatRef::row_major(&b, k, n).unwrap(), |kernel, b, dispatch| {
+        let product = Gemm::new(MatRef::row_major(&a, 5, k).unwrap(), b).dispatch(dispatch);
+        for (lo, hi) in [(0.0, 6.0), (-0.0, 6.0), (-6.0, 0.0), (-6.0, -0.0)] {
+            for stage in [Dequantize::new(scale).unwrap(), Dequantize::new(&*factors).unwrap()] {
+                let stage = stage.clamp_to(lo, hi);
+                // Rows in one piece, and columns.
+                for (row_stride, col_stride) in [(n, 1), (1, 5)] {
+                    let mut c = vec![f32::NAN; 5 * n];
+                    let view = MatMut::new(&mut c, 5, n, row_stride, col_stride).unwrap();
+                    product.run_f32(view, stage).unwrap();
+                    for (i, j) in (0..5).flat_map(|i| (0..n).map(move |j| (i, j))) {
+                        let expected = if j % 2 == 0 { -0.0f32 } else { 0.0 };
+                        let got = c[i * row_stride + j * col_stride];
+                        assert_eq!(got.to_bits(), expected.to_bits(), "{kernel} {lo} {hi} {i} {j}");
+                    }
+                }
+            }
+        }
+    });
+}
