@@ -38,6 +38,37 @@ struct Case {
     column_scales: Vec<f32>,
     stage: usize,
     scaled: usize,
+    /// The layouts of A and of the residual.
+    layouts: (Layout, Layout),
+}
+
+/// How a matrix lies in memory.
+#[derive(Clone, Copy)]
+enum Layout {
+    Rows,
+    RowsApart,
+    Columns,
+    /// No two elements side by side.
+    Spread,
+}
+
+impl Layout {
+    const ALL: [Layout; 4] = [Layout::Rows, Layout::RowsApart, Layout::Columns, Layout::Spread];
+
+    /// Row-major elements in this layout, and the strides of rows and columns.
+    fn lay_out<T: Copy + Default>(self, elements: &[T], rows: usize, cols: usize) -> (Vec<T>, usize, usize) {
+        let (row, col) = match self {
+            Layout::Rows => (cols, 1),
+            Layout::RowsApart => (cols + 3, 1),
+            Layout::Columns => (1, rows),
+            Layout::Spread => (2 * cols, 2),
+        };
+        let mut data = vec![T::default(); rows * row + cols * col];
+        for (at, element) in elements.iter().enumerate() {
+            data[at / cols * row + at % cols * col] = *element;
+        }
+        (data, row, col)
+    }
 }
 
 impl Case {
@@ -90,6 +121,7 @@ impl Case {
             column_scales: (0..n).map(|_| r.below(1000) as f32 / 512.0).collect(),
             stage: r.below(6),
             scaled: r.below(5),
+            layouts: (Layout::ALL[r.below(4)], Layout::ALL[r.below(4)]),
         }
     }
 
@@ -103,17 +135,14 @@ impl Case {
             1 => MatRef::row_major(&f16s, groups, n).unwrap().into(),
             _ => MatRef::row_major(&bf16s, groups, n).unwrap().into(),
         };
-        let operand = |bits| -> Operand {
-            bytes(bits, self.signed, if std::ptr::eq(bits, &self.codes[..]) { k } else { groups }, n)
-        };
         let mut builder = GroupwiseB::builder(self.bits, group);
         if let Some(zeros) = &self.zeros {
-            builder = builder.zeros(bytes(zeros, self.signed, groups, n));
+            builder = builder.zeros(bytes(zeros, self.signed, (groups, n), (n, 1)));
         }
         if let Some(minimums) = &self.minimums {
             builder = builder.minimums(MatRef::row_major(minimums, groups, n).unwrap());
         }
-        let b = builder.pack(operand(&self.codes[..]), scales).unwrap();
+        let b = builder.pack(bytes(&self.codes, self.signed, (k, n), (n, 1)), scales).unwrap();
         match dispatch {
             None => b,
             Some(dispatch) => b.with_dispatch(dispatch),
@@ -123,8 +152,10 @@ impl Case {
     /// Calls `f` with the product and its output stage.
     fn with_product<R>(&self, b: &GroupwiseB, f: impl FnOnce(GroupwiseGemm<'_>, Dequantize<'_>) -> R) -> R {
         let Self { m, k, n, .. } = *self;
-        let a = MatRef::row_major(&self.a, m, k).unwrap();
-        let q = bytes(&self.q, self.q_signed, m, k);
+        let (a, row, col) = self.layouts.0.lay_out(&self.a, m, k);
+        let a = MatRef::new(&a, m, k, row, col).unwrap();
+        let (q, row, col) = self.layouts.0.lay_out(&self.q, m, k);
+        let q = bytes(&q, self.q_signed, (m, k), (row, col));
         let gemm = match (self.activations, self.gathered.is_empty()) {
             (3, true) => GroupwiseGemm::quantized(q, b).a_zero(&self.q_zeros),
             (3, false) => {
@@ -144,7 +175,8 @@ impl Case {
         };
         let output = if self.activations == 3 { Dequantize::new(scale) } else { Dequantize::dynamic(scale) };
         let output = output.unwrap();
-        let residual = MatRef::row_major(&self.residual, m, n).unwrap();
+        let (residual, row, col) = self.layouts.1.lay_out(&self.residual, m, n);
+        let residual = MatRef::new(&residual, m, n, row, col).unwrap();
         f(
             gemm,
             match self.stage {
@@ -173,10 +205,12 @@ impl Case {
 const WAYS: [Activations; 3] =
     [Activations::PerRowAndGroup, Activations::PerRow, Activations::PerRowAsymmetric];
 
-fn bytes(bits: &[u8], signed: bool, rows: usize, cols: usize) -> Operand<'_> {
+/// A matrix of some shape and strides.
+fn bytes(bits: &[u8], signed: bool, shape: (usize, usize), strides: (usize, usize)) -> Operand<'_> {
+    let ((rows, cols), (row, col)) = (shape, strides);
     match signed {
-        true => MatRef::row_major(bytemuck::cast_slice::<u8, i8>(bits), rows, cols).unwrap().into(),
-        false => MatRef::row_major(bits, rows, cols).unwrap().into(),
+        true => MatRef::new(bytemuck::cast_slice::<u8, i8>(bits), rows, cols, row, col).unwrap().into(),
+        false => MatRef::new(bits, rows, cols, row, col).unwrap().into(),
     }
 }
 
