@@ -21,7 +21,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::list::Mutant;
-use crate::tests::{End, Test};
+use crate::tests::{End, Scale, Test};
 
 /// The build, on disk.
 #[derive(Deserialize, Serialize)]
@@ -55,7 +55,7 @@ fn main() -> Result<()> {
     let rest: Vec<String> = arguments.collect();
     match &*command {
         "build" => build(root, &work, &list::read(&rest)?),
-        "run" => run(&work, &rest),
+        "run" => run(root, &work, &rest),
         "report" => report::write(root, &read_plan(&work)?, &read_outcomes(&work)?),
         _ => bail!("usage: build LIST... | run [--again] [PREFIX...] | report"),
     }
@@ -86,16 +86,23 @@ fn read_outcomes(work: &Path) -> Result<HashMap<String, Outcome>> {
         .collect()
 }
 
+/// The tests that survivors are run with once more: what takes longer with few cases takes minutes with more.
+const MOST_SECONDS: f64 = 5.0;
+
 /// Runs the mutants that have no outcome yet, in the order of the prefixes of their names; all without a prefix. With
-/// `--again` those that no test caught, once more.
-fn run(work: &Path, arguments: &[String]) -> Result<()> {
-    let plan = read_plan(work)?;
+/// `--again` those that no test caught and that are not equivalent, once more, with more cases.
+fn run(root: &Path, work: &Path, arguments: &[String]) -> Result<()> {
+    let mut plan = read_plan(work)?;
     let again = arguments.iter().any(|argument| argument == "--again");
+    let equivalent = report::equivalent(root);
     let done: HashSet<String> = read_outcomes(work)?
         .into_values()
         .filter(|outcome| !again || matches!(&*outcome.outcome, "caught" | "timeout"))
         .map(|outcome| outcome.name)
+        .chain(equivalent.into_keys().filter(|_| again))
         .collect();
+    let scale = if again { Scale::More } else { Scale::Few };
+    plan.tests.retain(|test| !again || test.seconds <= MOST_SECONDS);
     let prefixes: Vec<&str> =
         arguments.iter().map(|argument| &**argument).filter(|argument| *argument != "--again").collect();
     let place = |name: &str| prefixes.iter().position(|prefix| name.starts_with(prefix));
@@ -109,7 +116,7 @@ fn run(work: &Path, arguments: &[String]) -> Result<()> {
     tests::in_parallel(queue.len(), |at| {
         let id = queue[at] + 1;
         let start = Instant::now();
-        let (outcome, by) = outcome(&plan, id)?;
+        let (outcome, by) = outcome(&plan, id, scale)?;
         let name = plan.mutants[queue[at]].clone();
         let outcome =
             Outcome { name, outcome: outcome.to_string(), by, seconds: start.elapsed().as_secs_f64() };
@@ -128,7 +135,7 @@ fn run(work: &Path, arguments: &[String]) -> Result<()> {
 }
 
 /// Runs the tests that reach a mutant, the fastest first, until one fails.
-fn outcome(plan: &Plan, id: list::Id) -> Result<(&'static str, String)> {
+fn outcome(plan: &Plan, id: list::Id, scale: Scale) -> Result<(&'static str, String)> {
     let reaching: Vec<&Test> =
         plan.tests.iter().filter(|test| test.reached.binary_search(&id).is_ok()).collect();
     if reaching.is_empty() {
@@ -147,7 +154,7 @@ fn outcome(plan: &Plan, id: list::Id) -> Result<(&'static str, String)> {
         most *= 3.0;
         batch.sort_by_key(|test| &test.program);
         for tests in batch.chunk_by(|a, b| a.program == b.program) {
-            match tests::run_with(id, tests)? {
+            match tests::run_with(id, tests, scale)? {
                 End::Passed => {}
                 End::Failed(by) => return Ok(("caught", by)),
                 End::TimedOut => return Ok(("timeout", tests[0].name.clone())),

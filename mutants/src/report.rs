@@ -30,12 +30,18 @@ impl Counts {
     }
 }
 
+/// The mutants that change nothing that is promised, with the reasons: `mutants/equivalent.txt`.
+pub fn equivalent(root: &Path) -> HashMap<String, String> {
+    let text = fs::read_to_string(root.join("mutants/equivalent.txt")).unwrap_or_default();
+    let lines = text.lines().filter_map(|line| line.split_once(" | "));
+    lines.map(|(name, reason)| (name.to_string(), reason.to_string())).collect()
+}
+
 /// Writes `mutants/REPORT.md`: what `mutants/report_head.md` says, a table of the files, and the survivors with the
 /// reasons of `mutants/equivalent.txt`.
 pub fn write(root: &Path, plan: &Plan, outcomes: &HashMap<String, Outcome>) -> Result<()> {
     let folder = root.join("mutants");
-    let reasons = fs::read_to_string(folder.join("equivalent.txt")).unwrap_or_default();
-    let reasons: HashMap<&str, &str> = reasons.lines().filter_map(|line| line.split_once(" | ")).collect();
+    let reasons = equivalent(root);
     let mut files = BTreeMap::<&str, Counts>::new();
     let (mut total, mut equivalent, mut survivors, mut unreached) =
         (Counts::default(), vec![], vec![], vec![]);
@@ -48,13 +54,13 @@ pub fn write(root: &Path, plan: &Plan, outcomes: &HashMap<String, Outcome>) -> R
                 _ if !switched => &mut counts.not_switched,
                 Some("caught") => &mut counts.caught,
                 Some("timeout") => &mut counts.timeout,
-                Some(_) if reasons.contains_key(&**name) => &mut counts.equivalent,
+                Some(_) if reasons.contains_key(name) => &mut counts.equivalent,
                 Some("survived") => &mut counts.survived,
                 Some(_) => &mut counts.unreached,
                 None => &mut counts.not_run,
             } += 1;
         }
-        match (outcomes.get(name).filter(|_| *switched), reasons.get(&**name)) {
+        match (outcomes.get(name).filter(|_| *switched), reasons.get(name)) {
             (Some(outcome), _) if matches!(&*outcome.outcome, "caught" | "timeout") => {}
             (Some(_), Some(reason)) => equivalent.push(format!("- `{name}`: {reason}")),
             (Some(outcome), None) if outcome.outcome == "survived" => survivors.push(format!("- `{name}`")),

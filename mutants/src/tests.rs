@@ -15,13 +15,28 @@ use crate::list::Id;
 /// Address space of a test program, in KiB: mutants that ask for memory without end fail.
 const MEMORY: usize = 12 << 20;
 
-/// Percent of the random cases, the same in each run.
-const ENVIRONMENT: [(&str, &str); 4] = [
-    ("QGEMM_TEST_SCALE", "2"),
-    ("PROPTEST_RNG_SEED", "1"),
-    ("RAYON_NUM_THREADS", "2"),
-    ("RUST_BACKTRACE", "0"),
-];
+/// The random cases are the same in each run.
+const ENVIRONMENT: [(&str, &str); 3] =
+    [("PROPTEST_RNG_SEED", "1"), ("RAYON_NUM_THREADS", "2"), ("RUST_BACKTRACE", "0")];
+
+/// How many of the random cases run.
+#[derive(Clone, Copy)]
+pub enum Scale {
+    /// 2 %, on the best kernel of the CPU.
+    Few,
+    /// 20 %, on all kernels.
+    More,
+}
+
+impl Scale {
+    /// The percentage, and how much longer tests may take than with few cases.
+    fn percent_and_time(self) -> (&'static str, f64) {
+        match self {
+            Self::Few => ("2", 1.0),
+            Self::More => ("20", 20.0),
+        }
+    }
+}
 
 /// A test of one program.
 #[derive(Clone, Deserialize, Serialize)]
@@ -30,6 +45,7 @@ pub struct Test {
     pub folder: PathBuf,
     pub program: PathBuf,
     pub name: String,
+    /// With few cases.
     pub seconds: f64,
     pub reached: Vec<Id>,
 }
@@ -58,7 +74,7 @@ pub fn record(programs: &[(PathBuf, PathBuf)], work: &Path) -> Result<Vec<Test>>
         let _ = fs::remove_file(&path);
         let start = Instant::now();
         let reached = [("QGEMM_MUTANTS_REACHED", path.as_os_str())];
-        let end = run(folder, program, &[name], 300.0, |command| command.envs(reached))?;
+        let end = run(folder, program, &[name], (Scale::Few, 300.0), |command| command.envs(reached))?;
         let seconds = start.elapsed().as_secs_f64();
         let text = fs::read_to_string(&path).unwrap_or_default();
         let _ = fs::remove_file(&path);
@@ -84,10 +100,11 @@ pub fn record(programs: &[(PathBuf, PathBuf)], work: &Path) -> Result<Vec<Test>>
 }
 
 /// Runs tests of a program with a mutant on.
-pub fn run_with(id: Id, tests: &[&Test]) -> Result<End> {
+pub fn run_with(id: Id, tests: &[&Test], scale: Scale) -> Result<End> {
     let names: Vec<&str> = tests.iter().map(|test| &*test.name).collect();
     let seconds: f64 = tests.iter().map(|test| test.seconds).sum();
-    run(&tests[0].folder, &tests[0].program, &names, 5.0 * seconds + 3.0, |command| {
+    let most = 5.0 * seconds * scale.percent_and_time().1 + 3.0;
+    run(&tests[0].folder, &tests[0].program, &names, (scale, most), |command| {
         command.env("QGEMM_MUTANT", id.to_string())
     })
 }
@@ -96,7 +113,7 @@ fn run(
     folder: &Path,
     program: &Path,
     names: &[&str],
-    seconds: f64,
+    (scale, seconds): (Scale, f64),
     change: impl FnOnce(&mut Command) -> &mut Command,
 ) -> Result<End> {
     let mut command = Command::new("timeout");
@@ -107,7 +124,8 @@ fn run(
         .args(["--exact", "--test-threads=1", "-Zunstable-options", "--fail-fast"])
         .args(names)
         .current_dir(folder)
-        .envs(ENVIRONMENT);
+        .envs(ENVIRONMENT)
+        .env("QGEMM_TEST_SCALE", scale.percent_and_time().0);
     change(&mut command);
     let start = Instant::now();
     let output = command.output().context("timeout")?;

@@ -6,3 +6,4 @@ mod kept;
 mod pool;
 mod product;
 mod thread;
+mod weights;

@@ -323,16 +323,20 @@ fn groups_longer_than_vector_kernels_take_are_exact() {
     let a = vec![-128i8; k];
     let codes = vec![255u8; k * 2];
     let scales = [1f32, 0.5];
-    let b = GroupwiseB::builder(CodeBits::Eight, k)
-        .zero(0u8)
-        .pack(MatRef::row_major(&codes, k, 2).unwrap(), MatRef::row_major(&scales, 1, 2).unwrap())
-        .unwrap();
-    assert!(b.kernel_name().starts_with("scalar"));
-    let mut c = [0f32; 2];
-    let gemm = GroupwiseGemm::quantized(MatRef::row_major(&a, 1, k).unwrap(), &b).a_zero(127);
-    gemm.run_f32(MatMut::row_major(&mut c, 1, 2).unwrap(), Dequantize::new(1.0).unwrap()).unwrap();
-    // Beyond 32 bits.
-    assert_eq!(c, [(-255i64 * 255 * 40_000) as f32, (-255i64 * 255 * 40_000) as f32 * 0.5]);
+    for zero in [0u8, 3, 255] {
+        let b = GroupwiseB::builder(CodeBits::Eight, k)
+            .zero(zero)
+            .pack(MatRef::row_major(&codes, k, 2).unwrap(), MatRef::row_major(&scales, 1, 2).unwrap())
+            .unwrap();
+        assert!(b.kernel_name().starts_with("scalar"));
+        assert_eq!(b.zero(0, 1), Some(zero.into()));
+        let mut c = [0f32; 2];
+        let gemm = GroupwiseGemm::quantized(MatRef::row_major(&a, 1, k).unwrap(), &b).a_zero(127);
+        gemm.run_f32(MatMut::row_major(&mut c, 1, 2).unwrap(), Dequantize::new(1.0).unwrap()).unwrap();
+        // Beyond 32 bits, unless the zero point is 255.
+        let sum = (-255i64 * (255 - i64::from(zero)) * 40_000) as f32;
+        assert_eq!(c, [sum, sum * 0.5]);
+    }
 }
 
 #[test]

@@ -242,3 +242,68 @@ fn tensors_of_formats_are_checked() {
     assert_eq!(error(Awq { qzeros: &bytes[..4], ..awq }), length("qzeros", 4, 8));
     assert_eq!(error(Awq { n: 12, ..awq }), Error::Multiple { argument: "n", got: 12, of: 8 });
 }
+
+/// A product of scales that is no number, or a value of A that is none, is named by its row of the whole output, whichever
+/// part of it finds it.
+#[test]
+fn wrong_rows_are_named_in_parts_too() {
+    let (m, k, n) = (60, 64, 40);
+    let codes = vec![3u8; k * n];
+    let scales = vec![1f32; 2 * n];
+    let codes = MatRef::row_major(&codes, k, n).unwrap();
+    let groups = GroupwiseB::builder(CodeBits::Four, 32);
+    let groups = groups.pack(codes, MatRef::row_major(&scales, 2, n).unwrap()).unwrap();
+    let packed = PackedB::pack(codes).unwrap();
+    let columns = vec![1f32; n];
+    for row in [0, 1, 17, 59] {
+        let mut a = vec![1f32; m * k];
+        let mut rows = vec![1f32; m];
+        (a[row * k + 5], rows[row]) = (1e30, 1e30);
+        let mut nan = a.clone();
+        nan[row * k + 40] = f32::NAN;
+        let [a, nan] = [&a, &nan].map(|a| MatRef::row_major(a, m, k).unwrap());
+        let per_row = Dequantize::dynamic(Scale::PerRow(&rows)).unwrap();
+        let both = Dequantize::dynamic(Scale::RowsByColumns { rows: &rows, columns: &columns }).unwrap();
+        for parts in [1, 2, 3, 7] {
+            let refused = |task: &dyn Fn(MatMut<'_, f32>) -> Result<(), Error>| {
+                let mut c = vec![9f32; m * n];
+                task(MatMut::row_major(&mut c, m, n).unwrap()).unwrap_err()
+            };
+            let run = |task: Result<Task<'_, '_>, Error>| {
+                let mut tasks = task?.into_parts(parts)?;
+                // In any order.
+                tasks.reverse();
+                tasks.iter_mut().map(Task::run).find(Result::is_err).expect("a part is refused")
+            };
+            for ways in [Activations::PerRow, Activations::PerRowAndGroup, Activations::PerRowAsymmetric] {
+                let gemm = |a| GroupwiseGemm::new(a, &groups).activations(ways);
+                let stage = Dequantize::groupwise();
+                let error = refused(&|c| run(Task::groupwise_f32(gemm(nan), c, stage)));
+                assert!(
+                    matches!(error, Error::NotFinite { row: r, column: 40, .. } if r == row),
+                    "{ways:?} {parts} {error}"
+                );
+                if ways == Activations::PerRowAndGroup {
+                    continue;
+                }
+                let error = refused(&|c| run(Task::groupwise_f32(gemm(a), c, per_row)));
+                assert!(
+                    matches!(error, Error::Scale { index, .. } if index == row),
+                    "{ways:?} {parts} {error}"
+                );
+            }
+            let error = refused(&|c| run(Task::dynamic_f32(DynamicGemm::new(nan, &packed), c, per_row)));
+            assert!(
+                matches!(error, Error::NotFinite { row: r, column: 40, .. } if r == row),
+                "{parts} {error}"
+            );
+            for stage in [per_row, both] {
+                let error = refused(&|c| run(Task::dynamic_f32(DynamicGemm::new(a, &packed), c, stage)));
+                assert!(
+                    matches!(error, Error::Scale { index: r, .. } | Error::ScaleProduct { row: r, .. } if r == row),
+                    "{parts} {error}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Headers of saved group-wise weights: what they say, and numbers in them that do not fit.
+
+use qgemm::half::{bf16, f16};
+use qgemm::*;
+use qgemm_kernels::MAX_VECTOR_GROUP;
+
+/// Weights of zeros: K x 3 in one group, with the zero point 9 or one for each column.
+fn saved(bits: CodeBits, k: usize, group: usize, each: bool) -> Vec<u8> {
+    let codes = vec![0u8; k * 3];
+    let scales = [f16::ONE; 3];
+    let builder = GroupwiseB::builder(bits, group);
+    let builder =
+        if each { builder.zeros(MatRef::row_major(&[1u8, 2, 3], 1, 3).unwrap()) } else { builder.zero(9u8) };
+    let codes = MatRef::row_major(&codes, k, 3).unwrap();
+    let mut bytes = Vec::new();
+    builder.pack(codes, MatRef::row_major(&scales, 1, 3).unwrap()).unwrap().save(&mut bytes).unwrap();
+    bytes
+}
+
+/// Loads the weights with another number in the header, and the checksum that fits.
+fn with(bytes: &[u8], at: usize, number: u32) -> Result<GroupwiseB, Error> {
+    let mut bytes = bytes.to_vec();
+    bytes[at..at + 4].copy_from_slice(&number.to_le_bytes());
+    bytes[24..28].fill(0);
+    let crc = crc32fast::hash(&bytes);
+    bytes[24..28].copy_from_slice(&crc.to_le_bytes());
+    GroupwiseB::load(&bytes)
+}
+
+const GROUP: usize = 48;
+const EACH: usize = 72;
+const ZERO: usize = 76;
+
+fn refused(result: Result<GroupwiseB, Error>, number: &str) {
+    let error = result.unwrap_err().to_string();
+    assert!(error.starts_with("saved: ") && error.contains(number), "{error}");
+}
+
+#[test]
+fn a_zero_point_is_one_of_its_codes() {
+    let four = saved(CodeBits::Four, 40, 40, false);
+    assert_eq!(with(&four, ZERO, 15).unwrap().zero(0, 2), Some(15));
+    refused(with(&four, ZERO, 16), "16");
+    let eight = saved(CodeBits::Eight, 40, 40, false);
+    assert_eq!(with(&eight, ZERO, 255).unwrap().zero(0, 2), Some(255));
+    refused(with(&eight, ZERO, 256), "256");
+    refused(with(&eight, EACH, 2), "2");
+}
+
+#[test]
+fn groups_are_of_whole_steps_or_of_all_rows() {
+    let bytes = saved(CodeBits::Four, 44, 44, false);
+    for group in [44, 45, 48, 1000] {
+        assert_eq!(with(&bytes, GROUP, group).unwrap().groups(), 1);
+    }
+    for group in [0, 1, 43, 42] {
+        refused(with(&bytes, GROUP, group), &group.to_string());
+    }
+}
+
+#[test]
+fn long_groups_have_their_zero_points() {
+    for (k, loads) in [(40, true), (MAX_VECTOR_GROUP, true), (MAX_VECTOR_GROUP + 8, false)] {
+        let bytes = saved(CodeBits::Four, k, k, true);
+        let b = GroupwiseB::load(&bytes).unwrap();
+        assert_eq!([0, 1, 2].map(|j| b.zero(0, j)), [Some(1), Some(2), Some(3)]);
+        let without = with(&bytes, EACH, 0);
+        assert_eq!(without.is_ok(), loads, "{k}");
+        assert_eq!(without.map_or(None, |b| b.zero(0, 2)), loads.then_some(0));
+    }
+}
+
+#[test]
+fn the_kind_is_told() {
+    let (codes, numbers) = ([7u8; 48], [1f32; 3]);
+    let (halves, brains) = (numbers.map(f16::from_f32), numbers.map(bf16::from_f32));
+    let codes = MatRef::row_major(&codes, 16, 3).unwrap();
+    let scales: [GroupScales<'_>; 3] = [
+        MatRef::row_major(&numbers, 1, 3).unwrap().into(),
+        MatRef::row_major(&halves, 1, 3).unwrap().into(),
+        MatRef::row_major(&brains, 1, 3).unwrap().into(),
+    ];
+    let types = [ScaleBits::F32, ScaleBits::F16, ScaleBits::Bf16];
+    for (at, each) in (0..3).flat_map(|at| [(at, false), (at, true)]) {
+        for minimums in [None, Some(0), Some(1), Some(2)] {
+            let zeros = [1u8, 2, 3];
+            let mut builder = GroupwiseB::builder(CodeBits::Eight, 16).zero(2u8);
+            if each {
+                builder = builder.zeros(MatRef::row_major(&zeros, 1, 3).unwrap());
+            }
+            if let Some(minimums) = minimums {
+                builder = builder.minimums(scales[minimums]);
+            }
+            let mut bytes = Vec::new();
+            builder.pack(codes, scales[at]).unwrap().save(&mut bytes).unwrap();
+            let info = saved_info(&bytes).unwrap();
+            assert_eq!((info.k, info.n, info.element), (16, 3, ElementType::U8));
+            let kind = SavedKind::Groupwise {
+                bits: CodeBits::Eight,
+                group: 16,
+                scales: types[at],
+                minimums: minimums.map(|at| types[at]),
+                zeros: each,
+            };
+            assert_eq!(info.kind, kind);
+        }
+    }
+}
