@@ -218,3 +218,21 @@ fn no_rows_of_columns_beyond_the_address_space() {
         assert!(message.starts_with("assertion"), "{message}");
     }
 }
+
+/// The sums of rows whose columns are contiguous, of more rows than are summed together.
+#[test]
+fn sums_of_rows_of_columns_are_those_of_the_definition() {
+    for (m, k) in [(1, 1), (64, 3), (65, 300), (200, 70)] {
+        let stride = m + 3;
+        let mut random = Random(6);
+        let a: Vec<u8> = (0..k * stride).map(|_| random.next() as u8).collect();
+        for signed in [false, true] {
+            let value = |byte: u8| if signed { i64::from(byte as i8) } else { i64::from(byte) };
+            let want: Vec<i64> =
+                (0..m).map(|i| 5 + (0..k).map(|l| value(a[l * stride + i])).sum::<i64>()).collect();
+            let mut sums = vec![5; m];
+            qgemm_kernels::add_column_sums(&a, stride, k, signed, &mut sums);
+            assert_eq!(sums, want, "{m}x{k} {signed}");
+        }
+    }
+}

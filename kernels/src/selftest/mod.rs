@@ -79,7 +79,8 @@ pub fn run(kernel: Ready, arena: &mut [u8], out: &mut dyn Write) -> Outcome {
     }
     // Some kernels multiply few rows by two panels at once.
     for m in 1..=4 {
-        for n in [2 * nr - 15, 2 * nr - 14, 2 * nr - 1, 2 * nr, 3 * nr, 4 * nr - 7, 4 * nr] {
+        let too_few = (2 * nr).saturating_sub(16).max(1);
+        for n in [too_few, 2 * nr - 15, 2 * nr - 14, 2 * nr - 1, 2 * nr, 3 * nr, 4 * nr - 7, 4 * nr] {
             for k in [2 * kr + n % kr, 67, 259] {
                 shape(m, k, n);
             }
