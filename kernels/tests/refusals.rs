@@ -213,6 +213,7 @@ fn packing() {
 #[test]
 fn sweeps() {
     for kernel in ready() {
+        assert_eq!(kernel.sweeps(), kernel.isa == Isa::Avx512Vnni, "{}", kernel.name);
         let (rows, k, cols) = (3, 70, 40);
         let run = |b_by_columns: bool, wrong: &str| {
             let (a, b) = (vec![1u8; (rows - 1) * 80 + k], vec![1u8; 39 * 80 + 70]);
