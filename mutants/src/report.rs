@@ -33,7 +33,7 @@ impl Counts {
 /// The mutants that change nothing that is promised, with the reasons: `mutants/equivalent.txt`.
 pub fn equivalent(root: &Path) -> HashMap<String, String> {
     let text = fs::read_to_string(root.join("mutants/equivalent.txt")).unwrap_or_default();
-    let lines = text.lines().filter_map(|line| line.split_once(" | "));
+    let lines = text.lines().filter_map(|line| line.rsplit_once(" | "));
     lines.map(|(name, reason)| (name.to_string(), reason.to_string())).collect()
 }
 

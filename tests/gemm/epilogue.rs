@@ -1,8 +1,8 @@
 //! The output stage by itself: with K = 0 the sums are the bias, so any i32 can be put through it.
 
 use crate::spec;
-use crate::support::{Random, cases};
-use qgemm::{Dequantize, Gemm, Int8Element, MatMut, MatRef, Requantize};
+use crate::support::{Random, cases, each_kernel};
+use qgemm::{Dequantize, Gemm, Int8Element, MatMut, MatRef, Multiplier, Requantize, Rounding};
 
 /// The largest output zero point.
 const FAR: i32 = 1 << 21;
@@ -216,4 +216,32 @@ fn an_f32_bias_that_is_not_finite_arrives() {
         let c = dequantized(gemm, &Dequantize::new(1.0).unwrap().bias(&bias[..n]), n);
         assert!(c[0].is_nan() && c[1] == f32::INFINITY && c[2] == f32::NEG_INFINITY, "{c:?}");
     });
+}
+
+/// Beyond 14 bits kernels do not add the zero point themselves.
+#[test]
+fn zero_points_far_out_are_added_by_every_stage() {
+    let multiplier = Multiplier::from_real(1.0).unwrap();
+    let offsets: Vec<i32> = (-40..40).map(|at| at * 7).collect();
+    let want: Vec<i32> = offsets.iter().map(|offset| *offset.clamp(&-128, &127)).collect();
+    for far in [1 << 14, (1 << 14) + 1, (1 << 15) - 1, 1 << 15, 1 << 16, FAR] {
+        for zero_point in [far, -far] {
+            let sums: Vec<i32> = offsets.iter().map(|offset| offset - zero_point).collect();
+            let (a, b) = ([0u8; 0], [0i8; 0]);
+            let a = MatRef::row_major(&a, 1, 0).unwrap();
+            let b = MatRef::row_major(&b, 0, sums.len()).unwrap();
+            let mut stages =
+                vec![Requantize::new(1.0, zero_point).unwrap(), Requantize::in_f64(1.0, zero_point).unwrap()];
+            for rounding in [Rounding::Gemmlowp, Rounding::Ruy, Rounding::Single] {
+                stages.push(Requantize::fixed_point(multiplier, rounding, zero_point).unwrap());
+            }
+            for (info, dispatch) in each_kernel() {
+                let gemm = Gemm::new(a, b).bias(&sums).dispatch(&dispatch);
+                for (at, stage) in stages.iter().enumerate() {
+                    let got = requantized::<i8>(&gemm, stage, sums.len());
+                    assert_eq!(got, want, "{} {zero_point} stage {at}", info.name);
+                }
+            }
+        }
+    }
 }

@@ -296,3 +296,36 @@ fn owned_stages_keep_all_but_residuals_of_one_call() {
     shared::<OwnedRequantize>();
     shared::<OwnedDequantize>();
 }
+
+/// Each part of a dynamic product adds its own rows of the residual, and multiplies by its own rows' scales.
+#[test]
+fn residuals_of_dynamic_products_are_added_in_parts_too() {
+    let (m, k, n) = (61, 40, 70);
+    let mut random = Random(4);
+    let mut number = || random.below(2001) as f32 / 100.0 - 10.0;
+    let a: Vec<f32> = (0..m * k).map(|_| number()).collect();
+    let b: Vec<i8> = (0..k * n).map(|_| number() as i8).collect();
+    let residual: Vec<f32> = (0..m * n).map(|_| number() * 100.0).collect();
+    let bytes: Vec<u8> = (0..m * n).map(|_| (number() * 10.0 + 100.0) as u8).collect();
+    let rows: Vec<f32> = (0..m).map(|i| 0.25 + i as f32 / 64.0).collect();
+    let packed = PackedB::pack(MatRef::row_major(&b, k, n).unwrap()).unwrap();
+    let gemm = DynamicGemm::new(MatRef::row_major(&a, m, k).unwrap(), &packed);
+    let to_f32 = Dequantize::dynamic(Scale::PerRow(&rows)).unwrap();
+    let to_f32 = to_f32.residual(MatRef::row_major(&residual, m, n).unwrap());
+    let to_bytes = Requantize::dynamic(Scale::PerRow(&rows), 7).unwrap();
+    let to_bytes = to_bytes.residual(MatRef::row_major(&bytes, m, n).unwrap(), 3.5, 90);
+    let (mut want, mut want_bytes) = (vec![0f32; m * n], vec![0i8; m * n]);
+    reference::run_dynamic_f32(&gemm, MatMut::row_major(&mut want, m, n).unwrap(), to_f32).unwrap();
+    let c = MatMut::row_major(&mut want_bytes, m, n).unwrap();
+    reference::run_dynamic_requantized(&gemm, c, to_bytes).unwrap();
+    for parts in [1, 2, 3, 8, 50] {
+        let (mut c, mut c_bytes) = (vec![0f32; m * n], vec![0i8; m * n]);
+        let task = Task::dynamic_f32(gemm, MatMut::row_major(&mut c, m, n).unwrap(), to_f32).unwrap();
+        run_batch(&mut task.into_parts(parts).unwrap()).unwrap();
+        assert!(c == want, "{parts} parts");
+        let c = MatMut::row_major(&mut c_bytes, m, n).unwrap();
+        let task = Task::dynamic_requantized(gemm, c, to_bytes).unwrap();
+        run_batch(&mut task.into_parts(parts).unwrap()).unwrap();
+        assert!(c_bytes == want_bytes, "{parts} parts, bytes");
+    }
+}
