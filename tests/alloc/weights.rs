@@ -21,7 +21,7 @@ fn held<T>(pack: impl FnOnce() -> T) -> (T, usize) {
 #[test]
 fn columns_take_what_they_say() {
     let _turn = turn();
-    for (k, n) in [(1, 1), (300, 200), (70_000, 3), (1000, 64)] {
+    for (k, n) in [(1, 1), (300, 200), (70_000, 3), (1000, 64), (9_000_000, 1)] {
         let b = vec![-3i8; k * n];
         let b = MatRef::row_major(&b, k, n).unwrap();
         for activations in [ElementType::U8, ElementType::I8] {

@@ -83,6 +83,8 @@ fn wrong_weights_are_errors_that_name_the_argument() {
     quantize_groups(huge, Four, 16, GroupScheme::Asymmetric).unwrap();
     let endless = MatRef::new(&[0u8; 0], (1 << 23) + 1, 0, 0, 0).unwrap();
     let no_scales = MatRef::new(&[0f32; 0], 1, 0, 0, 0).unwrap();
+    let longest = MatRef::new(&[0u8; 0], 1 << 23, 0, 0, 0).unwrap();
+    assert!(GroupwiseB::builder(Four, usize::MAX).pack(longest, no_scales).is_ok());
     let error = packing(Four, usize::MAX, |b| b.pack(endless, no_scales));
     assert_eq!(error, Error::Range { argument: "group", got: (1 << 23) + 1, min: 1, max: 1 << 23 });
     let error = Error::GroupOrder { row: 5, got: 3, need: 0 };

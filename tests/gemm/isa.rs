@@ -2,7 +2,9 @@
 
 use crate::spec;
 use crate::support::{Fill, Layout, Matrix, scale};
-use qgemm::{Dispatch, ElementType, Error, Gemm, Isa, KernelInfo, MatMut, PackedB};
+use qgemm::{
+    CodeBits, Dispatch, ElementType, Error, Gemm, GroupwiseB, Isa, KernelInfo, MatMut, MatRef, PackedB,
+};
 use std::process::Command;
 
 const VARIABLE: &str = "QGEMM_ISA";
@@ -229,4 +231,16 @@ fn runner() -> Vec<String> {
     let ours = |name: &String| name.starts_with(&start) && name.contains(&os) && name.ends_with("_RUNNER");
     let value = std::env::vars().find(|(name, _)| ours(name)).map(|(_, value)| value);
     value.unwrap_or_default().split_whitespace().map(str::to_string).collect()
+}
+
+#[test]
+fn group_wise_weights_take_the_kernel_that_is_named() {
+    let (codes, scales) = ([3u8; 64], [1f32; 2]);
+    let codes = MatRef::row_major(&codes, 32, 2).unwrap();
+    let b = GroupwiseB::builder(CodeBits::Four, 32).pack(codes, MatRef::row_major(&scales, 1, 2).unwrap());
+    let b = b.unwrap();
+    for name in Dispatch::available_groupwise() {
+        let named = b.clone().with_dispatch(&Dispatch::named(name).unwrap());
+        assert_eq!(named.kernel_name(), name);
+    }
 }

@@ -165,6 +165,8 @@ fn weights_for_another_kernel_are_packed_again_or_refused() {
             let want = PackedB::pack_with(&reads, view, ElementType::I8).unwrap();
             let loaded = PackedB::load(&bytes, &reads, OtherLayout::Repack).unwrap();
             assert_same(&loaded, &want);
+            let mapped = PackedB::map(bytes.clone(), &reads, OtherLayout::Repack).unwrap();
+            assert_same(&mapped, &want);
             let refused = PackedB::load(&bytes, &reads, OtherLayout::Refuse);
             if packed.kernel().name == want.kernel().name {
                 assert_same(&refused.unwrap(), &want);

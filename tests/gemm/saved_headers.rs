@@ -106,3 +106,34 @@ fn the_kind_is_told() {
         }
     }
 }
+
+/// Panels that have kernels with proofs, where the CPU has such, come back with them; other dispatches do not have them.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn snapshots_keep_kernels_with_proofs() {
+    let Ok(dispatch) = Dispatch::named("avx2") else { return };
+    let (k, n) = (64, 70);
+    // Ones in the first panels, extremes in the others.
+    let b: Vec<i8> = (0..k * n).map(|at| if at % n < 32 { 1 } else { -128 }).collect();
+    let b = MatRef::row_major(&b, k, n).unwrap();
+    let packed = PackedB::pack_with(&dispatch, b, ElementType::U8).unwrap();
+    let kernels = |b: &PackedB| b.panel_kernels().map(|kernel| kernel.name).collect::<Vec<_>>();
+    assert!(kernels(&packed)[0].starts_with("avx2-6x16c4s") && kernels(&packed)[4] == "avx2-6x16c2");
+    let most = PackedB::snapshot_bytes(&dispatch, (k, n), ElementType::I8, ElementType::U8).unwrap();
+    let mut bytes = vec![0; most];
+    let len = packed.write_snapshot(&dispatch, &mut bytes).unwrap();
+    bytes.truncate(len);
+    let mapped = PackedB::map_snapshot(bytes, &dispatch).unwrap();
+    assert_eq!(kernels(&mapped), kernels(&packed));
+    let product = |b: &PackedB| {
+        let mut c = vec![0; n];
+        let a = MatRef::row_major(&[255u8; 64], 1, k).unwrap();
+        Gemm::new(a, b).run_i32(MatMut::row_major(&mut c, 1, n).unwrap()).unwrap();
+        c
+    };
+    assert_eq!(product(&mapped), product(&packed));
+    assert_eq!((product(&mapped)[0], product(&mapped)[69]), (255 * 64, -128 * 255 * 64));
+    let other = Dispatch::named("scalar").unwrap();
+    let error = packed.write_snapshot(&other, &mut vec![0; most]).unwrap_err().to_string();
+    assert!(error.starts_with("saved: "), "{error}");
+}
