@@ -165,3 +165,32 @@ fn matrices_without_values_have_scales_of_1() {
     quantize_rows(empty(0, huge), MatMut::new(&mut none, 0, huge, 1, 1).unwrap(), &mut []).unwrap();
     quantize_columns(empty(huge, 0), MatMut::new(&mut none, huge, 0, 1, 1).unwrap(), &mut []).unwrap();
 }
+
+/// Where the scale is rounded to a subnormal number, quotients are far beyond 127.
+#[test]
+fn quotients_by_subnormal_scales_are_clamped() {
+    let step = f32::from_bits(1);
+    let (rows, cols) = (40, 37);
+    for layout in [Layout::ROWS, Layout::COLS, Layout::INNER, Layout::LOOSE] {
+        let mut x = Matrix::<f32>::random(rows, cols, layout, 1);
+        for (i, j) in (0..rows).flat_map(|i| (0..cols).map(move |j| (i, j))) {
+            // From -190 to 190 steps: a 127th of the greatest is one and a half, which is rounded to one.
+            x.set(i, j, step * ((i * 17 + j * 23) % 381) as f32 - step * 190.0);
+        }
+        for columns in [false, true] {
+            let mut out = vec![0i8; rows * cols];
+            let mut scales = vec![0f32; if columns { cols } else { rows }];
+            let to = MatMut::row_major(&mut out, rows, cols).unwrap();
+            let quantize = if columns { quantize_columns } else { quantize_rows };
+            quantize(x.view(), to, &mut scales).unwrap();
+            let mut clamped = 0;
+            for (at, got) in out.iter().enumerate() {
+                let scale = scales[if columns { at % cols } else { at / cols }];
+                let quotient = (x.at(at / cols, at % cols) / scale).round_ties_even();
+                clamped += usize::from(quotient.abs() > 127.0);
+                assert_eq!(f32::from(*got), quotient.clamp(-127.0, 127.0), "{columns} {at}");
+            }
+            assert!(clamped > 0);
+        }
+    }
+}
