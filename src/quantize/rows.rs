@@ -194,3 +194,96 @@ fn quantize_by_division(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The definition of a row's scale, zero point and bits.
+    fn expected(row: &[f32], scheme: Scheme) -> (f32, i32, Vec<u8>) {
+        let (lo, hi) = row.iter().fold((0f32, 0f32), |(lo, hi), x| (lo.min(*x), hi.max(*x)));
+        let asymmetric = scheme == Scheme::Asymmetric;
+        let scale = if asymmetric { (hi - lo) / 255.0 } else { hi.max(-lo) / 127.0 };
+        let scale = if scale == 0.0 { 1.0 } else { scale };
+        let zero = if asymmetric { (-lo / scale).round_ties_even().clamp(0.0, 255.0) } else { 0.0 };
+        let (least, most) = if asymmetric { (0.0, 255.0) } else { (-127.0, 127.0) };
+        let value = |x: &f32| ((x / scale).round_ties_even() + zero).clamp(least, most) as i32 as u8;
+        (scale, zero as i32, row.iter().map(value).collect())
+    }
+
+    type Quantize =
+        fn(&MatRef<'_, f32>, usize, Scheme, Option<QuantParams>, RowsMut<'_>) -> Result<(), usize>;
+
+    /// With vectors, where the CPU has them, and without.
+    const WAYS: [Quantize; 2] = [quantize_by_scheme, quantize_by_division];
+
+    /// Calls `f` with matrices whose rows have numbers of any magnitude, subnormal ones among them, in several layouts.
+    fn each_matrix(mut f: impl FnMut(&MatRef<'_, f32>, Quantize, Scheme)) {
+        for (rows, cols) in [(1, 1), (70, 3), (131, 40), (9, 5000)] {
+            for (row_stride, col_stride) in [(cols, 1), (cols + 3, 1), (1, rows), (2 * cols, 2)] {
+                let units = [1.0, f32::from_bits(1), 1e-30, 1e30, 0.0];
+                let mut data = vec![0f32; (rows - 1) * row_stride + (cols - 1) * col_stride + 1];
+                for (i, j) in (0..rows).flat_map(|i| (0..cols).map(move |j| (i, j))) {
+                    // Of both signs, of one, or of the other.
+                    let steps = ((i * 31 + j * 17) % 381) as f32 - [190.0, 0.0, 380.0][i % 3];
+                    data[i * row_stride + j * col_stride] = steps * units[i % 5];
+                }
+                let x = MatRef::new(&data, rows, cols, row_stride, col_stride).unwrap();
+                for way in WAYS {
+                    for scheme in [Scheme::Symmetric, Scheme::Asymmetric] {
+                        f(&x, way, scheme);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Quantizes the rows from `first` on: bits, scales and zero points.
+    fn run(
+        x: &MatRef<'_, f32>,
+        way: Quantize,
+        (first, scheme): (usize, Scheme),
+    ) -> Result<(Vec<u8>, Vec<f32>, Vec<i32>), usize> {
+        let (rows, cols) = (x.rows() - first, x.cols());
+        let (mut bits, mut scales, mut zeros) = (vec![0; rows * cols], vec![0.0; rows], vec![0; rows]);
+        let block = BlockMut::new(&mut bits, rows, cols, cols, 1).unwrap();
+        way(x, first, scheme, None, RowsMut { bits: block, scales: &mut scales, zeros: &mut zeros })?;
+        Ok((bits, scales, zeros))
+    }
+
+    #[test]
+    fn rows_are_quantized_by_their_definition() {
+        each_matrix(|x, way, scheme| {
+            for first in [0, x.rows() / 2] {
+                let (bits, scales, zeros) = run(x, way, (first, scheme)).unwrap();
+                for i in first..x.rows() {
+                    let row: Vec<f32> = (0..x.cols()).map(|j| *x.get(i, j).unwrap()).collect();
+                    let at = i - first;
+                    let want = expected(&row, scheme);
+                    assert_eq!((scales[at], zeros[at]), (want.0, want.1), "{scheme:?} {i}");
+                    assert_eq!(bits[at * x.cols()..][..x.cols()], want.2, "{scheme:?} {i}");
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn the_first_row_that_is_not_finite_is_named() {
+        let (rows, cols) = (150, 6);
+        for wrong in [0, 1, 63, 64, 65, 149] {
+            for (value, other) in [(f32::NAN, 0.0), (f32::INFINITY, 0.0), (f32::MAX, f32::MIN)] {
+                let mut data = vec![1f32; rows * cols];
+                (data[wrong * cols + 2], data[wrong * cols + 3]) = (value, other);
+                data[149 * cols] = f32::NAN;
+                let x = MatRef::row_major(&data, rows, cols).unwrap();
+                for (way, first) in WAYS.into_iter().flat_map(|way| [(way, 0), (way, 60)]) {
+                    // A range that f32 does not hold has no scale, and a magnitude has one.
+                    let wrong = if wrong < first { 149 } else { wrong };
+                    assert_eq!(run(&x, way, (first, Scheme::Asymmetric)).unwrap_err(), wrong);
+                    let wrong = if value == f32::MAX { 149 } else { wrong };
+                    assert_eq!(run(&x, way, (first, Scheme::Symmetric)).unwrap_err(), wrong);
+                }
+            }
+        }
+    }
+}

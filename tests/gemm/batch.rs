@@ -406,3 +406,27 @@ fn any_number_of_parts_may_be_asked_for_and_empty_outputs_need_no_memory() {
     let output = Dequantize::dynamic(1.0).unwrap();
     run_batch(&mut [Task::dynamic_f32(DynamicGemm::new(far, b), c, output).unwrap()]).unwrap();
 }
+
+/// A part of a part is cut within its own rows and columns.
+#[test]
+fn cuts_beyond_a_part_are_refused() {
+    let (a, b) = ([1u8; 40 * 3], [1i8; 3 * 150]);
+    let packed = PackedB::pack(MatRef::row_major(&b, 3, 150).unwrap()).unwrap();
+    let gemm = Gemm::new(MatRef::row_major(&a, 40, 3).unwrap(), &packed);
+    let panels = 150usize.div_ceil(packed.kernel().nr);
+    // Cuts off rows and panels, then so many of what is left.
+    let split = |rows: usize, columns: usize, row: usize, column: usize| {
+        let mut c = vec![0; 40 * 150];
+        let task = Task::i32(gemm, MatMut::row_major(&mut c, 40, 150).unwrap()).unwrap();
+        assert_eq!(task.panel_columns().unwrap(), packed.kernel().nr);
+        let (_, lower) = task.split_rows(rows).unwrap();
+        let (_, right) = lower.split_columns(columns).unwrap();
+        let (_, right) = right.split_rows(row)?;
+        right.split_columns(column).map(drop)
+    };
+    split(30, 1, 10, panels - 1).unwrap();
+    split(40, panels, 0, 0).unwrap();
+    let refused = |argument, got, max| Err(Error::Range { argument, got, min: 0, max });
+    assert_eq!(split(30, 1, 11, 0), refused("at", 11, 10));
+    assert_eq!(split(30, 1, 0, panels), refused("panels", panels as i64, panels as i64 - 1));
+}

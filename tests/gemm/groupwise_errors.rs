@@ -256,16 +256,21 @@ fn wrong_rows_are_named_in_parts_too() {
     let groups = GroupwiseB::builder(CodeBits::Four, 32);
     let groups = groups.pack(codes, MatRef::row_major(&scales, 2, n).unwrap()).unwrap();
     let packed = PackedB::pack(codes).unwrap();
-    let columns = vec![1f32; n];
+    let (columns, mut far) = (vec![1f32; n], vec![1f32; n]);
+    far[7] = 1e10;
     for row in [0, 1, 17, 59] {
         let mut a = vec![1f32; m * k];
-        let mut rows = vec![1f32; m];
+        let (mut rows, mut rows_of_some) = (vec![1f32; m], vec![1f32; m]);
         (a[row * k + 5], rows[row]) = (1e30, 1e30);
         let mut nan = a.clone();
         nan[row * k + 40] = f32::NAN;
         let [a, nan] = [&a, &nan].map(|a| MatRef::row_major(a, m, k).unwrap());
         let per_row = Dequantize::dynamic(Scale::PerRow(&rows)).unwrap();
         let both = Dequantize::dynamic(Scale::RowsByColumns { rows: &rows, columns: &columns }).unwrap();
+        // Finite by itself, but not times the greatest of the columns.
+        rows_of_some[row] = 1e5;
+        let product = Scale::RowsByColumns { rows: &rows_of_some, columns: &far };
+        let product = Dequantize::dynamic(product).unwrap();
         for parts in [1, 2, 3, 7] {
             let refused = |task: &dyn Fn(MatMut<'_, f32>) -> Result<(), Error>| {
                 let mut c = vec![9f32; m * n];
@@ -299,7 +304,7 @@ fn wrong_rows_are_named_in_parts_too() {
                 matches!(error, Error::NotFinite { row: r, column: 40, .. } if r == row),
                 "{parts} {error}"
             );
-            for stage in [per_row, both] {
+            for stage in [per_row, both, product] {
                 let error = refused(&|c| run(Task::dynamic_f32(DynamicGemm::new(a, &packed), c, stage)));
                 assert!(
                     matches!(error, Error::Scale { index: r, .. } | Error::ScaleProduct { row: r, .. } if r == row),
