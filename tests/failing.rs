@@ -231,11 +231,14 @@ fn check_all(dispatch: &Dispatch, threads: Threads<'_>, on: &On) {
                 gemm.run_f32(MatMut::row_major(c, m, n)?, Dequantize::groupwise().residual_in_place())
             });
         }
-        check(&name("batch of groups"), m * n, on, &|_, _, c| {
-            let a = MatRef::col_major(&reals, m, k)?;
-            let gemm = GroupwiseGemm::new(a, &groupwise).activations(Activations::PerRowAsymmetric);
-            let task = Task::groupwise_f32(gemm, MatMut::col_major(c, m, n)?, Dequantize::groupwise())?;
-            run_batch_on(&mut [task], threads)
+        check(&name("batch of groups"), m * n, on, &|sums, _, c| {
+            let x = MatRef::col_major(&reals, m, k)?;
+            let gemm = GroupwiseGemm::new(x, &groupwise).activations(Activations::PerRowAsymmetric);
+            let mut tasks = [
+                Task::accumulate_i32(Gemm::new(a, &packed), MatMut::row_major(sums, m, n)?)?,
+                Task::groupwise_f32(gemm, MatMut::col_major(c, m, n)?, Dequantize::groupwise())?,
+            ];
+            run_batch_on(&mut tasks, threads)
         });
         check(&name("packing"), 1, on, &|_, _, _| {
             PackedB::pack_with(dispatch, b, ElementType::I8).map(|_| ())
