@@ -78,7 +78,7 @@ pub fn write(root: &Path, plan: &Plan, outcomes: &HashMap<String, Outcome>) -> R
     let lists = [
         (
             "Equivalent",
-            "A test cannot tell these from the original, for the reason given (`equivalent.txt`).",
+            "A test cannot tell these from the original, or only one that is left out here, for the reason given (`equivalent.txt`).",
             equivalent,
         ),
         ("Survivors", "The tests ran these and passed.", survivors),

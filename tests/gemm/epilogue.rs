@@ -2,7 +2,9 @@
 
 use crate::spec;
 use crate::support::{Random, cases, each_kernel};
-use qgemm::{Dequantize, Gemm, Int8Element, MatMut, MatRef, Multiplier, Requantize, Rounding};
+use qgemm::{
+    Dequantize, ElementType, Gemm, Int8Element, MatMut, MatRef, Multiplier, PackedB, Requantize, Rounding,
+};
 
 /// The largest output zero point.
 const FAR: i32 = 1 << 21;
@@ -218,28 +220,31 @@ fn an_f32_bias_that_is_not_finite_arrives() {
     });
 }
 
-/// Beyond 14 bits kernels do not add the zero point themselves.
+/// Beyond 14 bits kernels do not add the zero point themselves. Sums are of 32 bits, or too wide for that.
 #[test]
 fn zero_points_far_out_are_added_by_every_stage() {
-    let multiplier = Multiplier::from_real(1.0).unwrap();
+    // One that kernels multiply by: it shifts no sums to the left.
+    let multiplier = Multiplier::from_real(0.5).unwrap();
     let offsets: Vec<i32> = (-40..40).map(|at| at * 7).collect();
     let want: Vec<i32> = offsets.iter().map(|offset| *offset.clamp(&-128, &127)).collect();
+    let (a, b) = ([0u8], vec![1i8; offsets.len()]);
+    let a = MatRef::row_major(&a, 1, 1).unwrap();
+    let b = MatRef::row_major(&b, 1, offsets.len()).unwrap();
     for far in [1 << 14, (1 << 14) + 1, (1 << 15) - 1, 1 << 15, 1 << 16, FAR] {
-        for zero_point in [far, -far] {
-            let sums: Vec<i32> = offsets.iter().map(|offset| offset - zero_point).collect();
-            let (a, b) = ([0u8; 0], [0i8; 0]);
-            let a = MatRef::row_major(&a, 1, 0).unwrap();
-            let b = MatRef::row_major(&b, 0, sums.len()).unwrap();
+        for (zero_point, a_zero) in [(far, 0), (-far, 0), (far, 1 << 30), (-far, 1 << 30)] {
+            // The product is the zero point of A, negated.
+            let bias: Vec<i32> = offsets.iter().map(|offset| 2 * (offset - zero_point) + a_zero).collect();
             let mut stages =
-                vec![Requantize::new(1.0, zero_point).unwrap(), Requantize::in_f64(1.0, zero_point).unwrap()];
+                vec![Requantize::new(0.5, zero_point).unwrap(), Requantize::in_f64(0.5, zero_point).unwrap()];
             for rounding in [Rounding::Gemmlowp, Rounding::Ruy, Rounding::Single] {
                 stages.push(Requantize::fixed_point(multiplier, rounding, zero_point).unwrap());
             }
             for (info, dispatch) in each_kernel() {
-                let gemm = Gemm::new(a, b).bias(&sums).dispatch(&dispatch);
+                let packed = PackedB::pack_with(&dispatch, b, ElementType::U8).unwrap();
+                let gemm = Gemm::new(a, &packed).bias(&bias).a_zero(a_zero);
                 for (at, stage) in stages.iter().enumerate() {
-                    let got = requantized::<i8>(&gemm, stage, sums.len());
-                    assert_eq!(got, want, "{} {zero_point} stage {at}", info.name);
+                    let got = requantized::<i8>(&gemm, stage, bias.len());
+                    assert_eq!(got, want, "{} {zero_point} {a_zero} stage {at}", info.name);
                 }
             }
         }
