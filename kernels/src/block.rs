@@ -269,6 +269,31 @@ mod tests {
         assert!(BlockMut::new(&mut data, 0, 5, usize::MAX, 1).is_ok());
     }
 
+    /// The address of a part without elements is one of the matrix, however far its strides would lead.
+    #[test]
+    fn parts_without_elements_stay_where_they_are() {
+        let mut data = [0u8; 12];
+        let first = data.as_mut_ptr();
+        let mut block = BlockMut::new(&mut data, 3, 4, 4, 1).unwrap();
+        assert_eq!((block.row_stride(), block.col_stride()), (4, 1));
+        assert_eq!(block.reborrow().transposed().col_stride(), 4);
+        assert_eq!(block.reborrow().split_rows(3).1.as_mut_ptr(), first);
+        assert_eq!(block.reborrow().split_cols(4).1.as_mut_ptr(), first);
+        assert_eq!(block.part(3, 4, 0, 0).as_mut_ptr(), first);
+        assert_eq!(block.reborrow().split_rows(2).1.as_mut_ptr(), first.wrapping_add(8));
+        let mut none = BlockMut::new(&mut data[..0], 5, 0, usize::MAX, 1).unwrap();
+        let empty = none.as_mut_ptr();
+        assert_eq!(none.split_rows(4).1.as_mut_ptr(), empty);
+    }
+
+    #[test]
+    fn matrices_without_elements_are_distinct() {
+        for shape in [(0, 3, 3), (3, 0, 3), (3, 3, 0)] {
+            assert!(crate::layout::batch_is_distinct(shape.0, 1, (shape.1, shape.2), (1, 1)), "{shape:?}");
+        }
+        assert!(!crate::layout::batch_is_distinct(3, 1, (3, 3), (1, 1)));
+    }
+
     #[test]
     fn parts_are_where_they_should_be() {
         let mut data: [usize; 60] = core::array::from_fn(|i| i);

@@ -151,3 +151,22 @@ fn what_is_not_finite_is_refused_with_its_place() {
         }
     }
 }
+
+/// More rows than are widened at a time, of which the last block has fewer.
+#[test]
+fn many_rows_of_halves_are_what_rows_of_f32_are() {
+    let (m, k, n) = (100, 700, 3);
+    let mut random = Random(8);
+    let values: Vec<f16> =
+        (0..m * k).map(|_| f16::from_f32(random.below(4001) as f32 / 100.0 - 20.0)).collect();
+    let floats: Vec<f32> = values.iter().map(|value| value.to_f32()).collect();
+    let b: Vec<i8> = (0..k * n).map(|_| random.next() as i8).collect();
+    let b = MatRef::row_major(&b, k, n).unwrap();
+    for (per_tensor, asymmetric) in [(false, false), (false, true), (true, false), (true, true)] {
+        let want = dynamic(MatRef::row_major(&floats, m, k).unwrap(), b, per_tensor, asymmetric);
+        for layout in 0..LAYOUTS {
+            let a = stored(&values, (m, k), layout, f16::NAN);
+            assert!(dynamic(a.view((m, k)), b, per_tensor, asymmetric) == want, "{layout}");
+        }
+    }
+}

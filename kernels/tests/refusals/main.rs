@@ -1,6 +1,7 @@
 //! Arguments that do not fit each other: each entry point panics before it reads or writes beyond one of them. With all
 //! of them just as long as they must be, it does not.
 
+mod features;
 mod groups;
 mod operands;
 mod products;
