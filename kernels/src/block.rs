@@ -256,6 +256,7 @@ impl<T> core::iter::FusedIterator for Blocks<'_, T> {}
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
     use super::*;
 
     #[test]
@@ -284,6 +285,25 @@ mod tests {
         let mut none = BlockMut::new(&mut data[..0], 5, 0, usize::MAX, 1).unwrap();
         let empty = none.as_mut_ptr();
         assert_eq!(none.split_rows(4).1.as_mut_ptr(), empty);
+    }
+
+    #[test]
+    fn parts_that_reach_beyond_are_refused() {
+        let mut data = [0u8; 12];
+        let mut block = BlockMut::new(&mut data, 3, 4, 4, 1).unwrap();
+        let mut is_refused = |row, col, rows, cols| {
+            let part = std::panic::AssertUnwindSafe(|| block.part(row, col, rows, cols).rows());
+            std::panic::catch_unwind(part).is_err()
+        };
+        assert!(!is_refused(0, 0, 3, 4) && !is_refused(3, 4, 0, 0) && !is_refused(2, 3, 1, 1));
+        for (at, len) in [(4, 0), (4, 1), (3, 1), (2, 2), (0, 4), (usize::MAX, 2), (1, usize::MAX)] {
+            assert!(is_refused(at, 0, len, 1), "{len} rows at {at}");
+            assert!(is_refused(0, at + usize::from(at < 5), 1, len), "{len} columns at {at}");
+            assert!(
+                is_refused(at, 4, len, 0) && is_refused(3, at + usize::from(at < 5), 0, len),
+                "{at} {len}"
+            );
+        }
     }
 
     #[test]
