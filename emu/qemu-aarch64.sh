@@ -22,7 +22,8 @@ export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
 export QGEMM_TEST_SCALE=${QGEMM_TEST_SCALE-5} CARGO_PROFILE_TEST_DEBUG=0
 
 # All but the test of the sources, which are the same everywhere.
-tests=(--test selftest --test packing --test quantize_rows --test float_mode --test gemm --test alloc --test guarded)
+tests=(--test selftest --test packing --test refusals --test quantize_rows --test float_mode --test gemm --test alloc
+  --test guarded)
 
 on() { # CPU model, what it must and must not have
   echo "--- $1: $2"
