@@ -3,7 +3,7 @@
 use crate::support::{Random, each_kernel};
 use qgemm::{
     CodeBits, Dequantize, Dispatch, DynamicGemm, ElementType, Gemm, GroupwiseB, GroupwiseGemm, Int8Element,
-    MatMut, MatRef, Multiplier, PackedB, Requantize, Rhs, Rounding,
+    MatMut, MatRef, Multiplier, PackedB, Requantize, Rhs, Rounding, reference,
 };
 
 /// Calls `f` with B packed for either type of activations, and not packed, for every kernel.
@@ -274,11 +274,14 @@ fn zeros_keep_their_sign_at_a_clamp() {
         for (lo, hi) in [(0.0, 6.0), (-0.0, 6.0), (-6.0, 0.0), (-6.0, -0.0)] {
             for stage in [Dequantize::new(scale).unwrap(), Dequantize::new(&*factors).unwrap()] {
                 let stage = stage.clamp_to(lo, hi);
-                // Rows in one piece, and columns.
-                for (row_stride, col_stride) in [(n, 1), (1, 5)] {
+                // Rows in one piece, and columns; and by the reference.
+                for (row_stride, col_stride, by_reference) in [(n, 1, false), (1, 5, false), (n, 1, true)] {
                     let mut c = vec![f32::NAN; 5 * n];
                     let view = MatMut::new(&mut c, 5, n, row_stride, col_stride).unwrap();
-                    product.run_f32(view, stage).unwrap();
+                    match by_reference {
+                        false => product.run_f32(view, stage).unwrap(),
+                        true => reference::run_f32(&product, view, stage).unwrap(),
+                    }
                     for (i, j) in (0..5).flat_map(|i| (0..n).map(move |j| (i, j))) {
                         let expected = if j % 2 == 0 { -0.0f32 } else { 0.0 };
                         let got = c[i * row_stride + j * col_stride];
