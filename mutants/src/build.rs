@@ -76,8 +76,10 @@ type Texts = HashMap<String, String>;
 /// Brings the copy up to date. Gives the changed texts, and all mutants that have a switch.
 fn copy(root: &Path, tree: &Path, mutants: &[Mutant], dropped: &HashSet<Id>) -> Result<(Texts, HashSet<Id>)> {
     let listed = Command::new("git").current_dir(root).arg("ls-files").output().context("git")?;
+    let listed = String::from_utf8(listed.stdout)?;
+    remove_others(tree, &listed.lines().map(|file| tree.join(file)).collect())?;
     let (mut texts, mut switched) = (Texts::new(), HashSet::new());
-    for file in String::from_utf8(listed.stdout)?.lines() {
+    for file in listed.lines() {
         let mut bytes = fs::read(root.join(file)).with_context(|| file.to_string())?;
         let places = list::of_file(mutants, file);
         if !places.is_empty() {
@@ -104,6 +106,19 @@ fn copy(root: &Path, tree: &Path, mutants: &[Mutant], dropped: &HashSet<Id>) -> 
         }
     }
     Ok((texts, switched))
+}
+
+/// Removes files that are no longer in the repository: Cargo finds tests by their names.
+fn remove_others(folder: &Path, files: &HashSet<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(folder).into_iter().flatten() {
+        let path = entry?.path();
+        if path.is_dir() {
+            remove_others(&path, files)?;
+        } else if !files.contains(&path) {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
 }
 
 struct CompileError {
