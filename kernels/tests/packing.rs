@@ -129,6 +129,18 @@ fn sums_of_many_rows_of_extremes_are_exact() {
     }
 }
 
+/// Where k-groups are long, columns are made of so many rows at a time.
+#[test]
+fn more_rows_than_are_transposed_at_a_time_are_packed() {
+    for kernel in ready().filter(|kernel| kernel.kr >= 16) {
+        for variant in kernel.table_row().variants {
+            for k in [512, 513, 1300] {
+                Case::new((k, 5), 0, true, &mut Random(5)).check(kernel, variant);
+            }
+        }
+    }
+}
+
 #[test]
 fn rows_may_be_packed_in_parts() {
     for kernel in ready() {
