@@ -1,4 +1,4 @@
-//! Load: many threads on the same weights, inside each other, beside threads that end or panic, and many shapes.
+//! Load: many threads on the same weights, inside each other, and beside threads that end or panic.
 //!
 //! `QGEMM_LOAD_SECONDS` says how long each part runs; 1 if it is not set.
 #![cfg(feature = "rayon")]
@@ -161,41 +161,4 @@ fn threads_that_end_beside_others() {
         assert!(steady.map(|thread| thread.join()).iter().all(Result::is_ok));
     });
     println!("{threads} threads");
-}
-
-/// Pages of memory that the process has, where the system tells.
-fn resident() -> Option<usize> {
-    let numbers = std::fs::read_to_string("/proc/self/statm").ok()?;
-    numbers.split(' ').nth(1)?.parse().ok()
-}
-
-/// 100,000 products of as many shapes, packed and not: the second half takes no more memory than the first left.
-#[test]
-fn many_shapes_do_not_let_memory_grow() {
-    let operands: Vec<i8> = (0..70 * 70).map(value).collect();
-    let mut c = vec![0i32; 70 * 70];
-    let mut run = |from: usize, to: usize| {
-        for shape in from..to {
-            let (m, k, n) = (1 + shape % 67, 1 + shape / 67 % 59, 1 + shape / 3 % 61);
-            let a = MatRef::row_major(&operands[..m * k], m, k).unwrap();
-            let b = MatRef::row_major(&operands[70..70 + k * n], k, n).unwrap();
-            let c_view = MatMut::row_major(&mut c[..m * n], m, n).unwrap();
-            match shape % 2 {
-                0 => Gemm::new(a, b).run_i32(c_view).unwrap(),
-                _ => Gemm::new(a, &PackedB::pack(b).unwrap()).run_i32(c_view).unwrap(),
-            }
-            let last = (0..k)
-                .map(|l| i32::from(operands[(m - 1) * k + l]) * i32::from(operands[70 + l * n + n - 1]));
-            assert_eq!(c[m * n - 1], last.sum::<i32>(), "{m}x{k}x{n}");
-        }
-    };
-    run(0, 50_000);
-    let before = resident();
-    run(50_000, 100_000);
-    if let (Some(before), Some(after)) = (before, resident()) {
-        // Other tests run meanwhile, in threads of the same process: their stacks and scratch are some MiB.
-        let pages = after.saturating_sub(before);
-        println!("{before} pages, then {pages} more");
-        assert!(pages < 16_384, "{before} pages, then {after}");
-    }
 }

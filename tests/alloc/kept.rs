@@ -87,3 +87,34 @@ fn a_batch_packs_a_part_of_b_at_a_time() {
         assert!(alone < (k * n) as isize / 2, "{m} rows: {alone} bytes");
     }
 }
+
+/// 100,000 products of as many shapes, packed and not: the second half leaves a thread no more memory than the first.
+#[test]
+fn many_shapes_do_not_let_memory_grow() {
+    let _turn = turn();
+    let value = |i: usize| ((i as u32).wrapping_mul(0x9e37_79b1) >> 13) as i8;
+    let operands: Vec<i8> = (0..70 * 70).map(value).collect();
+    let mut c = vec![0i32; 70 * 70];
+    let mut run = |shapes: std::ops::Range<usize>| {
+        for shape in shapes {
+            let (m, k, n) = (1 + shape % 67, 1 + shape / 67 % 59, 1 + shape / 3 % 61);
+            let a = MatRef::row_major(&operands[..m * k], m, k).unwrap();
+            let b = MatRef::row_major(&operands[70..70 + k * n], k, n).unwrap();
+            let c_view = MatMut::row_major(&mut c[..m * n], m, n).unwrap();
+            match shape % 2 {
+                0 => Gemm::new(a, b).run_i32(c_view).unwrap(),
+                _ => Gemm::new(a, &PackedB::pack(b).unwrap()).run_i32(c_view).unwrap(),
+            }
+            let last = (0..k)
+                .map(|l| i32::from(operands[(m - 1) * k + l]) * i32::from(operands[70 + l * n + n - 1]));
+            assert_eq!(c[m * n - 1], last.sum::<i32>(), "{m}x{k}x{n}");
+        }
+        HELD.load(SeqCst)
+    };
+    HELD.store(0, SeqCst);
+    ENLISTED.set(Some(0));
+    let (first, second) = (run(0..50_000), run(50_000..100_000));
+    ENLISTED.set(None);
+    assert!(first > LITTLE, "a thread keeps {first} bytes");
+    assert!(second <= first, "{second} bytes, {first} before");
+}
