@@ -4,7 +4,7 @@
 # there.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-export CARGO_TARGET_DIR=target/x86-static RUSTFLAGS='-C target-feature=+crt-static'
+source emu/x86-static.sh
 export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=$PWD/emu/linux/runner.sh
 # One emulated CPU: few cases. A test there cannot start another emulator.
 export QGEMM_TEST_SCALE=${QGEMM_TEST_SCALE-2} QGEMM_NO_SPAWN=1
@@ -20,10 +20,10 @@ on() { # Bochs CPU model, what it must and must not have, tests
   EMU_MODEL=$1 QGEMM_REQUIRE_ISA=$2 "${test[@]}" -- --nocapture --test-threads=1 "${@:3}" >"$CARGO_TARGET_DIR/$1.log" 2>&1 &
   runs+=("$! $CARGO_TARGET_DIR/$1.log")
 }
-on tigerlake 'avx2,!avxvnni,!avxvnniint8,avx512bw,avx512vnni' isa:: digest:: dynamic:: epilogue:: golden:: groupwise::every_kernel products:: threads::
-on corei7_skylake_x 'avx2,!avxvnni,!avxvnniint8,avx512bw,!avx512vnni' isa:: digest::every_number golden:: groupwise::every_kernel products::
+on tigerlake 'avx2,!avxvnni,!avxvnniint8,avx512bw,avx512vnni,!amxint8' isa:: digest:: dynamic:: epilogue:: golden:: groupwise::every_kernel products:: threads::
+on corei7_skylake_x 'avx2,!avxvnni,!avxvnniint8,avx512bw,!avx512vnni,!amxint8' isa:: digest::every_number golden:: groupwise::every_kernel products::
 # It has AVX-VNNI-INT8 too, but Bochs 3.0 does not report it.
-on arrow_lake 'avx2,avxvnni,!avxvnniint8,!avx512bw,!avx512vnni' isa:: digest::every_number golden:: groupwise::every_kernel products::
+on arrow_lake 'avx2,avxvnni,!avxvnniint8,!avx512bw,!avx512vnni,!amxint8' isa:: digest::every_number golden:: groupwise::every_kernel products::
 
 failed=0
 for i in "${!runs[@]}"; do

@@ -56,6 +56,12 @@ ARM_KERNELS = [
 ]
 
 
+# AMX, of which llvm-mca knows no times: those of Intel's manual of optimization, in cycles. Others go at the six a cycle that
+# the CPU issues. A step is 64 values of k.
+AMX_KERNEL = ("amxint8-32x64c4", "tile::tmm::rows_times_panel::<false>", "sapphirerapids, manual")
+AMX_CYCLES, ISSUED = {"tdp": 16, "tileload": 8}, 6
+
+
 # Loops that touch the stack, and why: see the README of the kernels.
 KNOWN = ["<avx2_i16_sums::"]
 
@@ -77,7 +83,8 @@ def assembly(target, compiler=None):
     path = max(folder.glob(f"{target}/release/deps/qgemm_kernels-*.s"), key=lambda path: path.stat().st_mtime)
     functions, lines = {}, None
     for line in path.read_text().splitlines():
-        line = re.sub(r"\s*(//|#).*", "", line) if "\t#" in line or "//" in line else line
+        comment = ("\t#" in line or "//" in line) and line.strip() not in ("#APP", "#NO_APP")
+        line = re.sub(r"\s*(//|#).*", "", line) if comment else line
         if found := re.match(r"(_R\w+):", line):
             lines = functions.setdefault(found[1], [])
         elif lines is not None and line.strip():
@@ -96,7 +103,7 @@ def hot_loops(lines, multiply):
             start = at + 1
         elif jump := re.match(r"(?:j\w+|b(?:\.\w+)?|cbn?z\s+\w+,|tbn?z\s+\w+,[^,]+,)\s+(\.\w+)$", line):
             if jump[1] in labels:
-                bodies.append([line for line in lines[start : at + 1] if not line.startswith(".")])
+                bodies.append([line for line in lines[start : at + 1] if not line.startswith((".", "#"))])
             labels = []
     wide = lambda body: sum("zmm" in line for line in arithmetic(body, multiply))
     hot = [body for body in bodies if arithmetic(body, multiply)]
@@ -170,6 +177,29 @@ def examine(functions, kernels, triple, vectors_per_step):
     return spilled
 
 
+def examine_amx(functions):
+    """Prints the row of the loop with most products; returns whether it touches the stack."""
+    name, wanted, cpu = AMX_KERNEL
+    lines = functions[wanted]
+    # Assembly of ours stands there as it was written, with its macros.
+    parts = re.findall(r"#APP\n(.*?)#NO_APP", "\n".join(lines), re.DOTALL)
+    expand = lambda part: run("llvm-mc-19", "-triple=x86_64", "-output-asm-variant=1", input=source("x86_64", [part]))
+    bodies = []
+    for part in parts:
+        if "tdpb" in part:
+            expanded = [line.strip() for line in expand(part).splitlines()]
+            jump = next(at for at, line in enumerate(expanded) if line.startswith("jne"))
+            start = expanded.index(expanded[jump].split()[1] + ":")
+            bodies.append([line for line in expanded[start + 1 : jump + 1] if line])
+    count = lambda body, word: sum(line.startswith(word) for line in body)
+    body = max(bodies, key=lambda body: count(body, "tdp"))
+    limit = AMX_CYCLES["tdp"] * count(body, "tdp")
+    cycles = max(limit, AMX_CYCLES["tileload"] * count(body, "tileload"), len(body) / ISSUED)
+    touched = stack_accesses(body, lines)
+    print(f"| {cpu} | {name} | {cycles:.2f} | {limit:.2f} | {cycles / limit:.2f} | {len(body)} | {len(touched)} |")
+    return bool(touched)
+
+
 def normal(name):
     """Without the crate and the architecture."""
     return re.sub(r"\w+::(x86|aarch64)::", "", name)
@@ -193,7 +223,9 @@ def main():
         run(*sudo, "apt-get", "-y", "-qq", "-o", "DPkg::Lock::Timeout=300", "--no-install-recommends", "install", "llvm-19")
     print("| CPU | kernel | cycles | limit | ratio | instructions | stack |")
     print("|---|---|---|---|---|---|---|")
-    spilled = examine(assembly("x86_64-unknown-linux-gnu"), X86_KERNELS, "x86_64", x86_steps)
+    functions = assembly("x86_64-unknown-linux-gnu")
+    spilled = examine(functions, X86_KERNELS, "x86_64", x86_steps)
+    spilled += examine_amx(functions)
     compiler = Path("/usr/bin/rustc")
     if compiler.exists() and Path("/usr/lib/rustlib/aarch64-unknown-linux-gnu").exists():
         functions = assembly("aarch64-unknown-linux-gnu", str(compiler))

@@ -7,8 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 if ! command -v qemu-x86_64-static >/dev/null; then
   .ci/apt-install qemu-user-static
 fi
-# A target of its own and static, as the emulated CPU may lack what the host's libc picks.
-export CARGO_TARGET_DIR=target/x86-static RUSTFLAGS='-C target-feature=+crt-static'
+source emu/x86-static.sh
 # Its masked loads touch memory that the mask leaves out, which no CPU does: no guard pages here.
 export QGEMM_NO_GUARD=1
 export QGEMM_TEST_SCALE=${QGEMM_TEST_SCALE-5}
@@ -22,5 +21,5 @@ on() { # CPU model, what it must and must not have
     cargo test --target x86_64-unknown-linux-gnu -p qgemm-kernels -p qgemm "${tests[@]}" -- \
     --nocapture --test-threads=2
 }
-on Nehalem '!avx2,!avxvnni,!avxvnniint8,!avx512bw,!avx512vnni'
-on Haswell 'avx2,!avxvnni,!avxvnniint8,!avx512bw,!avx512vnni'
+on Nehalem '!avx2,!avxvnni,!avxvnniint8,!avx512bw,!avx512vnni,!amxint8'
+on Haswell 'avx2,!avxvnni,!avxvnniint8,!avx512bw,!avx512vnni,!amxint8'

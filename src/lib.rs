@@ -62,8 +62,10 @@
 //!
 //! `QGEMM_ISA` names the instruction set or the kernel to use (see [`Dispatch::auto`]). `QGEMM_CACHES` gives the
 //! sizes of the first, second and third level of cache, as `32K,1M,32M`, in place of those that the CPU tells. Blocks
-//! are cut for the second, of which it gives the share of one core; no block depends on the other two today. Both
-//! variables are read once. A wrong value is an error of every call that needs it. Neither changes any result.
+//! are cut for the second, of which it gives the share of one core; no block depends on the other two today.
+//! `QGEMM_AMX_OVERHEAD` is a number of cycles by which AMX is chosen for a product, or AVX-512 VNNI (see
+//! [`Dispatch::with_amx_overhead`]). The variables are read once. A wrong value is an error of every call that needs it. None
+//! changes any result.
 //!
 //! # Threads
 //!
@@ -178,7 +180,7 @@ pub use output::table::Table;
 pub use product::groupwise::Activations;
 pub use product::operands::{FloatLhs, Lhs, Rhs};
 pub use product::zero_point::ZeroPoint;
-pub use qgemm_kernels::{Caches, CodeBits, Isa, RawParts, RawPartsMut, ScaleBits};
+pub use qgemm_kernels::{Amx, Caches, CodeBits, Isa, RawParts, RawPartsMut, ScaleBits};
 pub use quantize::bias::{fold_bias, quantize_bias};
 pub use quantize::functions::{dequantize, dynamic_quantize_linear, quantize};
 pub use quantize::observer::Observer;

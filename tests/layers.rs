@@ -82,6 +82,7 @@ const CRATES: &[Crate] = &[
             "elements",
             "caches",
             "detect",
+            "amx",
             "float_mode",
             "block",
             "raw_parts",
@@ -93,6 +94,7 @@ const CRATES: &[Crate] = &[
         layers: &[
             "lib",
             "verify",
+            "tune",
             "bench",
             "matmul",
             "pack",

@@ -4,7 +4,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use std::path::{Path, PathBuf};
 
 /// Folders of unsafe code that programs run, and other files with some.
-const PLACES: [&str; 13] = [
+const PLACES: [&str; 14] = [
     "kernels/",
     "bindings/",
     // Machines without an operating system, a module without a standard library.
@@ -17,6 +17,8 @@ const PLACES: [&str; 13] = [
     "tests/gemm/parts.rs",
     // Calls of the C binding, as C makes them.
     "fuzz/src/c_abi/calls/",
+    // Instructions that the CPU lacks, executed in software where tests stop at them.
+    "emu/tiles/",
     // Allocators that count, and that fail; processes that fork; inaccessible pages.
     "tests/guarded/memory.rs",
     "tests/alloc/counting.rs",

@@ -88,6 +88,9 @@ fn print(info: &Value, out: &mut dyn Write) -> Result<()> {
     writeln!(out, "cores     {}", info["cores"])?;
     writeln!(out, "features  {}", list(&cpu["features"]))?;
     writeln!(out, "isas      {}", list(&info["isas"]))?;
+    if cfg!(target_arch = "x86_64") {
+        writeln!(out, "amx       {}", text(&info["amx"]))?;
+    }
     let kib = |level: &str| info["caches"][level].as_u64().unwrap_or(0) >> 10;
     writeln!(
         out,
@@ -168,6 +171,7 @@ fn collect() -> Result<Value> {
         "cores": std::thread::available_parallelism().map_or(1, |cores| cores.get()),
         "caches": { "l1d": caches.l1d, "l2": caches.l2, "l3": caches.l3 },
         "isas": isas,
+        "amx": Dispatch::amx().to_string(),
         "kernels": kernels,
         "chosen": chosen,
         "groupwise_kernels": groupwise_kernels,

@@ -17,6 +17,7 @@ mod pack;
 mod quantize;
 mod shape;
 mod text;
+mod tune;
 mod verify;
 
 // The example `digits`, whose parts find each other at the root of whatever crate they are compiled into.
@@ -54,6 +55,7 @@ enum Command {
     Info(info::Args),
     Verify(verify::Args),
     Bench(bench::Args),
+    Tune(tune::Args),
     Digits(digits::Args),
 }
 
@@ -127,6 +129,7 @@ fn run_command(command: Option<Command>, out: &mut (dyn Write + Send)) -> anyhow
         Some(Command::Info(args)) => info::run(&args, out),
         Some(Command::Verify(args)) => verify::run(&args, out),
         Some(Command::Bench(args)) => bench::run(&args, out),
+        Some(Command::Tune(args)) => tune::run(&args, out),
         Some(Command::Digits(args)) => digits::run(&args, out),
     }
 }

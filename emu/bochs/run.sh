@@ -2,16 +2,22 @@
 # Runs the kernels' self-test on an emulated x86-64 CPU, whatever the host has: builds rig/ into a
 # bare-metal image and boots it in Bochs.
 #
-#   run.sh [--int8] MODEL KERNEL...
+#   run.sh [--int8|--tiles] MODEL KERNEL...
 #
 # MODEL: a Bochs CPU model. tigerlake has AVX-512 VNNI, corei7_skylake_x AVX-512BW without VNNI, arrow_lake
 # AVX-VNNI without AVX-512, corei7_haswell_4770 AVX2. --int8: AVX-VNNI-INT8 as well, which arrow_lake runs but
-# whose CPUID bit Bochs 3.0 leaves 0. Succeeds only when no case failed and every kernel named ran.
+# whose CPUID bit Bochs 3.0 leaves 0. --tiles: AMX in software (../tiles), on a model with AVX-512 VNNI. sapphire_rapids
+# has AMX, but Bochs 3.0 multiplies all bytes as if they had no sign: there the software is compared with it
+# (tiles-in-software), and AMX's kernel runs for such products (amxint8-32x64c4-without-signs), and no other kernel.
+# Succeeds only when no case failed and every kernel named ran.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 args=
-[[ ${1-} != --int8 ]] || { args=avxvnniint8; shift; }
+case ${1-} in
+  --int8) args=avxvnniint8 && shift ;;
+  --tiles) args=tiles && shift ;;
+esac
 model=${1:?a CPU model}
 shift
 (($# > 0)) || { echo "name the kernels that must run" >&2; exit 2; }

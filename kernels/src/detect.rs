@@ -1,5 +1,7 @@
 //! Detects the instruction sets of the CPU.
 
+#[cfg(target_arch = "x86_64")]
+use crate::amx::{Amx, amx};
 use core::fmt;
 
 /// The instruction sets that kernels are written for.
@@ -20,6 +22,9 @@ pub enum Isa {
     Avx512Bw,
     /// AVX2, FMA, F16C and AVX-512 F, BW, VL and VNNI (x86-64).
     Avx512Vnni,
+    /// All of [`Avx512Vnni`](Self::Avx512Vnni), AMX-TILE and AMX-INT8, whose registers the operating system lets the process use
+    /// (x86-64).
+    AmxInt8,
     /// NEON (64-bit Arm).
     Neon,
     /// NEON and the dot product extension (64-bit Arm).
@@ -30,7 +35,7 @@ pub enum Isa {
 
 impl Isa {
     /// All instruction sets, the narrowest of each architecture first.
-    pub const ALL: [Isa; 10] = [
+    pub const ALL: [Isa; 11] = [
         Isa::Scalar,
         Isa::Portable,
         Isa::Avx2,
@@ -38,6 +43,7 @@ impl Isa {
         Isa::AvxVnniInt8,
         Isa::Avx512Bw,
         Isa::Avx512Vnni,
+        Isa::AmxInt8,
         Isa::Neon,
         Isa::Dotprod,
         Isa::I8mm,
@@ -53,6 +59,7 @@ impl Isa {
             Isa::AvxVnniInt8 => "avxvnniint8",
             Isa::Avx512Bw => "avx512bw",
             Isa::Avx512Vnni => "avx512vnni",
+            Isa::AmxInt8 => "amxint8",
             Isa::Neon => "neon",
             Isa::Dotprod => "dotprod",
             Isa::I8mm => "i8mm",
@@ -64,9 +71,17 @@ impl Isa {
     #[cfg(any(target_arch = "x86_64", test))]
     pub(crate) const fn includes_avx2(self) -> bool {
         match self {
-            Isa::Avx2 | Isa::AvxVnni | Isa::AvxVnniInt8 | Isa::Avx512Bw | Isa::Avx512Vnni => true,
+            Isa::Avx2 | Isa::AvxVnni | Isa::AvxVnniInt8 | Isa::Avx512Bw | Isa::Avx512Vnni | Isa::AmxInt8 => {
+                true
+            }
             Isa::Scalar | Isa::Portable | Isa::Neon | Isa::Dotprod | Isa::I8mm => false,
         }
+    }
+
+    /// Whether a CPU that has this instruction set has what the documentation of
+    /// [`Avx512Vnni`](Self::Avx512Vnni) lists.
+    pub const fn includes_avx512_vnni(self) -> bool {
+        matches!(self, Isa::Avx512Vnni | Isa::AmxInt8)
     }
 }
 
@@ -76,6 +91,9 @@ impl fmt::Display for Isa {
     }
 }
 
+/// [`Features::amx_overhead`] where nobody says otherwise: `x86/amx_int8.rs` has its parts.
+const AMX_OVERHEAD: u32 = 384;
+
 /// The instruction sets that the CPU has, and how fast it stores. A value of this type proves that the CPU has them:
 /// it comes from detection or from a caller's `unsafe` promise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +101,7 @@ pub struct Features {
     has: [bool; Isa::ALL.len()],
     fma: bool,
     slow_stores: bool,
+    amx_overhead: u32,
 }
 
 impl Features {
@@ -103,7 +122,7 @@ impl Features {
     /// The CPU has every extension that the documentation of [`Isa`] lists for each instruction set for which `has`
     /// returns true, and the operating system, if any, saves the registers that it uses.
     pub unsafe fn assume(has: impl Fn(Isa) -> bool) -> Self {
-        Self { has: Isa::ALL.map(has), fma: false, slow_stores: false }
+        Self { has: Isa::ALL.map(has), fma: false, slow_stores: false, amx_overhead: AMX_OVERHEAD }
     }
 
     /// These features and, on x86-64, FMA and F16C, which come with AVX2 on all CPUs but are not part of it.
@@ -127,6 +146,12 @@ impl Features {
     /// Whether a store of 512 bits takes two cycles, as on Zen 4. It changes how kernels store, not their results.
     pub fn slow_stores(&self) -> bool {
         self.slow_stores
+    }
+
+    /// The cycles that a kernel of AMX is taken to lose in a call before and after its products, by which it chooses between
+    /// tiles and vectors; 0 means tiles always, [`u32::MAX`] never. It changes how kernels multiply, not their results.
+    pub fn amx_overhead(&self) -> u32 {
+        self.amx_overhead
     }
 }
 
@@ -159,6 +184,8 @@ pub(crate) fn detected(isa: Isa) -> bool {
         Isa::Avx512Bw => has!("avx2" "fma" "f16c" "avx512f" "avx512bw" "avx512vl"),
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512Vnni => has!("avx2" "fma" "f16c" "avx512f" "avx512bw" "avx512vl" "avx512vnni"),
+        #[cfg(target_arch = "x86_64")]
+        Isa::AmxInt8 => detected(Isa::Avx512Vnni) && amx() == Amx::Granted,
         #[cfg(target_arch = "aarch64")]
         Isa::Neon => has!("neon"),
         #[cfg(target_arch = "aarch64")]

@@ -29,6 +29,7 @@ extern crate std;
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
+mod amx;
 mod block;
 mod caches;
 mod contract;
@@ -49,6 +50,7 @@ mod table;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+pub use amx::{Amx, amx, tiles_are_faster};
 pub use block::{BlockMut, Blocks};
 pub use caches::Caches;
 pub use contract::column_stats::ColumnStats;

@@ -24,6 +24,8 @@ pub fn instruction(isa: Isa) -> Option<&'static str> {
         Isa::Avx512Bw => Some("vpmaddwd-512"),
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512Vnni => Some("vpdpbusd-512"),
+        #[cfg(target_arch = "x86_64")]
+        Isa::AmxInt8 => Some("tdpbusd"),
         #[cfg(target_arch = "aarch64")]
         Isa::Neon => Some("smlal-128"),
         #[cfg(target_arch = "aarch64")]
@@ -73,6 +75,12 @@ pub fn run(features: &Features, isa: Isa, iterations: u32) -> Option<u64> {
                 // SAFETY: `features` prove that the CPU has AVX-512 VNNI: asked above.
                 unsafe { vpdpbusd_512(turns) };
                 64
+            }
+            Isa::AmxInt8 => {
+                // SAFETY: `features` prove that the CPU has AMX, and that the operating system lets it be used: asked above.
+                unsafe { crate::x86::tile::tmm::products_alone(turns) };
+                // Four products of 16 x 64 bytes times 64 x 16.
+                return Some(4 * 16 * 64 * 16 * u64::from(turns));
             }
             _ => return None,
         };

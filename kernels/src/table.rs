@@ -45,6 +45,8 @@ pub static TABLE: &[&Kernel] = &[
     &x86::avx512_vnni::K12X32,
     #[cfg(target_arch = "x86_64")]
     &x86::avx512_vnni::K6X64,
+    #[cfg(target_arch = "x86_64")]
+    &x86::amx_int8::KERNEL,
     #[cfg(target_arch = "aarch64")]
     &aarch64::neon::KERNEL,
     #[cfg(target_arch = "aarch64")]

@@ -3,6 +3,8 @@
 use qgemm_kernels::{Features, GROUP_TABLE, Isa, Kernel, TABLE, Variant, selftest};
 use std::fs::File;
 use std::io::Write;
+#[cfg(qgemm_emulated_amx)]
+use tiles_handler as _;
 
 /// Memory with an inaccessible page before and after it (see `new` for the exception).
 #[cfg(unix)]

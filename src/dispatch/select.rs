@@ -1,9 +1,12 @@
 //! The kernels that a product may use: the best of this CPU, or those of a name.
 
 use crate::buffer;
+use crate::dispatch::amx_overhead::amx_overhead;
 use crate::dispatch::caches::caches;
 use crate::error::Error;
-use qgemm_kernels::{Caches, Features, GROUP_TABLE, GroupReady, Isa, Kernel, MAX_VECTOR_GROUP, Ready, TABLE};
+use qgemm_kernels::{
+    Amx, Caches, Features, GROUP_TABLE, GroupReady, Isa, Kernel, MAX_VECTOR_GROUP, Ready, TABLE, amx,
+};
 use std::cmp::Reverse;
 use std::sync::OnceLock;
 
@@ -55,14 +58,14 @@ impl Dispatch {
     ///
     /// # Errors
     /// [`Error::Kernel`] if `QGEMM_ISA` names nothing that runs here, [`Error::Variable`] if `QGEMM_CACHES` is
-    /// no list of cache sizes.
+    /// no list of cache sizes or `QGEMM_AMX_OVERHEAD` no number of cycles.
     pub fn auto() -> Result<&'static Self, Error> {
         static AUTO: OnceLock<Result<Dispatch, Error>> = OnceLock::new();
         let choose = || match std::env::var_os(VARIABLE) {
             Some(name) => Self::find(VARIABLE, &name.to_string_lossy()),
             None => {
                 let widest = Self::ready().last().expect("the scalar kernel runs everywhere").isa;
-                Self::of(|kernel| kernel.isa == widest)
+                Self::of(|kernel| serves(kernel, widest))
             }
         };
         AUTO.get_or_init(choose).as_ref().map_err(Clone::clone)
@@ -73,8 +76,8 @@ impl Dispatch {
     /// the panels that have none.
     ///
     /// # Errors
-    /// [`Error::Kernel`] if there is none of that name that runs on this CPU, [`Error::Variable`] if
-    /// `QGEMM_CACHES` is no list of cache sizes.
+    /// [`Error::Kernel`] if there is none of that name that runs on this CPU, [`Error::Variable`] as in
+    /// [`auto`](Self::auto).
     pub fn named(name: &str) -> Result<Self, Error> {
         Self::find("kernel", name)
     }
@@ -96,6 +99,29 @@ impl Dispatch {
         self.caches
     }
 
+    /// Sets the cycles that a kernel of AMX is taken to lose in a call before and after its products: it multiplies by
+    /// tiles where these gain more than that over vectors. 0 means tiles always, [`u32::MAX`] never. The default is a number
+    /// from Intel's manuals, or what the environment variable `QGEMM_AMX_OVERHEAD` says; `qgemm tune` measures it. It counts
+    /// when a matrix is packed. No result depends on it.
+    #[must_use]
+    pub fn with_amx_overhead(mut self, cycles: u32) -> Self {
+        for kernel in &mut self.kernels {
+            *kernel = kernel.with_amx_overhead(cycles);
+        }
+        self
+    }
+
+    /// The cycles that [`with_amx_overhead`](Self::with_amx_overhead) sets; `None` without a kernel of AMX.
+    pub fn amx_overhead(&self) -> Option<u32> {
+        let kernel = self.kernels.iter().find(|kernel| kernel.isa == Isa::AmxInt8);
+        kernel.map(Ready::amx_overhead)
+    }
+
+    /// Whether this process can use AMX, and if not, why.
+    pub fn amx() -> Amx {
+        amx()
+    }
+
     /// The kernels to choose from.
     pub fn kernels(&self) -> impl Iterator<Item = KernelInfo> {
         self.kernels.iter().chain(&self.proven).map(|kernel| KernelInfo::of(kernel))
@@ -111,20 +137,24 @@ impl Dispatch {
         for list in [&mut kernels, &mut proven] {
             buffer::reserve(list, TABLE.len(), "kernels")?;
         }
+        let amx_overhead = amx_overhead()?;
         for kernel in Self::ready().filter(|kernel| wanted(kernel)) {
+            let kernel = amx_overhead.map_or(kernel, |cycles| kernel.with_amx_overhead(cycles));
             if kernel.i16_groups == 0 { kernels.push(kernel) } else { proven.push(kernel) }
         }
         kernels.sort_by_key(|kernel| kernel.nr);
         proven.sort_by_key(|kernel| Reverse(kernel.i16_groups));
         // Those with a proof have the instruction set of exact ones.
-        let isa = kernels.first().or(proven.first()).map_or(Isa::Scalar, |kernel| kernel.isa);
+        let isa = kernels.last().or(proven.first()).map_or(Isa::Scalar, |kernel| kernel.isa);
         Ok(Self { kernels, proven, groupwise: groupwise_kernel(isa), caches: caches()? })
     }
 
     fn find(argument: &'static str, name: &str) -> Result<Self, Error> {
         let groupwise = groupwise_kernels().find(|kernel| kernel.name == name);
-        let isa = groupwise.map(|kernel| kernel.isa.name());
-        let named = |kernel: &Kernel| kernel.name == name || kernel.isa.name() == isa.unwrap_or(name);
+        let isa = groupwise.map(|kernel| kernel.isa);
+        // One that is here: AMX's name stands for kernels of vectors too.
+        let isa = isa.or(Self::ready().map(|kernel| kernel.isa).find(|isa| isa.name() == name));
+        let named = |kernel: &Kernel| kernel.name == name || isa.is_some_and(|isa| serves(kernel, isa));
         let mut found = Self::of(named)?;
         found.groupwise = groupwise.unwrap_or(found.groupwise);
         if let (true, Some(kernel)) = (found.kernels.is_empty(), found.proven.first()) {
@@ -177,6 +207,13 @@ impl Dispatch {
     }
 }
 
+/// Whether a kernel is one to choose from where `isa` is wanted: AMX's for all matrices comes with those of the vectors that
+/// it includes for few columns.
+fn serves(kernel: &Kernel, isa: Isa) -> bool {
+    let for_few_columns = kernel.suits.most_columns < usize::MAX;
+    kernel.isa == isa || (isa == Isa::AmxInt8 && kernel.isa == Isa::Avx512Vnni && for_few_columns)
+}
+
 /// The group-wise kernels that run on this CPU, the narrowest instruction set first.
 fn groupwise_kernels() -> impl Iterator<Item = GroupReady> {
     let features = Features::detect();
@@ -193,7 +230,7 @@ fn groupwise_kernel(isa: Isa) -> GroupReady {
         Isa::Dotprod => &[Isa::Dotprod, Isa::Neon, Isa::Portable],
         Isa::Avx2 => &[Isa::Avx2, Isa::Portable],
         Isa::Avx512Bw => &[Isa::Avx512Bw, Isa::Portable],
-        Isa::Avx512Vnni => &[Isa::Avx512Vnni, Isa::Portable],
+        Isa::Avx512Vnni | Isa::AmxInt8 => &[Isa::Avx512Vnni, Isa::Portable],
         Isa::Neon => &[Isa::Neon, Isa::Portable],
         _ => &[Isa::Portable],
     };

@@ -16,7 +16,7 @@ use crate::engine::epilogue::column_stage::{ColumnStage, PadBuffers};
 use crate::engine::epilogue::in_kernel::{panel_stored_by_kernel, stored_by_kernel, with_output};
 use crate::engine::epilogue::scalar;
 use crate::engine::operation::Operation;
-use crate::engine::plan::{MAX_FUSED_COLUMNS, TILES_TOGETHER, rows_within_pages};
+use crate::engine::plan::{MAX_FUSED_COLUMNS, rows_together, rows_within_pages};
 use crate::engine::row_block::{ColumnRange, RowBlock};
 use crate::engine::wide_terms::{F64ColumnTerms, I64ColumnTerms};
 use crate::engine::zero_points::NO_TERMS;
@@ -130,7 +130,7 @@ impl RowBlock<'_> {
                 a.from_memory = false;
                 continue;
             }
-            let step = m.min(TILES_TOGETHER * operation.mr);
+            let step = m.min(rows_together(operation.mr));
             sums.resize(sums.len().max(2 * step * nr), 0);
             let (tile_memory, other) = sums.split_at_mut(step * nr);
             for start in (0..m).step_by(step) {

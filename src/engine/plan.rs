@@ -93,7 +93,7 @@ impl Needs {
         let (rows, depth) = (plan.mc.min(m), plan.kc.min(k));
         let waiting = rows * kernel.nr * plan.nc.min(panels);
         // Tiles of two kinds, of which one may be the other transposed.
-        let tiles = 2 * rows.min(TILES_TOGETHER * kernel.mr) * kernel.nr;
+        let tiles = 2 * rows.min(rows_together(kernel.mr)) * kernel.nr;
         let sums = if depth == k { tiles } else { waiting.max(tiles) };
         let padded = || depth.next_multiple_of(kernel.kr.max(MAX_KR));
         Self {
@@ -126,9 +126,13 @@ pub(crate) fn row_lines(bytes: usize) -> usize {
 /// The most values of a k-group.
 const MAX_KR: usize = 8;
 
-/// Tiles whose sums are finished together where they go through scratch: their sums stay in the first-level cache, and
-/// calls are few.
-pub(crate) const TILES_TOGETHER: usize = 8;
+/// The rows whose sums are finished together where they go through scratch, in whole tiles: their sums stay in the first-level
+/// cache, and calls are few.
+pub(crate) fn rows_together(mr: usize) -> usize {
+    const TILES: usize = 8;
+    const ROWS: usize = 96;
+    TILES.min(ROWS / mr).max(1) * mr
+}
 
 /// KC: a panel of B, KC x NR, is read once per tile, so it fits half of the second-level cache.
 fn depth_of_block(half_l2: usize, panel_row: usize) -> usize {

@@ -238,12 +238,11 @@ mod tests {
         }
     }
 
-    /// Quantizes the rows from `first` on: bits, scales and zero points.
-    fn run(
-        x: &MatRef<'_, f32>,
-        way: Quantize,
-        (first, scheme): (usize, Scheme),
-    ) -> Result<(Vec<u8>, Vec<f32>, Vec<i32>), usize> {
+    /// Bits, scales and zero points.
+    type Rows = (Vec<u8>, Vec<f32>, Vec<i32>);
+
+    /// Quantizes the rows from `first` on.
+    fn run(x: &MatRef<'_, f32>, way: Quantize, (first, scheme): (usize, Scheme)) -> Result<Rows, usize> {
         let (rows, cols) = (x.rows() - first, x.cols());
         let (mut bits, mut scales, mut zeros) = (vec![0; rows * cols], vec![0.0; rows], vec![0; rows]);
         let block = BlockMut::new(&mut bits, rows, cols, cols, 1).unwrap();

@@ -20,17 +20,20 @@ fn offered() -> Vec<&'static str> {
 }
 
 /// The kernels that a name stands for, in order of their names. One that needs a proof for each panel
-/// comes with those of its instruction set that need none; a group-wise one with all of its instruction set.
+/// comes with those of its instruction set that need none; a group-wise one with all of its instruction set; AMX with the
+/// vectors' kernel for few columns.
 fn meant(name: &str) -> Vec<&'static str> {
     let all = Dispatch::available();
     let groupwise = Dispatch::available_groupwise().any(|kernel| kernel == name);
     let name = if groupwise { name.split('-').next().unwrap_or(name) } else { name };
     let proven =
         all.iter().find(|kernel| kernel.name == name && kernel.i16_groups > 0).map(|kernel| kernel.isa);
+    let amx = name == "amxint8" && all.iter().any(|kernel| kernel.isa == Isa::AmxInt8);
     let beside = |kernel: &KernelInfo| Some(kernel.isa) == proven && kernel.i16_groups == 0;
     let mut names: Vec<_> = all
         .iter()
         .filter(|kernel| kernel.name == name || kernel.isa.name() == name || beside(kernel))
+        .chain(all.iter().filter(|kernel| amx && kernel.name == "avx512vnni-4x8c64"))
         .map(|kernel| kernel.name)
         .collect();
     names.sort_unstable();

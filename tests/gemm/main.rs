@@ -4,6 +4,9 @@
 //! `spec`, which shares nothing with the library and computes in integers. `QGEMM_TEST_SCALE` (percent)
 //! scales the number of cases.
 
+#[cfg(qgemm_emulated_amx)]
+use tiles_handler as _;
+
 mod batch;
 mod bias;
 mod calibration;

@@ -316,7 +316,7 @@ fn a_packed_matrix_takes_little_more_than_its_elements() {
     for isa in Isa::ALL {
         let Ok(dispatch) = Dispatch::named(isa.name()) else { continue };
         let (step, along_k, size) = match isa {
-            Isa::Avx512Bw | Isa::Avx512Vnni => (16, true, 1),
+            Isa::Avx512Bw | Isa::Avx512Vnni | Isa::AmxInt8 => (16, true, 1),
             Isa::Avx2 | Isa::AvxVnni | Isa::AvxVnniInt8 => (8, true, 1),
             Isa::Portable | Isa::Neon => (8, false, 2),
             _ => (8, false, 1),

@@ -639,7 +639,7 @@ const char *qgemm_last_error(void);
 // `options` may be NULL. `*weights` is written if the call succeeds. `b` is not needed afterwards.
 //
 // Errors: QGEMM_NULL, QGEMM_SHAPE, QGEMM_TOO_LARGE, QGEMM_TYPE, QGEMM_MEMORY; QGEMM_KERNEL if `options->kernel`, or
-// QGEMM_ISA or QGEMM_CACHES in the environment, is wrong.
+// QGEMM_ISA, QGEMM_CACHES or QGEMM_AMX_OVERHEAD in the environment, is wrong.
 //
 // The caller promises:
 // Each pointer is null or to what its type says, and the matrix is as qgemm_matrix says.

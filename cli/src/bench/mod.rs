@@ -9,7 +9,7 @@ mod measure;
 mod operands;
 mod shapes;
 mod table;
-mod timing;
+pub mod timing;
 mod variants;
 
 use crate::arguments::machine::{dispatch, thread_pool};
@@ -179,8 +179,9 @@ impl Plan {
                 let expected = Expected::new(variant, &operands);
                 for dispatch in &self.dispatches {
                     let job = Job { variant, operands: &operands, expected: &expected, dispatch, threads };
-                    let isa = dispatch.kernels().next().map(|kernel| kernel.isa);
-                    row(isa, job.measure(self.quick)?)?;
+                    let measured = job.measure(self.quick)?;
+                    let isa = dispatch.kernels().find(|kernel| kernel.name == measured.kernel);
+                    row(isa.map(|kernel| kernel.isa), measured)?;
                 }
             }
         }

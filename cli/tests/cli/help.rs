@@ -20,7 +20,8 @@ fn options(help: &str) -> Vec<String> {
 #[test]
 fn options_tell_their_defaults() {
     let files = Files::new();
-    for command in ["forward", "matmul", "groupwise", "quantize", "pack", "info", "verify", "bench", "digits"]
+    for command in
+        ["forward", "matmul", "groupwise", "quantize", "pack", "info", "verify", "tune", "bench", "digits"]
     {
         let help = files.run(&format!("{command} --help")).ok();
         let usage = help.lines().find(|line| line.starts_with("Usage:")).unwrap();

@@ -50,6 +50,10 @@ fn environment() {
     let text = command().arg("info").env("QGEMM_CACHES", "48K,2M,0").output().unwrap().stdout;
     let text = String::from_utf8_lossy(&text);
     assert!(text.contains("L1d 48 KiB, L2 2048 KiB per core (blocks are cut for it), L3 0 KiB"), "{text}");
+    let out = command().arg("info").env("QGEMM_AMX_OVERHEAD", "many").output().unwrap();
+    assert_eq!(out.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(said.starts_with("error: QGEMM_AMX_OVERHEAD: was 'many', must be a number of cycles"), "{said}");
     let out = caches("48K,2M");
     assert_eq!(out.status.code(), Some(2));
     let said = String::from_utf8_lossy(&out.stderr);
@@ -59,6 +63,23 @@ fn environment() {
         ),
         "{said}"
     );
+}
+
+/// What `tune` is for, on a CPU that has it; else why it is not there, which `info` tells too.
+#[test]
+fn tune() {
+    let files = Files::new();
+    let info: serde_json::Value = serde_json::from_str(&files.run("info --json").ok()).unwrap();
+    let amx = info["amx"].as_str().unwrap();
+    if amx != "granted" {
+        let want = format!("error: tune: was 'this CPU' ({amx}), must be a CPU with AMX");
+        assert_eq!(files.run("tune --quick").refused("tune"), want);
+        return;
+    }
+    assert!(files.run("tune --quick").ok().contains("\nQGEMM_AMX_OVERHEAD="));
+    let report: serde_json::Value = serde_json::from_str(&files.run("tune --quick --json").ok()).unwrap();
+    assert_eq!(report["products"].as_array().unwrap().len(), 64);
+    assert!(report["best"]["overhead"].as_u64().unwrap() > 0);
 }
 
 #[test]

@@ -13,7 +13,12 @@ pub fn command() -> Command {
     let runner = runner.map_or(String::new(), |(_, value)| value);
     let mut words = runner.split_whitespace().chain([exe]);
     let mut command = Command::new(words.next().expect("the command itself at least"));
-    command.args(words).stdin(Stdio::null()).env_remove("QGEMM_ISA").env_remove("QGEMM_CACHES");
+    command
+        .args(words)
+        .stdin(Stdio::null())
+        .env_remove("QGEMM_ISA")
+        .env_remove("QGEMM_CACHES")
+        .env_remove("QGEMM_AMX_OVERHEAD");
     command
 }
 

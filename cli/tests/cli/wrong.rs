@@ -375,7 +375,9 @@ fn kernels() {
     let info: serde_json::Value = serde_json::from_str(&here).unwrap();
     let isas: Vec<_> =
         info["kernels"].as_array().unwrap().iter().map(|k| k["isa"].as_str().unwrap()).collect();
-    for name in ["avx2", "avxvnni", "avxvnniint8", "avx512bw", "avx512vnni", "neon", "dotprod", "i8mm"] {
+    for name in
+        ["avx2", "avxvnni", "avxvnniint8", "avx512bw", "avx512vnni", "amxint8", "neon", "dotprod", "i8mm"]
+    {
         if !isas.contains(&name) {
             let message = files.run(&format!("{LINE} --kernel {name}")).refused("--kernel");
             assert!(message.contains("lacks"), "{message}");

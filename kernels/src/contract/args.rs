@@ -66,6 +66,8 @@ pub(crate) struct Args<'a> {
     pub(crate) next_per_row: usize,
     /// Whether a 512-bit store takes two cycles: see [`Features::slow_stores`](crate::Features::slow_stores).
     pub(crate) slow_stores: bool,
+    /// The cycles that tile registers cost beside their products: see [`Features::amx_overhead`](crate::Features::amx_overhead).
+    pub(crate) amx_overhead: u32,
 }
 
 /// The output of a micro-kernel: `c` points at the element of the first row and column.

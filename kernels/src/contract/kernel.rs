@@ -245,6 +245,13 @@ impl Variant {
         Self { micro, shape: Shape { fused, ..self.shape }, ..*self }
     }
 
+    /// A variant of the same code, whose operands are u8.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) const fn without_signs(self) -> Self {
+        assert!(self.a.size() == 1 && self.b.size() == 1);
+        Self { a: Stored::U8, b: Stored::U8, ..self }
+    }
+
     /// How A, of i8 (`signed`) or u8, becomes what the kernel reads; and the sum of what that conversion and the kernel
     /// add to each of its values before it is multiplied.
     #[inline]

@@ -9,6 +9,7 @@ use crate::detect::Features;
 pub struct Ready {
     kernel: &'static Kernel,
     slow_stores: bool,
+    amx_overhead: u32,
 }
 
 impl PartialEq for Ready {
@@ -42,11 +43,27 @@ impl Ready {
     pub fn with_slow_stores(self, slow_stores: bool) -> Self {
         Self { slow_stores, ..self }
     }
+
+    /// [`Features::amx_overhead`] of the features it was made of.
+    #[inline]
+    pub fn amx_overhead(&self) -> u32 {
+        self.amx_overhead
+    }
+
+    /// This witness, with another answer to [`Features::amx_overhead`]. It decides by which instructions a kernel multiplies,
+    /// not its results.
+    pub fn with_amx_overhead(self, amx_overhead: u32) -> Self {
+        Self { amx_overhead, ..self }
+    }
 }
 
 impl Kernel {
     /// The witness that a CPU with these features can run the kernel; `None` if it cannot.
     pub fn ready(&'static self, features: &Features) -> Option<Ready> {
-        features.has(self.isa).then_some(Ready { kernel: self, slow_stores: features.slow_stores() })
+        features.has(self.isa).then_some(Ready {
+            kernel: self,
+            slow_stores: features.slow_stores(),
+            amx_overhead: features.amx_overhead(),
+        })
     }
 }

@@ -159,6 +159,7 @@ impl Ready {
                     },
                     next_per_row: if prefetches { self.nr * self.kr * 64 / rows } else { 0 },
                     slow_stores: self.slow_stores(),
+                    amx_overhead: self.amx_overhead(),
                 });
             }
             j += width;

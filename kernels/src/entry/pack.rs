@@ -4,7 +4,6 @@ use crate::block::BlockMut;
 use crate::contract::column_stats::ColumnStats;
 use crate::contract::panel::{MAX_PACK_ROWS, PackJob, PanelOut, Source};
 use crate::contract::ready::Ready;
-use crate::detect::Isa;
 use crate::elements::Stored;
 use crate::entry::transpose::transpose;
 use bytemuck::cast_slice_mut;
@@ -84,7 +83,7 @@ fn pack_columns_of_rows(kernel: Ready, job: &PackJob<'_>, panel: &mut [u8], stat
 /// Whether [`pack_panels`] has code for this kernel and this layout of B.
 pub fn packs_side_by_side(kernel: Ready, source: &Source<'_>) -> bool {
     let slices = source.has_contiguous_rows() || source.has_contiguous_columns();
-    cfg!(target_arch = "x86_64") && kernel.isa == Isa::Avx512Vnni && kernel.kr == 4 && slices
+    cfg!(target_arch = "x86_64") && kernel.isa.includes_avx512_vnni() && kernel.kr == 4 && slices
 }
 
 /// Packs all columns of the job into the panels they take, one after the other, faster than [`pack_panel`] by panel.
@@ -113,7 +112,7 @@ pub fn pack_panels(kernel: Ready, job: &PackJob<'_>, panels: &mut [u8], sums: Op
         let want_sums = sums.is_some();
         let sums = sums.unwrap_or(&mut []);
         // SAFETY:
-        // - AVX-512 F, BW and VNNI: the witness is one of `Isa::Avx512Vnni`, which `packs_side_by_side` asks for.
+        // - AVX-512 F, BW and VNNI: the witness is one of an instruction set that includes them, which `packs_side_by_side` asks for.
         // - The layout of B: `packs_side_by_side` finds rows or columns contiguous; the match chooses accordingly.
         // - The length of B: `check_source`. One column at least: the early return.
         // - NR and the step of the last panel: asserted above. The lengths of panels, in k-groups of KR = 4 bytes, and of sums: asserted above.
@@ -188,10 +187,10 @@ unsafe fn pack_first_rows_of<const SIGNED: bool>(
     let (kr, nr) = (kernel.kr, panel.nr);
     assert!(kernel.isa.includes_avx2() && matches!(kr, 2 | 4) && job.stored != Stored::I16);
     assert!((1..=nr).contains(&job.cols) && panel.elements.len() >= job.rows.next_multiple_of(kr) * nr);
-    if job.source.has_contiguous_rows() && kernel.isa == Isa::Avx512Vnni {
+    if job.source.has_contiguous_rows() && kernel.isa.includes_avx512_vnni() {
         assert!(kr == 4 && nr.is_multiple_of(16) && nr <= 64);
         // SAFETY:
-        // - AVX-512 F, BW and VNNI: the witness is one of `Isa::Avx512Vnni`.
+        // - AVX-512 F, BW and VNNI: the witness is one of an instruction set that includes them.
         // - The layout of B: as the condition says. Its length: the caller's promise.
         // - NR, the columns and the panel in k-groups of 4: asserted above.
         unsafe { pack_avx512::interleave_rows::<SIGNED>(job, panel, stats) };

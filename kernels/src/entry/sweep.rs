@@ -4,13 +4,12 @@
 
 use crate::contract::ready::Ready;
 use crate::contract::sweep_operands::{MAX_SWEEP_ROWS, SWEEP_WIDTH, StridedRows, SweepOperands, SweepSums};
-use crate::detect::Isa;
 use crate::layout::extent;
 
 impl Ready {
     /// Whether there are sweeps with this kernel's instructions.
     pub fn sweeps(&self) -> bool {
-        self.isa == Isa::Avx512Vnni
+        self.isa.includes_avx512_vnni()
     }
 
     /// Multiplies `rows` rows of A with all of B. In each row of sums, those beyond the columns of B get any value.
@@ -34,7 +33,7 @@ impl Ready {
         assert!(of_b_fits, "no room for sums");
         #[cfg(target_arch = "x86_64")]
         // SAFETY:
-        // - AVX-512 F, BW and VNNI: the witness is one of `Isa::Avx512Vnni`, which `sweeps` asks for.
+        // - AVX-512 F, BW and VNNI: the witness is one of an instruction set that includes them, which `sweeps` asks for.
         // - The rows and the lengths of A, B and the sums: asserted above.
         unsafe {
             crate::x86::operands::sweep_rows::sweep(rows, operands, sums);

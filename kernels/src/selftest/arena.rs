@@ -9,7 +9,7 @@ pub const ARENA: usize = 1 << 20;
 /// untouched.
 pub(super) const GAP: usize = 3;
 /// The most rows of a case.
-pub(super) const MAX_M: usize = 70;
+pub(super) const MAX_M: usize = 160;
 /// The most columns of a case.
 pub(super) const MAX_N: usize = 4 * MAX_NR;
 

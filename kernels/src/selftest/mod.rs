@@ -34,6 +34,8 @@ use core::fmt::Write;
 pub use crate::selftest::arena::ARENA;
 pub use crate::selftest::groupwise::run_groupwise;
 pub use crate::selftest::report::Outcome;
+#[cfg(target_arch = "x86_64")]
+pub use crate::x86::amx_int8::WITHOUT_SIGNS as AMX_WITHOUT_SIGNS;
 
 /// Runs all cases on a kernel and writes a line to `out` for each that fails. `arena` is [`ARENA`] bytes, aligned to
 /// 64, preferably with unmapped memory after it.
@@ -67,9 +69,13 @@ pub fn run(kernel: Ready, arena: &mut [u8], out: &mut dyn Write) -> Outcome {
             shape(m, 2 * kr + 1 + (m + n) % kr, nr + n);
         }
     }
-    for k in (0..=2 * kr + 1).chain([67, 128]) {
+    for k in (0..=2 * kr + 1).chain([63, 64, 65, 67, 127, 128, 130, 191]) {
         shape(mr + 1, k, nr + 1);
         shape(1, k, nr);
+    }
+    // Some take 64 values of k at a time.
+    for m in 1..=mr {
+        shape(m, 40 + 61 * m % 160, 1 + 29 * m % nr);
     }
     // With K = 0 sums consist of terms only. In half of the cases of scaled outputs these are small, and ties common.
     for n in 1..=nr {

@@ -25,6 +25,9 @@ use core::ops::Range;
 pub(super) fn check(kernel: Ready, case: Case, arena: &mut [u8]) -> Result<(), Wrong> {
     let Case { m, k, n, .. } = case;
     let variants = kernel.table_row().variants;
+    // Tiles always, where the caller says so; else also vectors, and both.
+    let overhead = [0, 0, 100, u32::MAX][case.choose(20, 4) as usize];
+    let kernel = if kernel.amx_overhead() == 0 { kernel } else { kernel.with_amx_overhead(overhead) };
     let product = Product {
         kernel: kernel.with_slow_stores(case.choose(17, 2) == 0),
         variant: &variants[case.choose(3, variants.len() as u32) as usize],

@@ -47,7 +47,7 @@ pub static ALONG_K: Kernel = Kernel::new(
 );
 
 /// `vpdpbusd`, for A with or without signs and panels of i8.
-struct Bytes<const A_SIGNED: bool>;
+pub struct Bytes<const A_SIGNED: bool>;
 
 impl<const A_SIGNED: bool> Instruction for Bytes<A_SIGNED> {
     const ISA: Isa = Isa::Avx512Vnni;

@@ -1,5 +1,6 @@
 //! x86-64: a file per instruction set, and the tiles that they share. `operands` and `lookup` are no micro-kernels.
 
+pub mod amx_int8;
 pub mod avx2;
 pub mod avx2_i16_sums;
 pub mod avx512_bw;
@@ -12,4 +13,4 @@ pub mod groupwise_512;
 mod k_group;
 pub mod lookup;
 pub mod operands;
-mod tile;
+pub mod tile;

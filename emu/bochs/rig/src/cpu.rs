@@ -29,6 +29,10 @@ pub fn has(isa: Isa) -> bool {
         Isa::AvxVnniInt8 => ymm && avx2 && bit(leaf71d, 4),
         Isa::Avx512Bw => avx512,
         Isa::Avx512Vnni => avx512 && bit(leaf7.ecx, 11),
+        Isa::AmxInt8 => {
+            let tiles = xcr0 >> 17 & 3 == 3 && bit(leaf7.edx, 24) && bit(leaf7.edx, 25);
+            has(Isa::Avx512Vnni) && tiles
+        }
         Isa::Neon | Isa::Dotprod | Isa::I8mm => false,
         _ => panic!("the CPUID bits of {isa} are not known here"),
     }

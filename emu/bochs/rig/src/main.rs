@@ -5,6 +5,7 @@
 
 mod cpu;
 mod mem;
+mod tile_registers;
 
 use core::arch::{asm, global_asm};
 use core::fmt::{self, Write};
@@ -63,12 +64,20 @@ extern "C" fn kernel_main() -> ! {
     outb(COM1 + 3, 3);
     install_traps();
 
-    // `run.sh --int8` leaves a word here: the CPU runs AVX-VNNI-INT8 but does not report it.
+    // `run.sh --int8` leaves a word here: the CPU runs AVX-VNNI-INT8 but does not report it. So does `run.sh --tiles`: this
+    // program runs AMX in software.
     // SAFETY: `bochsrc` loads the file there, and boot.s maps the page.
-    let told_int8 = unsafe { (&raw const __args).read_volatile() }.starts_with(b"avxvnniint8");
-    let has = |isa| cpu::has(isa) || (isa == Isa::AvxVnniInt8 && told_int8);
+    let args = unsafe { (&raw const __args).read_volatile() };
+    let (told_int8, told_tiles) = (args.starts_with(b"avxvnniint8"), args.starts_with(b"tiles"));
+    let has = |isa| match isa {
+        Isa::AvxVnniInt8 if told_int8 => true,
+        Isa::AmxInt8 if told_tiles => cpu::has(Isa::Avx512Vnni),
+        // Bochs multiplies bytes with signs as if they had none: see below.
+        Isa::AmxInt8 => false,
+        isa => cpu::has(isa),
+    };
     // SAFETY: cpuid and xcr0 say that the CPU has them, and boot.s turned on the registers. If run.sh is wrong about
-    // AVX-VNNI-INT8, the instruction traps.
+    // AVX-VNNI-INT8, the instruction traps; those of AMX do, and `execute` runs them.
     let features = unsafe { Features::assume(has) };
     // SAFETY: cpuid says that the CPU has FMA, F16C and AVX2, and xcr0 that their registers are on.
     let features = if cpu::has_fma() { unsafe { features.with_fma() } } else { features };
@@ -85,6 +94,17 @@ extern "C" fn kernel_main() -> ! {
         passed += outcome.passed;
         failed += outcome.failed;
     };
+    if cpu::has(Isa::AmxInt8) {
+        let (right, wrong) = tile_registers::compare();
+        report("tiles-in-software", selftest::Outcome { passed: right, failed: wrong });
+        // The kernel as this CPU runs it. The tables hold no such kernel, so that nobody else can.
+        // SAFETY: as above, and the CPU has AMX.
+        let features = unsafe { Features::assume(cpu::has) };
+        let kernel = &selftest::AMX_WITHOUT_SIGNS;
+        let ready = kernel.ready(&features).expect("the CPU has AMX").with_amx_overhead(0);
+        report(kernel.name, selftest::run(ready, &mut arena[start..], &mut Serial));
+        finish(passed, failed)
+    }
     for kernel in TABLE {
         let Some(ready) = kernel.ready(&features) else { continue };
         report(kernel.name, selftest::run(ready, &mut arena[start..], &mut Serial));
