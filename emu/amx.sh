@@ -13,7 +13,7 @@ export QGEMM_AMX_OVERHEAD=0
 if grep -qw avx512_vnni /proc/cpuinfo; then
   export QGEMM_TEST_SCALE=${QGEMM_TEST_SCALE-10}
   "${test[@]}"
-  QGEMM_AMX_OVERHEAD=384 "${test[@]}" -- products:: isa:: threads:: batch::
+  QGEMM_AMX_OVERHEAD=320 "${test[@]}" -- products:: isa:: threads:: batch::
 else
   emu/linux/install.sh
   # One emulated CPU: few cases. A test there cannot start another emulator.

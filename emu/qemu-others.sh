@@ -39,7 +39,8 @@ cargo test -Z build-std --target s390x-unknown-linux-gnu -p qgemm-kernels -p qge
   --nocapture --test-threads=2
 
 echo '--- i686-unknown-linux-gnu'
-cargo test -Z build-std --target i686-unknown-linux-gnu \
+# On the CPU itself few cases take less time than to optimise the code for them.
+CARGO_PROFILE_TEST_OPT_LEVEL=1 cargo test -Z build-std --target i686-unknown-linux-gnu \
   -p qgemm-kernels -p qgemm --lib "${tests[@]}" -- --nocapture --test-threads=2
 
 echo '--- wasm32-unknown-unknown'

@@ -148,7 +148,7 @@ mod tests {
     fn of_cpu(overhead: f64) -> Vec<Measured> {
         let one = |rows: usize, k: usize| {
             let by_vectors = (rows * k / 2) as f64;
-            let by_tiles = (rows.div_ceil(16) * k) as f64 + overhead;
+            let by_tiles = (rows.div_ceil(16) * (k.next_multiple_of(64) + 64)) as f64 + overhead;
             Measured { rows, k, by_tiles, by_vectors }
         };
         DEPTHS.iter().flat_map(|&k| ROWS.map(|rows| one(rows, k))).collect()
@@ -161,7 +161,7 @@ mod tests {
             let found = best(&measured);
             assert!(found.loss < 1e-9, "{overhead}: {} loses {}", found.overhead, found.loss);
             assert!(found.overhead.abs_diff(overhead) < overhead / 4, "{overhead}: {}", found.overhead);
-            assert!(loss(&measured, 8 * overhead) > 0.01 && loss(&measured, 1) > 0.01);
+            assert!(loss(&measured, 8 * overhead) > 0.1 && loss(&measured, 1) > 0.005);
         }
     }
 }

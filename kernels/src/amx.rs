@@ -37,16 +37,17 @@ const MAX_VECTOR_ROWS: usize = 4;
 /// Whether a kernel of AMX multiplies so many rows and values of k by tiles, if these lose `overhead` cycles in a
 /// call: else by the vectors of AVX-512 VNNI. Cycles for 64 columns, by Intel's manual of optimization: `vpdpbusd`
 /// multiplies 4 values of k of 16 columns, two of them a cycle; a product of tiles takes 16 cycles for 16 rows, 64
-/// values of k and 16 columns.
+/// values of k (or what there is of them) and 16 columns, and to store its sums 16 more.
 ///
 /// ```text
-///   rows · k / 2   >   ceil(rows / 16) · k + overhead
+///   rows · k / 2   >   ceil(rows / 16) · (64 · ceil(k / 64) + 64) + overhead
 /// ```
 ///
 /// An overhead of 0 stands for tiles always, [`u32::MAX`] for never.
 #[inline]
 pub fn tiles_are_faster(rows: usize, k: usize, overhead: u32) -> bool {
-    let (vectors, tiles) = (rows.saturating_mul(k) / 2, rows.div_ceil(16).saturating_mul(k));
+    let vectors = rows.saturating_mul(k) / 2;
+    let tiles = rows.div_ceil(16).saturating_mul(k.div_ceil(64).saturating_mul(64).saturating_add(64));
     let gain = vectors.saturating_sub(tiles);
     overhead == 0 || (rows > MAX_VECTOR_ROWS && overhead < u32::MAX && gain > overhead as usize)
 }
@@ -127,10 +128,11 @@ mod tests {
     #[test]
     fn few_products_are_left_to_vectors() {
         assert!(!tiles_are_faster(4, 1 << 20, 384));
-        // 16·k / 2 - k > 384
-        assert!(!tiles_are_faster(16, 54, 384) && tiles_are_faster(16, 55, 384));
+        // 16·k / 2 against 128 + 384; from 65 values of k on there is a second step.
+        assert!(!tiles_are_faster(16, 64, 384) && tiles_are_faster(16, 64, 383));
+        assert!(!tiles_are_faster(16, 72, 384) && tiles_are_faster(16, 73, 384));
         // One row more takes a second product.
-        assert!(tiles_are_faster(17, 60, 384) && !tiles_are_faster(17, 59, 384));
+        assert!(tiles_are_faster(16, 80, 440) && !tiles_are_faster(17, 80, 440));
         assert!(tiles_are_faster(1, 0, 0) && !tiles_are_faster(usize::MAX, usize::MAX, u32::MAX));
     }
 

@@ -92,7 +92,7 @@ impl fmt::Display for Isa {
 }
 
 /// [`Features::amx_overhead`] where nobody says otherwise: `x86/amx_int8.rs` has its parts.
-const AMX_OVERHEAD: u32 = 384;
+const AMX_OVERHEAD: u32 = 320;
 
 /// The instruction sets that the CPU has, and how fast it stores. A value of this type proves that the CPU has them:
 /// it comes from detection or from a caller's `unsafe` promise.

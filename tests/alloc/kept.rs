@@ -88,7 +88,7 @@ fn a_batch_packs_a_part_of_b_at_a_time() {
     }
 }
 
-/// 100,000 products of as many shapes, packed and not: the second half leaves a thread no more memory than the first.
+/// 20,000 products of as many shapes, packed and not: the second half leaves a thread no more memory than the first.
 #[test]
 fn many_shapes_do_not_let_memory_grow() {
     let _turn = turn();
@@ -113,7 +113,7 @@ fn many_shapes_do_not_let_memory_grow() {
     };
     HELD.store(0, SeqCst);
     ENLISTED.set(Some(0));
-    let (first, second) = (run(0..50_000), run(50_000..100_000));
+    let (first, second) = (run(0..10_000), run(10_000..20_000));
     ENLISTED.set(None);
     assert!(first > LITTLE, "a thread keeps {first} bytes");
     assert!(second <= first, "{second} bytes, {first} before");

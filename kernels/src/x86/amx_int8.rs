@@ -5,10 +5,9 @@
 //! take 32 / N of the products' time. A is read in place in both types, by an instruction for each.
 //!
 //! Few products are multiplied by `vpdpbusd` instead, whose code reads the same panel: where tiles gain less than
-//! what a call of theirs loses ([`tiles_are_faster`]). That is 204 cycles to configure the tiles and 13 to release
-//! them, the latency of the last products and of four stores, 52 + 4·16, and some 50 until the first product. No CPU
-//! with AMX was at hand to measure it: [`Ready::with_amx_overhead`](crate::Ready::with_amx_overhead) takes another
-//! number.
+//! what a call of theirs loses ([`tiles_are_faster`]). By Intel's manual that is 204 cycles to configure the tiles and
+//! 13 to release them, the latency of the first load, 45, and of the last product, 52: some 320. No CPU with AMX was at
+//! hand to measure it: [`Ready::with_amx_overhead`](crate::Ready::with_amx_overhead) takes another number.
 
 use crate::amx::tiles_are_faster;
 use crate::contract::args::{Args, Extensions};
@@ -49,7 +48,7 @@ struct Tile32x64<const A_SIGNED: bool>;
 /// The code for few products of u8.
 type VectorTile = BStationary<Tile6x64<Bytes<false>>>;
 
-// SAFETY: `by_tiles` and `by_vectors` keep to the contract.
+// SAFETY: `by_tiles`, `by_vectors_of_i8` and the vectors' tile keep to the contract.
 unsafe impl<const A_SIGNED: bool> Tile for Tile32x64<A_SIGNED> {
     type Instruction = Products<A_SIGNED>;
     const MR: usize = tmm::MAX_ROWS;

@@ -18,12 +18,13 @@
 //!   read beyond them. Another configuration would set the sums to 0.
 //! - Columns: with 16 or fewer tmm1, tmm3 and tmm7 are left out. The lanes of columns beyond are not stored.
 //!
-//! Cycles of the loop, by Intel's manual of optimization: a product takes 16, a load 8, so that 64 values of k take
-//! 64 for the products, beside which loads have no part. Each 32 x 32 sums then take 64 for four stores to scratch,
-//! and the epilogue, which reads them from the first-level cache, some 200 instructions. Those are independent of the
-//! products of the next rows, of which there are 12 instructions for 64 cycles: the CPU has both under way together.
-//! That is why a call configures the tiles once and not for each 32 rows, which would take 204 cycles and end what is
-//! under way.
+//! Cycles of the loop, by Intel's manual of optimization: a product takes 16, a load 8, so that 64 values of k take 64
+//! for the products, beside which loads have no part while they come from the first-level cache. From K = 700 or so on
+//! neither 32 rows of A nor the panel stay there, and both come from the second: 64 bytes a cycle, which is its limit.
+//! Each 32 x 32 sums then take 64 for four stores to scratch, and the epilogue, which reads them from the first-level
+//! cache, some 200 instructions. Those are independent of the products of the next rows, of which there are 12
+//! instructions for 64 cycles: the CPU has both under way together. That is why a call configures the tiles once and
+//! not for each 32 rows, which would take 204 cycles and end what is under way.
 
 use crate::contract::args::Args;
 use crate::x86::tile::dot::start;
