@@ -30,7 +30,7 @@ on() { # CPU model, what it must and must not have
   export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="timeout 1200 qemu-aarch64-static -cpu $1" QGEMM_REQUIRE_ISA=$2
   cargo test --target aarch64-unknown-linux-gnu -p qgemm-kernels -p qgemm --lib "${tests[@]}" -- \
     --nocapture --test-threads=2
-  cargo run --target aarch64-unknown-linux-gnu --profile test -p qgemm-cli -- verify --seconds 10 --kernel all
+  cargo run --target aarch64-unknown-linux-gnu --profile test -p qgemm-cli -- verify --seconds 5 --kernel all
 }
 on cortex-a72 'neon,!dotprod,!i8mm'
 on neoverse-n1 'neon,dotprod,!i8mm'

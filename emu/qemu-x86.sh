@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the tests (but unit tests) under qemu-user on x86-64 CPUs without AVX2 (Nehalem) and with it (Haswell), so
-# that run-time detection and the portable path run whatever the host has.
+# Runs the tests (but unit tests) under qemu-user on an x86-64 CPU without AVX2 (Nehalem), and some on one with it
+# (Haswell), so that run-time detection and the portable path run whatever the host has.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -15,11 +15,12 @@ export QGEMM_TEST_SCALE=${QGEMM_TEST_SCALE-5}
 # All but the test of the sources, which are the same everywhere.
 tests=(--test selftest --test packing --test quantize_rows --test float_mode --test gemm --test alloc)
 
-on() { # CPU model, what it must and must not have
+on() { # CPU model, what it must and must not have, tests
   echo "--- $1: $2"
   CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="timeout 1200 qemu-x86_64-static -cpu $1" QGEMM_REQUIRE_ISA=$2 \
     cargo test --target x86_64-unknown-linux-gnu -p qgemm-kernels -p qgemm "${tests[@]}" -- \
-    --nocapture --test-threads=2
+    --nocapture --test-threads=2 "${@:3}"
 }
 on Nehalem '!avx2,!avxvnni,!avxvnniint8,!avx512bw,!avx512vnni,!amxint8'
-on Haswell 'avx2,!avxvnni,!avxvnniint8,!avx512bw,!avx512vnni,!amxint8'
+# Its kernels run on the host's own CPU too: here only how they are found and chosen.
+on Haswell 'avx2,!avxvnni,!avxvnniint8,!avx512bw,!avx512vnni,!amxint8' required isa:: digest:: products:: golden::
