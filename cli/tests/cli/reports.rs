@@ -65,7 +65,7 @@ fn environment() {
     );
 }
 
-/// What `tune` is for, on a CPU that has it; else why it is not there, which `info` tells too.
+/// `tune` measures where there is AMX; elsewhere it is refused for the reason that `info` tells.
 #[test]
 fn tune() {
     let files = Files::new();

@@ -25,8 +25,8 @@ use core::arch::x86_64::*;
 pub static KERNEL: Kernel =
     Kernel::new("amxint8-32x64c4", &[Variant::of::<Tile32x64<false>>(), Variant::of::<Tile32x64<true>>()]);
 
-/// The same code for a CPU that multiplies bytes with signs as if they had none, as Bochs does: there it multiplies
-/// u8 by u8, as long as tiles do it all.
+/// The kernel's code with u8 on both sides, for the self-test on Bochs, which multiplies bytes with signs as if they
+/// had none. It is right only there, and only while tiles do it all.
 pub static WITHOUT_SIGNS: Kernel = Kernel::new(
     "amxint8-32x64c4-without-signs",
     &[Variant::of::<Tile32x64<false>>().without_signs(), Variant::of::<Tile32x64<true>>().without_signs()],
