@@ -103,6 +103,8 @@ const CRATES: &[Crate] = &[
             "forward",
             "digits",
             "info",
+            "results",
+            "machine",
             "report",
             "four_bit",
             "network",

@@ -2,6 +2,7 @@
 
 use crate::errors::invalid_because;
 use crate::files::saved::saved_bytes;
+use crate::machine::Machine;
 use anyhow::Result;
 use qgemm::{Dispatch, Isa, SavedKind, ScaleBits, saved_info};
 use qgemm_kernels::{Features, GROUP_TABLE, MAX_VECTOR_GROUP};
@@ -162,14 +163,13 @@ fn collect() -> Result<Value> {
         })
         .collect();
     let isas: Vec<_> = Isa::ALL.iter().filter(|isa| found.has(**isa)).map(|isa| isa.name()).collect();
-    let caches = dispatch.caches();
-    let (vendor, brand) = cpu();
+    let Machine { arch, cpu, cores, caches, .. } = Machine::this()?;
     Ok(json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "arch": std::env::consts::ARCH,
-        "cpu": { "vendor": vendor, "brand": brand, "features": features() },
-        "cores": std::thread::available_parallelism().map_or(1, |cores| cores.get()),
-        "caches": { "l1d": caches.l1d, "l2": caches.l2, "l3": caches.l3 },
+        "arch": arch,
+        "cpu": cpu,
+        "cores": cores,
+        "caches": caches,
         "isas": isas,
         "amx": Dispatch::amx().to_string(),
         "kernels": kernels,
@@ -177,41 +177,4 @@ fn collect() -> Result<Value> {
         "groupwise_kernels": groupwise_kernels,
         "chosen_groupwise": dispatch.groupwise_kernel(),
     }))
-}
-
-/// Vendor and brand of the CPU.
-#[cfg(target_arch = "x86_64")]
-fn cpu() -> (String, String) {
-    let cpuid = raw_cpuid::CpuId::new();
-    let vendor = cpuid.get_vendor_info().map(|vendor| vendor.as_str().to_string());
-    let brand = cpuid.get_processor_brand_string().map(|brand| brand.as_str().trim().to_string());
-    (vendor.unwrap_or("unknown".into()), brand.unwrap_or("unknown".into()))
-}
-
-/// Vendor and brand of the CPU as Linux reports them, by number; `unknown` on other systems.
-#[cfg(not(target_arch = "x86_64"))]
-fn cpu() -> (String, String) {
-    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let field = |name: &str| {
-        let value = text.lines().find(|line| line.starts_with(name)).and_then(|line| line.split_once(':'));
-        value.map_or("unknown".to_string(), |(_, value)| value.trim().to_string())
-    };
-    (field("CPU implementer"), field("CPU part"))
-}
-
-/// The features of this CPU among those that matter for integer products.
-fn features() -> Vec<&'static str> {
-    // The standard library's macros take string literals only.
-    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-    macro_rules! looked_up {
-        ($is_detected:ident: $($name:tt)*) => { [$(($name, std::arch::$is_detected!($name))),*] };
-    }
-    #[cfg(target_arch = "x86_64")]
-    let features = looked_up!(is_x86_feature_detected: "sse2" "ssse3" "sse4.1" "avx" "avx2" "fma" "avxvnni"
-        "avxvnniint8" "avx512f" "avx512bw" "avx512vl" "avx512dq" "avx512vbmi" "avx512vnni");
-    #[cfg(target_arch = "aarch64")]
-    let features = looked_up!(is_aarch64_feature_detected: "neon" "dotprod" "i8mm" "sve" "sve2");
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    let features: [(&'static str, bool); 0] = [];
-    features.into_iter().filter(|(_, detected)| *detected).map(|(name, _)| name).collect()
 }

@@ -11,10 +11,12 @@ mod files;
 mod forward;
 mod groupwise;
 mod info;
+mod machine;
 mod matmul;
 mod memory;
 mod pack;
 mod quantize;
+mod results;
 mod shape;
 mod text;
 mod tune;
@@ -27,6 +29,9 @@ mod four_bit;
 mod network;
 #[path = "../../examples/digits/report.rs"]
 mod report;
+
+pub use crate::bench::peers::{Peer, PeerProduct, PeerTimes};
+pub use crate::bench::timing::{Times, times};
 
 use crate::errors::WrongResult;
 use anyhow::Error;
@@ -78,8 +83,20 @@ pub enum Failure {
 /// # Errors
 /// See [`Failure`]. A reader that closed the pipe, as in `qgemm bench | head -1`, is none.
 pub fn run(words: impl Iterator<Item = OsString>, out: &mut (dyn Write + Send)) -> Result<(), Failure> {
+    run_with(words, out, Vec::new())
+}
+
+/// [`run`] with libraries that `bench --compare` measures beside qgemm.
+///
+/// # Errors
+/// See [`Failure`].
+pub fn run_with(
+    words: impl Iterator<Item = OsString>,
+    out: &mut (dyn Write + Send),
+    peers: Vec<Peer<'_>>,
+) -> Result<(), Failure> {
     let cli = Cli::try_parse_from(with_negative_values(words)).map_err(Failure::Usage)?;
-    let done = run_command(cli.command, out).and_then(|()| Ok(out.flush()?));
+    let done = run_command(cli.command, out, peers).and_then(|()| Ok(out.flush()?));
     match done {
         Err(error) if !is_broken_pipe(&error) => {
             let place = if error.is::<io::Error>() { "stdout: " } else { "" };
@@ -114,7 +131,11 @@ fn is_option(word: &OsString) -> bool {
     bytes.len() > 2 && bytes.starts_with(b"--") && !bytes.contains(&b'=')
 }
 
-fn run_command(command: Option<Command>, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
+fn run_command(
+    command: Option<Command>,
+    out: &mut (dyn Write + Send),
+    peers: Vec<Peer<'_>>,
+) -> anyhow::Result<()> {
     match command {
         None => {
             forward::run(&forward::Args::default(), out)?;
@@ -128,7 +149,7 @@ fn run_command(command: Option<Command>, out: &mut (dyn Write + Send)) -> anyhow
         Some(Command::Pack(args)) => pack::run(&args),
         Some(Command::Info(args)) => info::run(&args, out),
         Some(Command::Verify(args)) => verify::run(&args, out),
-        Some(Command::Bench(args)) => bench::run(&args, out),
+        Some(Command::Bench(args)) => bench::run(&args, out, peers),
         Some(Command::Tune(args)) => tune::run(&args, out),
         Some(Command::Digits(args)) => digits::run(&args, out),
     }

@@ -1,20 +1,20 @@
 //! gemmkit: i8 x i8. It takes packed weights only with a column-major C, so C is column-major then.
 
-use crate::shape::Shape;
-use crate::work::{Measured, Work, fastest};
+use crate::fastest::fastest;
 use anyhow::Result;
 use gemmkit::{MatMut, MatRef, Parallelism, Workspace, gemm_i8_packed_b_with, gemm_i8_with, prepack_rhs_i8};
+use qgemm_cli::{PeerProduct, PeerTimes};
 
-pub fn measure(work: &Work, threads: usize, quick: bool) -> Result<Measured> {
-    let Shape { m, k, n } = work.shape;
-    let a = || MatRef::from_row_major(&work.a_signed, m, k);
-    let b = || MatRef::from_row_major(&work.b, k, n);
+pub fn measure(product: &PeerProduct<'_>) -> Result<PeerTimes> {
+    let PeerProduct { m, k, n, threads, .. } = *product;
+    let a = || MatRef::from_row_major(product.a_i8, m, k);
+    let b = || MatRef::from_row_major(product.b, k, n);
     let packed = prepack_rhs_i8(b());
     let mut workspace = Workspace::new();
     let mut c = vec![0i32; m * n];
     let parallelism = if threads == 1 { Parallelism::Serial } else { Parallelism::Rayon(threads) };
     let mut ways = [Some(&packed), None];
-    let (way, times) = fastest(&mut ways, quick, |way| {
+    let (way, times) = fastest(&mut ways, product.quick, |way| {
         match way {
             Some(packed) => {
                 let c = MatMut::from_col_major(&mut c, m, n);
@@ -28,7 +28,7 @@ pub fn measure(work: &Work, threads: usize, quick: bool) -> Result<Measured> {
         Ok(())
     })?;
     let at = |i, j| if way == 0 { j * m + i } else { i * n + j };
-    let error = work.error(&work.a_signed, |i, j| c[at(i, j)].into());
-    let isa = std::env::var("GEMMKIT_REQUIRE_ISA").unwrap_or_else(|_| "auto".into());
-    Ok(Measured { isa, times, error })
+    let c = (0..m * n).map(|x| c[at(x / n, x % n)].into()).collect();
+    let kernel = std::env::var("GEMMKIT_REQUIRE_ISA").unwrap_or_else(|_| "auto".into());
+    Ok(PeerTimes { kernel, times, c })
 }

@@ -2,9 +2,9 @@
 //! Weights can be the left or the right operand, and there are several kernels: all combinations are tried, and the
 //! fastest is measured.
 
-use crate::shape::Shape;
-use crate::work::{Measured, Work, fastest};
+use crate::fastest::fastest;
 use anyhow::{Context, Result};
+use qgemm_cli::{PeerProduct, PeerTimes};
 use tract_data::prelude::{DatumType, Tensor};
 use tract_linalg::MmmDispatch;
 use tract_linalg::WeightType;
@@ -20,22 +20,22 @@ struct Way {
     weights: Box<dyn MMMInputValue>,
 }
 
-pub fn measure(work: &Work, threads: usize, quick: bool) -> Result<Measured> {
-    let Shape { m, k, n } = work.shape;
-    let a = Tensor::from_shape(&[m, k], &work.a_signed)?;
-    let b = Tensor::from_shape(&[k, n], &work.b)?;
+pub fn measure(product: &PeerProduct<'_>) -> Result<PeerTimes> {
+    let PeerProduct { m, k, n, threads, .. } = *product;
+    let a = Tensor::from_shape(&[m, k], product.a_i8)?;
+    let b = Tensor::from_shape(&[k, n], product.b)?;
     let mut c = Tensor::zero::<i32>(&[m, n])?;
-    let mut ways = ways(work.shape, &b)?;
+    let mut ways = ways((m, k, n), &b)?;
     let executor = if threads == 1 { Executor::SingleThread } else { Executor::multithread(threads) };
-    let (best, times) =
-        multithread_tract_scope(executor, || fastest(&mut ways, quick, |way| way.run(&a, &mut c, (m, n))))?;
-    let sums = c.try_as_plain_ram()?.as_slice::<i32>()?;
-    let error = work.error(&work.a_signed, |i, j| sums[i * n + j].into());
-    Ok(Measured { isa: ways[best].kernel.name().to_string(), times, error })
+    let (best, times) = multithread_tract_scope(executor, || {
+        fastest(&mut ways, product.quick, |way| way.run(&a, &mut c, (m, n)))
+    })?;
+    let c = c.try_as_plain_ram()?.as_slice::<i32>()?.iter().map(|c| (*c).into()).collect();
+    Ok(PeerTimes { kernel: ways[best].kernel.name().to_string(), times, c })
 }
 
 /// All combinations, with the kernel that tract itself prefers first.
-fn ways(Shape { m, k, n }: Shape, b: &Tensor) -> Result<Vec<Way>> {
+fn ways((m, k, n): (usize, usize, usize), b: &Tensor) -> Result<Vec<Way>> {
     let mut ways = Vec::new();
     for transposed in [false, true] {
         let (rows, cols) = if transposed { (n, m) } else { (m, n) };

@@ -8,7 +8,7 @@ use qgemm::{Caches, Isa};
 /// The limit that binds, and the least time that it allows.
 #[derive(Debug, PartialEq)]
 pub struct Bound {
-    /// `peak` for the peak of the instruction, or the level of memory.
+    /// `peak` for the peak of the instruction, the level of memory, or `call`.
     pub name: &'static str,
     pub seconds: f64,
 }
@@ -16,7 +16,7 @@ pub struct Bound {
 /// The limit that binds a variant of a shape with kernels of an instruction set, of those that were measured on `threads`
 /// threads; `None` if none of them bounds it.
 ///
-/// The multiply-adds take the time of the peak. The bytes of A, B and C are those of the call before: what the caches above
+/// The multiply-adds take the time of the peak, and no call takes less than the smallest one. The bytes of A, B and C are those of the call before: what the caches above
 /// a level hold of them at most is not read from it again, all else once at least. Writing takes as long as reading or
 /// longer.
 pub fn binding(
@@ -28,8 +28,11 @@ pub fn binding(
 ) -> Option<Bound> {
     let bound = |limit: &Limit| {
         let (name, work) = match limit.kind {
-            LimitKind::Peak(of) if Some(of) == isa && variant.work != Work::Pack => ("peak", shape.macs()),
-            LimitKind::Peak(_) => return None,
+            LimitKind::Peak(of) | LimitKind::Call(of) if Some(of) != isa || variant.work == Work::Pack => {
+                return None;
+            }
+            LimitKind::Peak(_) => ("peak", shape.macs()),
+            LimitKind::Call(_) => return Some(Bound { name: limit.name, seconds: limit.seconds }),
             LimitKind::ReadBandwidth => {
                 let held = match limit.name {
                     "L2" => caches.l1d * threads,
@@ -77,6 +80,7 @@ mod tests {
             limit(LimitKind::ReadBandwidth, "L2", 100.0),
             limit(LimitKind::ReadBandwidth, "L3", 50.0),
             limit(LimitKind::ReadBandwidth, "DRAM", 20.0),
+            Limit { kind: LimitKind::Call(Isa::Avx512Vnni), name: "call", seconds: 1e-7, rate: 10.0 },
         ];
         let variant = VARIANTS.iter().find(|v| v.name == variant).unwrap();
         binding(&limits, CACHES, 1, Some(Isa::Avx512Vnni), (variant, Shape { m, k, n }))
@@ -105,6 +109,13 @@ mod tests {
             of("f32_dynamic", 8192, 4096, 1),
             ("DRAM", 8192.0 * 16384.0 + 4096.0 + 32768.0 - 16777216.0)
         );
+    }
+
+    #[test]
+    fn no_call_takes_less_than_the_smallest() {
+        // 20,000 multiply-adds take the time of a call.
+        assert_eq!(bound("u8s8s32", 19, 32, 32), Some(Bound { name: "call", seconds: 1e-7 }));
+        assert_eq!(of("u8s8s32", 20, 32, 32), ("peak", 20480.0));
     }
 
     #[test]

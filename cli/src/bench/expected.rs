@@ -68,6 +68,13 @@ impl Expected {
     }
 }
 
+/// An 8-bit output, by a scale, of a variant with zero points.
+pub fn requantized(sum: i64, scale: f32, variant: &Variant) -> f64 {
+    let (lo, hi) = variant.a.range();
+    let rounded = (sum as f32 * scale).round_ties_even() as i64;
+    (rounded + i64::from(variant.output_zero())).clamp(lo.into(), hi.into()) as f64
+}
+
 /// The numbers of the rows of the output that are compared: a few, or all if that is little work.
 pub fn checked_rows(shape: Shape) -> Vec<usize> {
     let m = shape.m;

@@ -1,10 +1,13 @@
-//! The limits of every kernel on this machine: the peak rate of its multiply-add instruction, and the bandwidth
-//! of reading caches and memory. Measured on all threads of the current rayon pool at once.
+//! The limits of every kernel on this machine: the peak rate of its multiply-add instruction, the bandwidth of reading
+//! caches and memory, and the time of the smallest call. Peaks and bandwidths are measured on all threads of the current
+//! rayon pool at once.
 
+use crate::arguments::machine::dispatch;
+use crate::bench::timing::times;
 use crate::memory::room;
 use anyhow::Result;
 use multiversion::multiversion;
-use qgemm::{Caches, Isa};
+use qgemm::{Caches, ElementType, Gemm, Isa, MatMut, MatRef, PackedB};
 use qgemm_kernels::Features;
 use qgemm_kernels::peak;
 use qgemm_kernels::prefer_huge;
@@ -14,18 +17,46 @@ use std::time::Instant;
 /// A measured limit.
 pub struct Limit {
     pub kind: LimitKind,
-    /// The instruction of a peak, or the level of memory (`L2`, `L3`, `DRAM`) of a bandwidth.
+    /// The instruction of a peak, the level of memory (`L2`, `L3`, `DRAM`) of a bandwidth, or `call`.
     pub name: &'static str,
     pub seconds: f64,
-    /// GMAC/s of a peak, GB/s of a bandwidth.
+    /// GMAC/s of a peak, GB/s of a bandwidth, millions of calls a second.
     pub rate: f64,
 }
 
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum LimitKind {
     /// The peak of the kernels of an instruction set.
     Peak(Isa),
     ReadBandwidth,
+    /// A call with the kernels of an instruction set, whatever it multiplies.
+    Call(Isa),
+}
+
+impl LimitKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Peak(_) => "peak",
+            Self::ReadBandwidth => "read",
+            Self::Call(_) => "call",
+        }
+    }
+
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::Peak(_) => "GMAC/s",
+            Self::ReadBandwidth => "GB/s",
+            Self::Call(_) => "million calls/s",
+        }
+    }
+
+    /// The instruction set whose kernels it bounds; `None` for all.
+    pub fn isa(self) -> Option<Isa> {
+        match self {
+            Self::Peak(isa) | Self::Call(isa) => Some(isa),
+            Self::ReadBandwidth => None,
+        }
+    }
 }
 
 /// Iterations of the peak probe's loop: about 20 ms, so that the time to start the threads does not count.
@@ -42,6 +73,16 @@ pub fn peak(isa: Isa, quick: bool) -> Option<Limit> {
     });
     let rate = macs as f64 / seconds / 1e9;
     (macs > 0).then_some(Limit { kind: LimitKind::Peak(isa), name, seconds, rate })
+}
+
+/// A product of 1 x 1 x 1 by the kernels of `isa`, B packed ahead, called by this thread.
+pub fn call(isa: Isa) -> Result<Limit> {
+    let packed =
+        PackedB::pack_with(&dispatch(isa.name())?, MatRef::row_major(&[1i8], 1, 1)?, ElementType::U8)?;
+    let (a, mut c) = ([1u8], [0i32]);
+    let product = Gemm::new(MatRef::row_major(&a, 1, 1)?, &packed);
+    let seconds = times(false, || product.run_i32(MatMut::row_major(&mut c, 1, 1)?))?.least;
+    Ok(Limit { kind: LimitKind::Call(isa), name: "call", seconds, rate: 1e-6 / seconds })
 }
 
 /// The bandwidths of reading L2, L3 and memory, the best of several orders: one stream, or two or four side by side. Each

@@ -1,6 +1,6 @@
 //! The measurement of a variant: its result is checked once, and its calls are timed.
 
-use crate::bench::expected::{Expected, row_params};
+use crate::bench::expected::{Expected, requantized, row_params};
 use crate::bench::operands::Operands;
 use crate::bench::timing::{Times, times};
 use crate::bench::variants::{FAR_ZERO, Layout, Variant, Work};
@@ -177,11 +177,10 @@ impl Job<'_> {
         let c = self.c_by_rows(c);
         let (lo, hi) = T::TYPE.range();
         let error = self.expected.error(&c, n, |_, j, sum| {
-            let rounded = if is_fixed_point {
-                multipliers[j].apply(sum as i32, Rounding::Gemmlowp)
-            } else {
-                (sum as f32 * scales[j]).round_ties_even() as i64
-            };
+            if !is_fixed_point {
+                return requantized(sum, scales[j], self.variant);
+            }
+            let rounded = multipliers[j].apply(sum as i32, Rounding::Gemmlowp);
             (rounded + i64::from(zero)).clamp(lo.into(), hi.into()) as f64
         });
         Ok(Timed { times, error })

@@ -7,6 +7,8 @@ mod groupwise;
 mod limits;
 mod measure;
 mod operands;
+pub mod peers;
+mod plan;
 mod shapes;
 mod table;
 pub mod timing;
@@ -14,19 +16,20 @@ mod variants;
 
 use crate::arguments::machine::{dispatch, thread_pool};
 use crate::bench::caller::Caller;
-use crate::bench::expected::Expected;
-use crate::bench::groupwise::GroupCase;
-use crate::bench::limits::{bandwidths, peak};
-use crate::bench::measure::{Job, Measured};
 use crate::bench::operands::Operands;
-use crate::bench::table::{Row, Table};
-use crate::bench::variants::{OF_LAYOUTS, VARIANTS, Variant, Work};
+use crate::bench::peers::{Peer, onednn};
+use crate::bench::plan::Plan;
+use crate::bench::table::Table;
+use crate::bench::variants::{OF_LAYOUTS, VARIANTS, Variant};
 use crate::errors::{WrongResult, invalid};
-use crate::shape::Shape;
+use crate::files::outfile::OutFile;
+use crate::machine::{Machine, load};
+use crate::results::{Build, FORMAT, Results, Run};
 use anyhow::Result;
-use qgemm::{CodeBits, Dispatch, Isa, Threads};
-use qgemm_kernels::GROUP_TABLE;
+use qgemm::Dispatch;
 use std::io::Write;
+use std::path::PathBuf;
+use std::time::{Instant, SystemTime};
 
 /// Measures products, and the peak and the bandwidth that bound them.
 #[derive(clap::Args)]
@@ -49,6 +52,12 @@ pub struct Args {
     /// Print CSV alone [default: a table]
     #[arg(long)]
     csv: bool,
+    /// Write a JSON file too, with the machine and all times, for `qgemm report` [default: none]
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Measure other libraries too, on threads of a pool: oneDNN, if the system has it [default: qgemm alone]
+    #[arg(long)]
+    compare: bool,
     /// Call each case once: whether results are exact, not how fast [default: for at least 0.2 s]
     #[arg(long)]
     quick: bool,
@@ -74,7 +83,8 @@ fn variants_long_help() -> String {
     )
 }
 
-pub fn run(args: &Args, out: &mut (dyn Write + Send)) -> Result<()> {
+/// Measures qgemm and, with `--compare`, libraries that the program brings and oneDNN.
+pub fn run(args: &Args, out: &mut (dyn Write + Send), brought: Vec<Peer<'_>>) -> Result<()> {
     let shapes = shapes::read(args.shapes.as_deref())?;
     let of_layouts = (args.shapes.as_deref() == Some(shapes::LAYOUTS)).then_some(OF_LAYOUTS);
     let variants = variants(args.variants.as_deref().or(of_layouts))?;
@@ -83,16 +93,50 @@ pub fn run(args: &Args, out: &mut (dyn Write + Send)) -> Result<()> {
     let with_floats = variants.iter().any(|variant| variant.has_float_a());
     shapes.iter().try_for_each(|&shape| Operands::check_memory(shape, with_floats))?;
     let pool = thread_pool(Some(&args.threads))?;
-    let plan = Plan { shapes, variants, dispatches, group_dispatches, with_floats, quick: args.quick };
-    let mut table = Table::new(out, args.csv, plan.measurements(), pool.current_num_threads(), args.caller);
-    table.head()?;
-    // On all threads of the pool, whoever calls.
-    pool.install(|| plan.measure_limits(&mut table))?;
-    let threads = Threads::at_most(pool.current_num_threads());
-    match args.caller {
-        Caller::Plain => plan.measure(table, threads),
-        Caller::Pool => pool.install(|| plan.measure(table, threads)),
+    let json = args.json.as_deref().map(|path| OutFile::new("--json", path)).transpose()?;
+    let mut peers = if args.compare { brought } else { Vec::new() };
+    if args.compare {
+        match onednn() {
+            Ok(onednn) => peers.push(onednn),
+            Err(error) if peers.is_empty() => return Err(error),
+            Err(_) => (),
+        }
     }
+    let plan = Plan { shapes, variants, dispatches, group_dispatches, with_floats, quick: args.quick, pool };
+    let mut run = Run {
+        date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+        seconds: 0.0,
+        threads: plan.pool.current_num_threads(),
+        caller: args.caller.name().into(),
+        quick: args.quick,
+        load_before: load(),
+        load_after: None,
+        disturbed: None,
+    };
+    let start = Instant::now();
+    let mut table = Table::new(out, args.csv, plan.measurements(&peers), run.threads, args.caller);
+    table.head()?;
+    plan.measure_limits(&mut table)?;
+    match args.caller {
+        Caller::Plain => plan.measure(&mut table, &mut peers)?,
+        Caller::Pool => plan.pool.install(|| plan.measure(&mut table, &mut peers))?,
+    }
+    plan.measure_peaks_again(&mut table)?;
+    run.seconds = start.elapsed().as_secs_f64();
+    run.load_after = load();
+    let (limits, cases);
+    (limits, cases, run.disturbed) = table.finish();
+    let wrong = cases.iter().filter(|case| !case.exact).count();
+    if let Some(file) = json {
+        let (format, build, machine) = (FORMAT.into(), Build::this(), Machine::this()?);
+        let results = Results { format, build, machine, run, limits, cases };
+        let text = serde_json::to_string_pretty(&results)?;
+        file.write_with(&|file| Ok(writeln!(file, "{text}")?))?;
+    }
+    if wrong > 0 {
+        return Err(WrongResult(format!("{wrong} results were not exact")).into());
+    }
+    Ok(())
 }
 
 /// The variants that `--variants` lists; without it, those that are measured by default.
@@ -128,90 +172,5 @@ fn group_dispatches(kernel: Option<&str>) -> Result<Vec<Dispatch>> {
     match kernel {
         Some("all") => Dispatch::available_groupwise().map(dispatch).collect(),
         other => dispatches(other),
-    }
-}
-
-/// The instruction set of a group-wise kernel, if the peak of that bounds products of weights of so many bits.
-fn isa_of_peak(kernel: &str, bits: CodeBits) -> Option<Isa> {
-    let isa = GROUP_TABLE.iter().find(|one| one.name == kernel)?.isa;
-    // These multiply 4 bits by `vpmaddubsw`, twice as fast as by the instruction of their peak.
-    let is_faster = bits == CodeBits::Four && matches!(isa, Isa::Avx2 | Isa::Avx512Bw);
-    (!is_faster).then_some(isa)
-}
-
-/// The measurements to make: each variant of each shape on each dispatch.
-struct Plan {
-    shapes: Vec<Shape>,
-    variants: Vec<&'static Variant>,
-    dispatches: Vec<Dispatch>,
-    /// Those for group-wise weights.
-    group_dispatches: Vec<Dispatch>,
-    /// A variant needs A as floats.
-    with_floats: bool,
-    /// Each call is made once.
-    quick: bool,
-}
-
-impl Plan {
-    fn measurements(&self) -> usize {
-        let by_groups = self.variants.iter().filter(|variant| variant.is_groupwise()).count();
-        let others = self.variants.len() - by_groups;
-        self.shapes.len() * (others * self.dispatches.len() + by_groups * self.group_dispatches.len())
-    }
-
-    fn measure(&self, mut table: Table<'_>, threads: Threads<'_>) -> Result<()> {
-        let mut wrong = 0;
-        for &shape in &self.shapes {
-            let operands = Operands::new(shape, self.with_floats)?;
-            for &variant in &self.variants {
-                let mut row = |isa, measured: Measured| {
-                    wrong += usize::from(measured.error != 0.0);
-                    table.row(&Row { shape, variant, isa, measured })
-                };
-                if let Work::Groupwise(of) = variant.work {
-                    let case = GroupCase::new(of, &operands)?;
-                    for dispatch in &self.group_dispatches {
-                        let measured = case.measure(dispatch, threads, self.quick)?;
-                        row(isa_of_peak(measured.kernel, of.bits), measured)?;
-                    }
-                    continue;
-                }
-                let expected = Expected::new(variant, &operands);
-                for dispatch in &self.dispatches {
-                    let job = Job { variant, operands: &operands, expected: &expected, dispatch, threads };
-                    let measured = job.measure(self.quick)?;
-                    let isa = dispatch.kernels().find(|kernel| kernel.name == measured.kernel);
-                    row(isa.map(|kernel| kernel.isa), measured)?;
-                }
-            }
-        }
-        table.finish();
-        if wrong > 0 {
-            return Err(WrongResult(format!("{wrong} results were not exact")).into());
-        }
-        Ok(())
-    }
-
-    fn measure_limits(&self, table: &mut Table<'_>) -> Result<()> {
-        for isa in Isa::ALL.into_iter().filter(|isa| self.uses(*isa)) {
-            if let Some(limit) = peak(isa, self.quick) {
-                table.limit(limit)?;
-            }
-        }
-        for limit in bandwidths(self.quick)? {
-            table.limit(limit)?;
-        }
-        Ok(())
-    }
-
-    /// Whether a measurement runs on kernels of an instruction set.
-    fn uses(&self, isa: Isa) -> bool {
-        let of_columns = |dispatch: &Dispatch| dispatch.kernels().any(|kernel| kernel.isa == isa);
-        let of_groups = |dispatch: &Dispatch| {
-            GROUP_TABLE.iter().any(|kernel| kernel.isa == isa && kernel.name == dispatch.groupwise_kernel())
-        };
-        let by_groups = |variant: &&Variant| variant.is_groupwise();
-        self.dispatches.iter().any(of_columns)
-            || self.variants.iter().any(by_groups) && self.group_dispatches.iter().any(of_groups)
     }
 }

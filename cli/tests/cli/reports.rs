@@ -1,6 +1,7 @@
 //! The output and the exit codes of `info`, `verify`, `bench` and `digits`.
 
 use crate::support::{Files, command};
+use serde_json::json;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
@@ -167,8 +168,118 @@ fn bench() {
 }
 
 #[test]
+fn bench_as_json() {
+    let files = Files::new();
+    let line = "bench --csv --quick --shapes 7,33,19;1,70,65 --variants u8s8s32,pack,w4g32 --threads 2 --json out.json";
+    let out = files.run(line).ok();
+    let text = std::fs::read_to_string(files.path("out.json")).unwrap();
+    let results: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(results["format"], "qgemm-bench-1");
+    let run = &results["run"];
+    assert_eq!((&run["threads"], &run["caller"], &run["quick"]), (&json!(2), &json!("plain"), &json!(true)));
+    // One call tells nothing of a disturbance.
+    assert!(run["disturbed"].is_null() && run["seconds"].as_f64().unwrap() > 0.0, "{run}");
+    let date = run["date"].as_str().unwrap();
+    assert!(date.len() == 20 && date.starts_with("20") && date.ends_with('Z'), "{date}");
+    let build = &results["build"];
+    assert_eq!(build["version"], env!("CARGO_PKG_VERSION"));
+    assert!(build["compiler"].as_str().unwrap().starts_with("rustc "), "{build}");
+    assert!(build["target"].as_str().unwrap().contains(std::env::consts::ARCH), "{build}");
+    let machine = &results["machine"];
+    let info: serde_json::Value = serde_json::from_str(&files.run("info --json").ok()).unwrap();
+    for field in ["cpu", "caches", "cores", "arch"] {
+        assert!(!machine[field].is_null() && machine[field] == info[field], "{field}: {machine} {info}");
+    }
+    // The cases and limits are those of the table.
+    let lines = out.lines().skip(1).map(|line| line.split(',').collect());
+    let (limits, cases): (Vec<Vec<_>>, Vec<Vec<_>>) = lines.partition(|row: &Vec<_>| row[0] == "limit");
+    let in_json = |list: &str| results[list].as_array().unwrap().clone();
+    assert_eq!(
+        (in_json("limits").len(), in_json("cases").len(), cases.len()),
+        (limits.len(), cases.len(), 6)
+    );
+    for (case, row) in in_json("cases").iter().zip(&cases) {
+        for (field, at) in [("library", 0), ("version", 1), ("kernel", 2), ("variant", 7)] {
+            assert_eq!(case[field], row[at], "{field}: {case}");
+        }
+        for (field, at) in [("m", 4), ("k", 5), ("n", 6)] {
+            assert_eq!(case[field].to_string(), row[at], "{field}: {case}");
+        }
+        let number = |field: &str| case[field].as_f64().unwrap();
+        assert_eq!(format!("{:.6e}", number("least")), row[8]);
+        assert!(number("least") <= number("median") && number("median") <= number("ninth"), "{case}");
+        assert_eq!(
+            (&case["batches"], &case["calls"], &case["exact"], &case["error"]),
+            (&json!(1), &json!(1), &json!(true), &json!(0.0))
+        );
+        assert_eq!(case["limit"].as_str().unwrap_or("n/a"), row[13]);
+    }
+    for (limit, row) in in_json("limits").iter().zip(&limits) {
+        assert_eq!(limit["name"], row[2]);
+        assert_eq!(format!("{:.4}", limit["rate"].as_f64().unwrap()), row[9]);
+        assert!(limit["rate_after"].is_null() && limit["kind"] != "");
+    }
+}
+
+/// Whether a peak changed is told where it was measured before and after.
+#[test]
+fn a_disturbed_run_says_so() {
+    let files = Files::new();
+    files.run("bench --csv --shapes 16,16,16 --variants u8s8s32 --json out.json").ok();
+    let results: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(files.path("out.json")).unwrap()).unwrap();
+    let limits = results["limits"].as_array().unwrap();
+    let peaks = limits.iter().filter(|limit| limit["kind"] == "peak");
+    let changes: Vec<_> = peaks
+        .map(|peak| peak["rate_after"].as_f64().unwrap() / peak["rate"].as_f64().unwrap() - 1.0)
+        .collect();
+    let disturbed = changes.iter().any(|change| change.abs() > 0.03);
+    // Some CPUs have no probe of a peak.
+    assert_eq!(results["run"]["disturbed"], if changes.is_empty() { json!(null) } else { json!(disturbed) });
+    let case = &results["cases"][0];
+    assert!(limits.iter().any(|limit| limit["kind"] == "call"), "{limits:?}");
+    assert!(["call", "peak"].iter().any(|limit| case["limit"] == *limit), "{case}");
+    assert!(case["batches"].as_u64().unwrap() >= 5 && case["calls"].as_u64().unwrap() > 1, "{case}");
+}
+
+/// oneDNN beside qgemm, if the system has it; with the environment variable QGEMM_REQUIRE_ONEDNN it must.
+#[test]
+fn bench_compares() {
+    let files = Files::new();
+    let line = "bench --compare --csv --quick --shapes 7,33,19;1,70,65 --threads 2 --json out.json";
+    let ran = files.run(line);
+    if ran.code == Some(2) && std::env::var_os("QGEMM_REQUIRE_ONEDNN").is_none() {
+        let refused = ran.refused("--compare: was 'given'");
+        println!("not tested: {refused}");
+        return;
+    }
+    let out = ran.ok();
+    let of_peer: Vec<Vec<_>> = out
+        .lines()
+        .filter(|line| line.starts_with("oneDNN,"))
+        .map(|line| line.split(',').collect())
+        .collect();
+    assert_eq!(of_peer.len(), 8, "{out}");
+    for row in of_peer {
+        assert_eq!((row.len(), row[3], row[12]), (15, "2", "plain"));
+        assert!(row[1].starts_with(['2', '3']) && row[8].parse::<f64>().unwrap() > 0.0, "{row:?}");
+        // Before VNNI it saturates sums of pairs.
+        assert!(row[10] == "exact" || row[10].starts_with("maxerr="), "{row:?}");
+    }
+    let text = std::fs::read_to_string(files.path("out.json")).unwrap();
+    let results: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let cases = results["cases"].as_array().unwrap();
+    assert_eq!(cases.iter().filter(|case| case["library"] == "oneDNN").count(), 8);
+    assert_eq!(cases.iter().filter(|case| case["library"] == "qgemm").count(), 8);
+}
+
+#[test]
 fn bench_refuses() {
     let files = Files::new();
+    for path in ["nowhere/out.json", ".", "out.json/"] {
+        files.run(&format!("bench --shapes 4096,4096,4096 --json {path}")).refused("--json: was '");
+    }
+    assert!(files.names().is_empty());
     files.write_bytes("empty.txt", b"\n");
     for shapes in ["1,2", "0,1,1", "x,y,z", "1,2,3;;4", "missing.txt", "empty.txt", "-1,2,3", "."] {
         files.run(&format!("bench --csv --shapes {shapes}")).refused("--shapes: was '");
