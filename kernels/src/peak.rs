@@ -78,7 +78,7 @@ pub fn run(features: &Features, isa: Isa, iterations: u32) -> Option<u64> {
             }
             Isa::AmxInt8 => {
                 // SAFETY: `features` prove that the CPU has AMX, and that the operating system lets it be used: asked above.
-                unsafe { crate::x86::tile::tmm::products_alone(turns) };
+                unsafe { crate::x86::tile::tile_registers::products_alone(turns) };
                 // Four products of 16 x 64 bytes times 64 x 16.
                 return Some(4 * 16 * 64 * 16 * u64::from(turns));
             }

@@ -116,6 +116,15 @@ impl Out<'_> {
     }
 }
 
+impl<'a> Args<'a> {
+    /// `cols` columns, from the panels' column `from` on, whose weights begin at `b`.
+    #[inline(always)]
+    pub(crate) fn columns(&self, from: usize, cols: usize, b: *const u8) -> Args<'a> {
+        let (col, first_col) = (self.col.wrapping_add(from), self.first_col + from);
+        Args { b, cols, col, first_col, out: self.out.at(from), ..*self }
+    }
+}
+
 impl Args<'_> {
     /// Goes on to the rows below the first `rows`.
     #[inline(always)]

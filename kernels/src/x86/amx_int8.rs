@@ -18,6 +18,7 @@ use crate::x86::avx512_vnni::Bytes;
 use crate::x86::operands::row_sums::add_avx512;
 use crate::x86::tile::b_stationary::BStationary;
 use crate::x86::tile::dot::Dot;
+use crate::x86::tile::tile_registers::MAX_ROWS;
 use crate::x86::tile::tmm;
 use crate::x86::tile::zmm::{self, Tile6x64, ZmmTiles};
 use core::arch::x86_64::*;
@@ -51,7 +52,7 @@ type VectorTile = BStationary<Tile6x64<Bytes<false>>>;
 // SAFETY: `by_tiles`, `by_vectors_of_i8` and the vectors' tile keep to the contract.
 unsafe impl<const A_SIGNED: bool> Tile for Tile32x64<A_SIGNED> {
     type Instruction = Products<A_SIGNED>;
-    const MR: usize = tmm::MAX_ROWS;
+    const MR: usize = MAX_ROWS;
     const NR: usize = tmm::PANEL;
     const PANEL_STEP: usize = 16;
     const FUSED: bool = true;
@@ -88,8 +89,7 @@ unsafe fn by_tiles<const A_SIGNED: bool>(t: &Args<'_>) {
         // and of the output.
         unsafe {
             let (b, cols) = (t.b.add(t.k.next_multiple_of(4) * j), (t.cols - j).min(tmm::PANEL));
-            let (col, first_col, out) = (t.col.add(j), t.first_col + j, t.out.at(j));
-            tmm::rows_times_panel::<A_SIGNED>(&mut Args { b, cols, col, first_col, out, ..*t });
+            tmm::rows_times_panel::<A_SIGNED>(&mut t.columns(j, cols, b));
         }
     }
 }

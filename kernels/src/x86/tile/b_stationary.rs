@@ -154,8 +154,7 @@ unsafe fn all_columns<T: BStationaryRows>(t: &Args<'_>) {
         // SAFETY: the caller's promise: columns j..j + cols are columns of the panel, of the terms and of the output.
         // The vectors of the part are ceil(cols / 16).
         unsafe {
-            let (b, col) = (t.b.add(4 * j), t.col.add(j));
-            let part = Args { b, cols, col, first_col: t.first_col + j, out: t.out.at(j), ..*t };
+            let part = t.columns(j, cols, t.b.add(4 * j));
             match cols {
                 ..=8 => all_rows::<T, 4, 1, true>(&part, panel),
                 9..=16 => all_rows::<T, 4, 1, false>(&part, panel),

@@ -30,80 +30,16 @@ use crate::contract::args::Args;
 use crate::x86::tile::dot::start;
 use crate::x86::tile::each_row::each_row;
 use crate::x86::tile::epilogue::finish;
+use crate::x86::tile::tile_registers::{Configured, DEPTH, MAX_ROWS, ROWS};
 use crate::x86::tile::vector::Vector;
 use core::arch::asm;
 use core::arch::x86_64::*;
 use core::mem::{MaybeUninit, offset_of};
 
-/// The rows of a tile register.
-const ROWS: usize = 16;
-/// The most rows of a tile.
-pub const MAX_ROWS: usize = 2 * ROWS;
 /// The most columns of a tile: two registers of 16 sums.
 const MAX_COLUMNS: usize = 32;
 /// The most columns of a panel.
 pub const PANEL: usize = 64;
-/// The values of k in a row of a tile register.
-const DEPTH: usize = 64;
-
-/// The configuration of the tile registers, in memory: "palette 1".
-#[repr(C, align(64))]
-struct Configuration {
-    palette: u8,
-    start_row: u8,
-    reserved: [u8; 14],
-    row_bytes: [u16; 16],
-    rows: [u8; 16],
-}
-
-impl Configuration {
-    /// For so many rows of A, at most [`MAX_ROWS`].
-    const fn new(rows: usize) -> Self {
-        let first = if rows < ROWS { rows } else { ROWS } as u8;
-        let second = rows as u8 - first;
-        let (mut of_rows, mut row_bytes) = ([0; 16], [0; 16]);
-        let heights = [first, first, second, second, first, second, ROWS as u8, ROWS as u8];
-        let mut i = 0;
-        while i < heights.len() {
-            of_rows[i] = heights[i];
-            // A register without rows has no bytes either.
-            row_bytes[i] = if heights[i] > 0 { DEPTH as u16 } else { 0 };
-            i += 1;
-        }
-        Self { palette: 1, start_row: 0, reserved: [0; 14], row_bytes, rows: of_rows }
-    }
-}
-
-/// Tile registers that are configured, until this is dropped.
-///
-/// No code of a compiler touches them, or their configuration, unless it is compiled for AMX, and nothing in this
-/// crate is: what lies between the assembly of two tiles leaves them as they are. The operating system keeps them for
-/// each thread.
-struct Configured(());
-
-impl Configured {
-    /// # Safety
-    /// The CPU has AMX-TILE, and the operating system lets this thread use it.
-    #[inline(always)]
-    unsafe fn new(configuration: &Configuration) -> Self {
-        // SAFETY: the caller's promise. A palette of 1 and heights and widths within it are what the instruction takes.
-        unsafe {
-            asm!("ldtilecfg [{}]", in(reg) configuration, options(nostack, preserves_flags, readonly),
-                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _);
-        }
-        Self(())
-    }
-}
-
-impl Drop for Configured {
-    #[inline(always)]
-    fn drop(&mut self) {
-        // SAFETY: the registers were configured, so the CPU has AMX-TILE.
-        unsafe { asm!("tilerelease", options(nostack, preserves_flags, nomem)) };
-    }
-}
-
 /// The memory between the products and the epilogue, and that of the values of k after the last 64.
 #[repr(C, align(64))]
 struct Scratch {
@@ -130,19 +66,19 @@ pub unsafe fn rows_times_panel<const SIGNED: bool>(t: &mut Args<'_>) {
         copy_last_of_b(t, scratch);
         let mut left = t.rows;
         let mut height = left.min(MAX_ROWS);
-        let mut configured = Configured::new(&CONFIGURATIONS[height - 1]);
+        let mut configured = Configured::for_rows(height);
         while left > 0 {
             if left < height {
                 height = left;
                 drop(configured);
-                configured = Configured::new(&CONFIGURATIONS[height - 1]);
+                configured = Configured::for_rows(height);
             }
             copy_last_of_a(t, height, scratch);
             for j in (0..t.cols).step_by(MAX_COLUMNS) {
                 let cols = (t.cols - j).min(MAX_COLUMNS);
                 let sums = (&raw const (*scratch).sums).cast();
-                let (col, first_col, out) = (t.col.add(j), t.first_col + j, t.out.at(j));
-                let part = &mut Args { cols, col, first_col, out, ..*t };
+                // The panel's weights are addressed by `j`, not by those of the part.
+                let part = &mut t.columns(j, cols, t.b);
                 match (height > ROWS, cols > 16) {
                     (true, true) => multiply::<SIGNED, 2, 2>(t, j, scratch),
                     (true, false) => multiply::<SIGNED, 2, 1>(t, j, scratch),
@@ -166,17 +102,6 @@ pub unsafe fn rows_times_panel<const SIGNED: bool>(t: &mut Args<'_>) {
 fn group_bytes(t: &Args<'_>) -> usize {
     4 * t.cols.next_multiple_of(16)
 }
-
-/// By the number of rows, from 1 on.
-static CONFIGURATIONS: [Configuration; MAX_ROWS] = {
-    let mut all = [const { Configuration::new(MAX_ROWS) }; MAX_ROWS];
-    let mut i = 0;
-    while i < MAX_ROWS {
-        all[i] = Configuration::new(i + 1);
-        i += 1;
-    }
-    all
-};
 
 /// Copies the k-groups after the last whole 64 values of k, and zeros after them.
 ///
@@ -386,30 +311,4 @@ unsafe fn finish_some<const H: usize, const V: usize>(t: &mut Args<'_>, sums: *c
         finish(t, acc);
     }
     t.move_down(H);
-}
-
-/// Multiplies whole tiles four times a turn, for the rate of the instruction: with four registers of sums a product
-/// is done before its sums are needed again. At least one turn.
-///
-/// # Safety
-/// The CPU has AMX-TILE and AMX-INT8, and the operating system lets this thread use them.
-pub unsafe fn products_alone(turns: u32) {
-    // SAFETY: the caller's promise; the code changes declared registers only, and ends after `turns` turns.
-    unsafe {
-        let configured = Configured::new(&CONFIGURATIONS[MAX_ROWS - 1]);
-        asm!(
-            "2:",
-            "tdpbusd tmm0, tmm4, tmm6",
-            "tdpbusd tmm1, tmm4, tmm7",
-            "tdpbusd tmm2, tmm5, tmm6",
-            "tdpbusd tmm3, tmm5, tmm7",
-            "dec {turns:e}",
-            "jnz 2b",
-            turns = inout(reg) turns.max(1) => _,
-            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-            options(nomem, nostack),
-        );
-        drop(configured);
-    }
 }
