@@ -56,6 +56,9 @@
 //! `serde` (not by default): [`QuantParams`], [`Multiplier`], [`Rounding`], [`ElementType`] and [`Activation`] are
 //! serialized, the last three by their names (`"gelu_tanh"`, `"i8"`).
 //!
+//! `tracing` (not by default): each call is an event of the crate tracing, of level DEBUG and target `qgemm`, with the fields
+//! that `QGEMM_VERBOSE` prints.
+//!
 //! f16 and bf16, as scales and as activations, need no feature; their crate is [`half`].
 //!
 //! # Environment
@@ -64,7 +67,9 @@
 //! sizes of the first, second and third level of cache, as `32K,1M,32M`, in place of those that the CPU tells. Blocks
 //! are cut for the second, of which it gives the share of one core; no block depends on the other two today.
 //! `QGEMM_AMX_OVERHEAD` is a number of cycles by which AMX is chosen for a product, or AVX-512 VNNI (see
-//! [`Dispatch::with_amx_overhead`]). The variables are read once. A wrong value is an error of every call that needs it. None
+//! [`Dispatch::with_amx_overhead`]). `QGEMM_VERBOSE=1` prints a line to standard error for each call: which (`pack`, `quantize`, `gemm`
+//! or `groupwise`), A, B and C, zero points and output stage, the kernel, the blocks, the threads that it was cut for, and
+//! microseconds. The variables are read once. A wrong value is an error of every call that needs it. None
 //! changes any result.
 //!
 //! # Threads
@@ -143,6 +148,7 @@ mod product;
 mod quantize;
 pub mod reference;
 mod rounding;
+mod trace;
 mod weights;
 
 pub use call::batch::{run_batch, run_batch_on};

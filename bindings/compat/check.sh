@@ -31,7 +31,7 @@ if [[ $(cat "$mkl/installed" 2>/dev/null) != "${packages[*]}" ]]; then
 fi
 
 # oneDNN is here: what loads it must find it.
-QGEMM_REQUIRE_ONEDNN=1 cargo test -q -p qgemm-onednn -p qgemm-cli --test products --test cli -- --exact \
+QGEMM_REQUIRE_ONEDNN=1 cargo test -q --workspace --test onednn --test cli -- --exact \
   sums outputs_of_8_bits wrong_lengths_are_refused reports::bench_compares
 
 work=$(mktemp -d)

@@ -15,6 +15,7 @@ mod machine;
 mod matmul;
 mod memory;
 mod pack;
+mod page;
 mod quantize;
 mod results;
 mod shape;
@@ -60,6 +61,7 @@ enum Command {
     Info(info::Args),
     Verify(verify::Args),
     Bench(bench::Args),
+    Report(page::Args),
     Tune(tune::Args),
     Digits(digits::Args),
 }
@@ -150,6 +152,7 @@ fn run_command(
         Some(Command::Info(args)) => info::run(&args, out),
         Some(Command::Verify(args)) => verify::run(&args, out),
         Some(Command::Bench(args)) => bench::run(&args, out, peers),
+        Some(Command::Report(args)) => page::run(&args, out),
         Some(Command::Tune(args)) => tune::run(&args, out),
         Some(Command::Digits(args)) => digits::run(&args, out),
     }

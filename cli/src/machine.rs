@@ -14,7 +14,7 @@ pub struct Machine {
     pub system: String,
     pub cpu: Cpu,
     pub caches: CacheSizes,
-    /// The threads that run at once.
+    /// The threads that this process may run at once: fewer than there are where it was bound to some cores.
     pub cores: usize,
     /// Bytes.
     pub memory: Option<u64>,

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 /// The value of `format`: the number changes when a field loses its meaning.
 pub const FORMAT: &str = "qgemm-bench-1";
 
+/// The name of this library among others.
+pub const OURS: &str = "qgemm";
+
 /// A run of `qgemm bench`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Results {
@@ -100,6 +103,8 @@ pub struct Case {
     pub calls: u64,
     /// GMAC/s by the least time, or GB/s of packing.
     pub rate: f64,
+    /// Bytes of A, B and C, each counted once.
+    pub bytes: f64,
     /// Every output that was compared is exact.
     pub exact: bool,
     /// The largest difference from the exact value; `None` if it is not a number, or infinite.

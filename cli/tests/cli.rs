@@ -20,6 +20,8 @@ mod pack;
 mod product;
 #[path = "cli/quantize.rs"]
 mod quantize;
+#[path = "cli/report.rs"]
+mod report;
 #[path = "cli/reports.rs"]
 mod reports;
 #[path = "cli/support.rs"]

@@ -19,6 +19,7 @@ use crate::product::zero_point::ZeroPoint;
 use crate::product::{Product, accumulator};
 use crate::quantize::params::QuantParams;
 use crate::quantize::scheme::Scheme;
+use crate::trace::{self, Call};
 use qgemm_kernels::in_default_float_mode;
 
 /// f32 in, f32 or 8 bits out: A is quantized, multiplied by an 8-bit B, and the exact sums are scaled, in one call.
@@ -251,7 +252,12 @@ impl<'a> DynamicGemm<'a> {
         }
         quantized_a::with(|quantized| {
             let rows = extent.rows.clone();
-            quantized.fill(&self.float_a(), rows.clone(), self.b.shape().1, threads)?;
+            let mut quantize = || quantized.fill(&self.float_a(), rows.clone(), self.b.shape().1, threads);
+            if trace::is_silent() || !trace::is_heard()? {
+                quantize()?;
+            } else {
+                trace::tell(self.quantization(rows.len()), quantize)?;
+            }
             let scale = destination.scale().of_rows(rows.clone());
             in_default_float_mode(|| quantized.multiply_scales(scale)).map_err(|e| e.below(rows.start))?;
             self.run_quantized(quantized, scale, destination, extent, threads)?;
@@ -260,6 +266,21 @@ impl<'a> DynamicGemm<'a> {
             }
             Ok(())
         })?
+    }
+
+    /// The quantization of some rows of A, in words.
+    fn quantization(&self, rows: usize) -> Call {
+        let per = if self.per_tensor { "tensor" } else { "row" };
+        Call {
+            kind: "quantize",
+            a: format!("f32 {rows}x{}", self.a.cols()),
+            b: String::new(),
+            c: format!("{} {rows}x{}", self.scheme.element(), self.a.cols()),
+            stage: format!("one scale per {per}"),
+            kernel: "",
+            blocks: String::new(),
+            threads: None,
+        }
     }
 
     /// Multiplies rows that were quantized, and whose scales times `scale` were found finite.

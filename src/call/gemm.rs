@@ -92,8 +92,9 @@ impl<'a> Gemm<'a> {
     /// # Errors
     /// [`Error::InnerDimension`], [`Error::OutputShape`] or [`Error::Length`] if shapes disagree, [`Error::Range`] if a
     /// [`Gather`](crate::Gather) has padding without a value of its own and the zero point of any row of A is no
-    /// element of its type, and if B is not packed, [`Error::Memory`] if there is not enough to pack it and
-    /// [`Error::Kernel`] or [`Error::Variable`] if the environment is wrong. `c` is then left as it was.
+    /// element of its type, [`Error::Variable`] if `QGEMM_VERBOSE` is wrong, and if B is not packed, [`Error::Memory`] if
+    /// there is not enough to pack it and [`Error::Kernel`] or [`Error::Variable`] if the environment is wrong. `c` is then
+    /// left as it was.
     pub fn run_i32(&self, c: MatMut<'_, i32>) -> Result<(), Error> {
         let product = self.product(shape(&c))?;
         self.run(&product, Destination::I32 { c: c.block, accumulate: false })

@@ -99,7 +99,8 @@ impl<'a> GroupwiseGemm<'a> {
     /// [`Error::ScaleOfA`] if the stage is for the other kind of activations; [`Error::FloatClamp`]; [`Error::Range`] if a
     /// zero point is no value of A's type; [`Error::NotFinite`] if a value of an f32 A is infinite or NaN,
     /// [`Error::QuantizationRange`] if the greatest value less the least is infinite; [`Error::Scale`] if the scale of a row
-    /// times that of `output` is; [`Error::Memory`] if there is not enough. `c` is then left as it was. If `c` is empty,
+    /// times that of `output` is; [`Error::Memory`] if there is not enough; [`Error::Variable`] if `QGEMM_VERBOSE` is wrong. `c` is
+    /// then left as it was. If `c` is empty,
     /// values of A are not read.
     pub fn run_f32<'o>(&self, c: MatMut<'_, f32>, output: impl Into<Dequantize<'o>>) -> Result<(), Error> {
         let (all, output) = (all_of(&c), output.into());

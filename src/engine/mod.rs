@@ -20,6 +20,7 @@ pub(crate) mod run;
 pub(crate) mod scratch;
 mod small;
 pub(crate) mod threads;
+mod told;
 pub(crate) mod unpacked;
 mod wide_terms;
 mod zero_points;

@@ -50,6 +50,7 @@ const MIN_ROWS_TO_WIDEN: usize = 32;
 
 impl StoredPair {
     /// The pair that `variant` multiplies.
+    #[inline]
     pub(crate) fn new(product: &Product<'_>, b: &PackedColumns, variant: &Variant) -> Self {
         let signed = product.a.element_type() == ElementType::I8;
         let (convert, a_shift) = variant.convert_a(signed);
@@ -68,6 +69,7 @@ impl StoredPair {
 
 impl<'a> Operation<'a> {
     /// Chooses blocks and, unless an i32 output makes that needless, the accumulator.
+    #[inline]
     pub(crate) fn new(
         product: &'a Product<'a>,
         b: &'a PackedColumns,
@@ -75,12 +77,7 @@ impl<'a> Operation<'a> {
         i32_output: bool,
     ) -> Self {
         let (kernel, k) = (b.kernel(), product.k);
-        let mut sizes = ElementSizes { a: 1, b: 1 };
-        for pair in pairs {
-            let b_stored = pair.widened.map_or(pair.b, |variant| variant.b);
-            sizes.a = sizes.a.max(pair.a.size());
-            sizes.b = sizes.b.max(b_stored.size());
-        }
+        let sizes = element_sizes(pairs);
         let plan = Plan::new(product.m, k, &kernel, sizes, b.caches());
         let accumulator = if i32_output {
             Accumulator::I32
@@ -110,6 +107,7 @@ impl<'a> Operation<'a> {
     }
 
     /// The scratch memory that its blocks take at most.
+    #[inline]
     pub(crate) fn needs(&self) -> Needs {
         let in_place = self.product.a.in_place().is_some();
         let blocks = Blocks {
@@ -122,6 +120,24 @@ impl<'a> Operation<'a> {
         };
         Needs::new(&self.plan, &self.b.kernel(), self.sizes, blocks)
     }
+}
+
+/// The sizes of the elements that kernels read.
+#[inline]
+fn element_sizes(pairs: &[StoredPair]) -> ElementSizes {
+    let mut sizes = ElementSizes { a: 1, b: 1 };
+    for pair in pairs {
+        let b_stored = pair.widened.map_or(pair.b, |variant| variant.b);
+        sizes.a = sizes.a.max(pair.a.size());
+        sizes.b = sizes.b.max(b_stored.size());
+    }
+    sizes
+}
+
+/// The blocks of a product with packed columns, if it is not one call of a kernel.
+pub(crate) fn plan_of(product: &Product<'_>, b: &PackedColumns) -> Plan {
+    let pairs: Vec<_> = b.panels().iter().map(|panel| StoredPair::new(product, b, panel.variant)).collect();
+    Plan::new(product.m, product.k, &b.kernel(), element_sizes(&pairs), b.caches())
 }
 
 /// The scratch memory that a product takes at most, whatever the kernels of its panels and its accumulator: a bound for

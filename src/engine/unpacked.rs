@@ -48,6 +48,11 @@ fn source<'a>(product: &Product<'a>, b: Operand<'a>) -> Result<PackSource<'a>, E
     Ok(PackSource { b, activations: product.a.element_type(), dispatch })
 }
 
+/// The kernel of a product that was computed.
+pub(crate) fn kernel_name(product: &Product<'_>, b: Operand<'_>) -> &'static str {
+    source(product, b).map_or("", |source| source.dispatch.choose(product.k, product.n).name)
+}
+
 /// Reserves the memory that this thread needs to compute some rows of a product alone, which are not none.
 ///
 /// # Errors

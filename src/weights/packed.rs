@@ -4,6 +4,7 @@ use crate::dispatch::select::{Dispatch, KernelInfo};
 use crate::element::ElementType;
 use crate::error::Error;
 use crate::matrix::operand::Operand;
+use crate::trace::{self, Call};
 use crate::weights::pack::{PackSource, StatsNeeded};
 use crate::weights::packed_columns::PackedColumns;
 use std::fmt;
@@ -40,7 +41,7 @@ impl PackedB {
     ///
     /// # Errors
     /// [`Error::Memory`] if there is not enough, [`Error::Kernel`] if `QGEMM_ISA` is wrong, [`Error::Variable`] if
-    /// `QGEMM_CACHES` is.
+    /// `QGEMM_CACHES` or `QGEMM_VERBOSE` is.
     pub fn pack<'a>(b: impl Into<Operand<'a>>) -> Result<Self, Error> {
         Self::pack_for(b, ElementType::U8)
     }
@@ -56,16 +57,22 @@ impl PackedB {
     /// [`pack_for`](Self::pack_for), for one of the given kernels.
     ///
     /// # Errors
-    /// [`Error::Memory`] if there is not enough.
+    /// [`Error::Memory`] if there is not enough, [`Error::Variable`] if `QGEMM_VERBOSE` is wrong.
     pub fn pack_with<'a>(
         dispatch: &Dispatch,
         b: impl Into<Operand<'a>>,
         activations: ElementType,
     ) -> Result<Self, Error> {
         let source = PackSource { b: b.into(), activations, dispatch };
-        let mut columns = PackedColumns::empty(&source);
-        columns.pack(&source, 0..source.b.cols(), StatsNeeded::All)?;
-        Ok(Self { columns })
+        let pack = || {
+            let mut columns = PackedColumns::empty(&source);
+            columns.pack(&source, 0..source.b.cols(), StatsNeeded::All)?;
+            Ok(Self { columns })
+        };
+        if trace::is_silent() || !trace::is_heard()? {
+            return pack();
+        }
+        trace::tell(packing(&source), pack)
     }
 
     /// K, the number of rows.
@@ -107,5 +114,21 @@ impl PackedB {
     /// The value of element (k, j); `None` if there is none.
     pub fn get(&self, k: usize, j: usize) -> Option<i32> {
         self.columns.get(k, j)
+    }
+}
+
+/// Packing, in words.
+fn packing(source: &PackSource<'_>) -> Call {
+    let PackSource { b, activations, dispatch } = source;
+    let (k, n) = (b.rows(), b.cols());
+    Call {
+        kind: "pack",
+        a: String::new(),
+        b: format!("{} {k}x{n}", b.element),
+        c: "panels".into(),
+        stage: format!("for {activations}"),
+        kernel: dispatch.choose(k, n).name,
+        blocks: String::new(),
+        threads: None,
     }
 }

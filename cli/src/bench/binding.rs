@@ -48,7 +48,7 @@ pub fn binding(
 }
 
 /// The bytes of A, B and C, each counted once.
-fn operand_bytes(variant: &Variant, Shape { m, k, n }: Shape) -> f64 {
+pub fn operand_bytes(variant: &Variant, Shape { m, k, n }: Shape) -> f64 {
     let (m, k, n) = (m as f64, k as f64, n as f64);
     // Of B a value has a byte, unless it has fewer bits and a share of a scale.
     let of_b = match variant.work {

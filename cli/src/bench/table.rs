@@ -1,13 +1,13 @@
 //! The output of `qgemm bench`, as CSV or as text, and what it keeps of it for `--json`.
 
-use crate::bench::binding::binding;
+use crate::bench::binding::{binding, operand_bytes};
 use crate::bench::caller::Caller;
 use crate::bench::limits::{Limit, LimitKind};
 use crate::bench::measure::Measured;
 use crate::bench::peers::{Peer, PeerTimes};
 use crate::bench::timing::Times;
 use crate::bench::variants::{Variant, Work};
-use crate::results::{Case, MeasuredLimit};
+use crate::results::{Case, MeasuredLimit, OURS};
 use crate::shape::Shape;
 use crate::text;
 use anyhow::Result;
@@ -108,8 +108,7 @@ impl<'a> Table<'a> {
         let bound = binding(&self.limits, Caches::detect(), self.threads, isa, (variant, shape));
         let share = bound.as_ref().map(|bound| bound.seconds / measured.times.least);
         let limit = bound.map(|bound| bound.name.to_string());
-        let case =
-            case(("qgemm", VERSION, measured.kernel), (variant, shape), measured.times, measured.error);
+        let case = case((OURS, VERSION, measured.kernel), (variant, shape), measured.times, measured.error);
         self.case(Case { limit, share, ..case })
     }
 
@@ -183,6 +182,7 @@ fn case(
         batches,
         calls,
         rate: work / least / 1e9,
+        bytes: operand_bytes(variant, shape),
         exact: error == 0.0,
         error: Some(error).filter(|error| error.is_finite()),
         limit: None,
@@ -206,7 +206,7 @@ fn csv(case: &Case, threads: usize, caller: Caller) -> String {
 fn in_words(case: &Case) -> String {
     let Case { library, version, variant, m, k, n, least, median, rate, .. } = case;
     // Another library's code is of less interest than its name.
-    let kernel = if library == "qgemm" { case.kernel.clone() } else { format!("{library} {version}") };
+    let kernel = if library == OURS { case.kernel.clone() } else { format!("{library} {version}") };
     let shape = Shape { m: *m, k: *k, n: *n }.to_string();
     let share = match (&case.limit, case.share) {
         (Some(limit), Some(share)) => format!("{:>5.1}% of {limit}", 100.0 * share),

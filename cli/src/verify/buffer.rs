@@ -2,6 +2,7 @@
 
 use crate::verify::case::{Activations, Dynamic, Output, Per, Product};
 use qgemm::QuantParams;
+use sha2::{Digest, Sha256};
 
 /// All that a product writes.
 pub struct Written {
@@ -22,6 +23,20 @@ pub enum Buffer {
 const NO_PARAMS: QuantParams = QuantParams { scale: -1.0, zero_point: i32::MIN };
 
 impl Written {
+    /// Adds the bits of all that was written to a digest.
+    pub fn add_to(&self, digest: &mut Sha256) {
+        match &self.c {
+            Buffer::I32(c) => c.iter().for_each(|x| digest.update(x.to_le_bytes())),
+            Buffer::I8(c) => c.iter().for_each(|x| digest.update(x.to_le_bytes())),
+            Buffer::U8(c) => digest.update(c),
+            Buffer::F32(c) => c.iter().for_each(|x| digest.update(x.to_le_bytes())),
+        }
+        for QuantParams { scale, zero_point } in &self.params {
+            digest.update(scale.to_le_bytes());
+            digest.update(zero_point.to_le_bytes());
+        }
+    }
+
     /// The memory of a product before the call.
     pub fn before(product: &Product) -> Self {
         let count = match &product.a {

@@ -18,6 +18,9 @@ mod tests;
 use crate::arguments::machine::{NamedKernel, dispatch, named_kernels, thread_pool};
 use crate::arguments::numbers::number;
 use crate::errors::WrongResult;
+use crate::machine::Machine;
+use crate::results::Build;
+use crate::text::one_line;
 use crate::verify::case::Case;
 use crate::verify::definition::by_definition;
 use crate::verify::kernels::by_kernels;
@@ -27,6 +30,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use qgemm::Dispatch;
 use rand::RngExt;
 use rayon::ThreadPool;
+use sha2::{Digest, Sha256};
 use std::io::Write;
 use std::time::Instant;
 
@@ -49,6 +53,13 @@ pub struct Args {
     case: Option<String>,
 }
 
+/// The digest is of the outputs of so many cases, the first ones: with the same seed it is the same on every CPU that runs
+/// as many.
+const DIGEST_CASES: u64 = 64;
+
+/// What the environment may say to the library.
+const VARIABLES: [&str; 3] = ["QGEMM_ISA", "QGEMM_CACHES", "QGEMM_AMX_OVERHEAD"];
+
 /// The largest value of `--seconds`: 30 days.
 const MAX_SECONDS: f64 = 30.0 * 86400.0;
 
@@ -63,23 +74,28 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     let ready = |kernel: NamedKernel| Ok(Kernel { kernel, dispatch: dispatch(kernel.name)?, cases: 0 });
     let mut kernels = names.into_iter().map(ready).collect::<Result<Vec<_>>>()?;
 
-    writeln!(out, "seed {seed}")?;
+    head(out, seed)?;
     let bar = ProgressBar::new((seconds * 1000.0) as u64);
     bar.set_style(ProgressStyle::with_template("{bar:40} {msg}").unwrap_or(ProgressStyle::default_bar()));
     let start = Instant::now();
     let mut index = only.unwrap_or(0);
     let mut cases = 0u64;
+    let mut digest = Sha256::new();
     loop {
         let case = draw::case(seed, index);
         if only.is_some() {
             writeln!(out, "case {index}\n{case}")?;
         }
-        if let Some(Mismatch { kernel, difference }) = first_mismatch(&case, &mut kernels, &pools) {
+        let outcome = first_mismatch(&case, &mut kernels, &pools);
+        if let Err(Mismatch { kernel, difference }) = outcome {
             bar.finish_and_clear();
             writeln!(out, "MISMATCH: kernel {kernel}, case {index} of seed {seed}\n{case}\n  {difference}")?;
             writeln!(out, "run it again: qgemm verify --kernel {kernel} --seed {seed} --case {index}")?;
             let wrong = format!("kernel {kernel} differs from the definition in case {index}");
             return Err(WrongResult(wrong).into());
+        }
+        if let (Ok(Some(Outcome::Computed(written))), true) = (&outcome, cases < DIGEST_CASES) {
+            written.iter().for_each(|written| written.add_to(&mut digest));
         }
         cases += 1;
         index = index.wrapping_add(1);
@@ -98,6 +114,33 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
         };
         writeln!(out, "{:<24} {result}", kernel.name)?;
     }
+    let hex: String = digest.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let of = cases.min(DIGEST_CASES);
+    writeln!(out, "digest   {hex} of the outputs of {of} case(s)")?;
+    writeln!(out, "time     {cases} cases in {:.1} s", start.elapsed().as_secs_f64())?;
+    Ok(())
+}
+
+/// The first lines, which a report of a fault needs.
+fn head(out: &mut dyn Write, seed: u64) -> Result<()> {
+    let Build { version, commit, compiler, target, .. } = Build::this();
+    let commit = commit.map_or(String::new(), |commit| format!(" ({commit})"));
+    writeln!(out, "qgemm    {version}{commit}, {compiler}, {target}")?;
+    let Machine { cpu, cores, .. } = Machine::this()?;
+    let numbers = match (cpu.family, cpu.model, cpu.stepping) {
+        (Some(family), Some(model), Some(stepping)) => {
+            format!(", family {family} model {model} stepping {stepping}")
+        }
+        _ => String::new(),
+    };
+    writeln!(out, "cpu      {} ({}){numbers}, {cores} core(s)", cpu.brand, cpu.vendor)?;
+    writeln!(out, "features {}", cpu.features.join(" "))?;
+    for name in VARIABLES {
+        if let Some(value) = std::env::var_os(name) {
+            writeln!(out, "with     {name}={}", one_line(&value.to_string_lossy()))?;
+        }
+    }
+    writeln!(out, "seed     {seed}")?;
     Ok(())
 }
 
@@ -120,16 +163,24 @@ struct Mismatch {
     difference: String,
 }
 
-/// Runs a case on each of the kernels that multiply its weights, until one differs from the definition.
-fn first_mismatch(case: &Case, kernels: &mut [Kernel], pools: &[ThreadPool]) -> Option<Mismatch> {
+/// Runs a case on each of the kernels that multiply its weights, until one differs from the definition. Returns the outcome
+/// by the definition, if any kernel ran.
+fn first_mismatch(
+    case: &Case,
+    kernels: &mut [Kernel],
+    pools: &[ThreadPool],
+) -> Result<Option<Outcome>, Mismatch> {
     // The reference loops are slow, so they run once per case and not once per kernel.
     let mut expected = None;
-    let mut concerned = kernels.iter_mut().filter(|kernel| case.runs_on(kernel.kernel.kind));
-    concerned.find_map(|Kernel { kernel, dispatch, cases }| {
+    for Kernel { kernel, dispatch, cases } in
+        kernels.iter_mut().filter(|kernel| case.runs_on(kernel.kernel.kind))
+    {
         let expected = expected.get_or_insert_with(|| Outcome::of(|| by_definition(case)));
         let got = Outcome::of(|| by_kernels(case, dispatch, pools));
         *cases += 1;
-        let difference = difference(expected, &got, case)?;
-        Some(Mismatch { kernel: kernel.name, difference })
-    })
+        if let Some(difference) = difference(expected, &got, case) {
+            return Err(Mismatch { kernel: kernel.name, difference });
+        }
+    }
+    Ok(expected)
 }

@@ -20,9 +20,19 @@ fn options(help: &str) -> Vec<String> {
 #[test]
 fn options_tell_their_defaults() {
     let files = Files::new();
-    for command in
-        ["forward", "matmul", "groupwise", "quantize", "pack", "info", "verify", "tune", "bench", "digits"]
-    {
+    for command in [
+        "forward",
+        "matmul",
+        "groupwise",
+        "quantize",
+        "pack",
+        "info",
+        "verify",
+        "tune",
+        "bench",
+        "report",
+        "digits",
+    ] {
         let help = files.run(&format!("{command} --help")).ok();
         let usage = help.lines().find(|line| line.starts_with("Usage:")).unwrap();
         let options = options(&help);

@@ -87,18 +87,40 @@ fn tune() {
 fn verify() {
     let files = Files::new();
     let out = files.run("verify --seconds 1 --seed 42").ok();
-    assert!(out.contains("seed 42") && out.contains("scalar"), "{out}");
+    let version = format!("qgemm    {}", env!("CARGO_PKG_VERSION"));
+    assert!(out.starts_with(&version) && out.contains("\nseed     42\n") && out.contains("scalar"), "{out}");
+    assert!(out.contains("\ncpu      ") && out.contains("\nfeatures ") && !out.contains("\nwith "), "{out}");
+    // The lines of kernels, which have names with a hyphen.
+    let kernels = |out: &str| -> Vec<String> {
+        let names = out.lines().filter(|line| line.ends_with(" cases exact"));
+        names.map(|line| line.split_whitespace().next().unwrap().to_string()).collect()
+    };
     let out = files.run("verify --seconds 0.1 --kernel scalar").ok();
-    assert!(out.starts_with("seed "), "{out}");
     // Its kernel for scales per column, and that for scales per group.
-    let names: Vec<_> = out.lines().skip(1).map(|line| line.split_whitespace().next().unwrap()).collect();
+    let names = kernels(&out);
     assert!(names.len() == 2 && names.iter().all(|name| name.starts_with("scalar-")), "{out}");
     for name in names {
         let out = files.run(&format!("verify --seconds 0.1 --kernel {name}")).ok();
-        assert!(out.lines().count() == 2 && out.contains(name), "{out}");
+        assert_eq!(kernels(&out), [name], "{out}");
     }
+    // Two kernels, one digest.
+    let digest = |kernel: &str| {
+        let out = files.run(&format!("verify --seed 7 --case 3 --kernel {kernel}")).ok();
+        let line = out.lines().find(|line| line.starts_with("digest   ")).unwrap().to_string();
+        assert!(line.ends_with(" of the outputs of 1 case(s)") && line.len() > 40, "{line}");
+        line
+    };
+    assert_eq!(digest("scalar"), digest("portable"));
+    let told = command().args(["verify", "--seconds", "0"]).env("QGEMM_CACHES", "48K,2M,0").output().unwrap();
+    assert!(String::from_utf8(told.stdout).unwrap().contains("\nwith     QGEMM_CACHES=48K,2M,0\n"));
     // `--case` describes a case, and gives equal output each time.
-    let case = |index: u32| files.run(&format!("verify --seed 7 --case {index} --kernel scalar")).ok();
+    let case = |index: u32| {
+        let out = files.run(&format!("verify --seed 7 --case {index} --kernel scalar")).ok();
+        out.lines()
+            .filter(|line| !line.starts_with("time "))
+            .map(|line| format!("{line}\n"))
+            .collect::<String>()
+    };
     assert!(case(3).contains("case 3\n  shape    M="), "{}", case(3));
     assert_eq!(case(3), case(3));
     assert_ne!(case(3).replace("case 3", ""), case(4).replace("case 4", ""));
@@ -271,6 +293,44 @@ fn bench_compares() {
     let cases = results["cases"].as_array().unwrap();
     assert_eq!(cases.iter().filter(|case| case["library"] == "oneDNN").count(), 8);
     assert_eq!(cases.iter().filter(|case| case["library"] == "qgemm").count(), 8);
+}
+
+/// `QGEMM_VERBOSE=1` prints a line for each call to standard error, and nothing changes on standard output.
+#[test]
+fn verbose() {
+    let run = |value: &str, line: &str| {
+        let output = command().args(line.split(' ')).env("QGEMM_VERBOSE", value).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let line =
+        "bench --quick --csv --shapes 7,33,19 --variants u8s8s32,s8s8s32_dynb,s8s8s8_zp,f32_dynamic,w4g32";
+    let (code, out, err) = run("1", line);
+    assert_eq!(code, Some(0), "{err}");
+    let mut lines = err.lines();
+    assert_eq!(lines.next(), Some("qgemm,call,a,b,c,stage,kernel,blocks,threads,microseconds"));
+    let rows: Vec<Vec<_>> = lines.map(|line| line.split(',').collect()).collect();
+    for row in &rows {
+        assert!(row.len() == 10 && row[0] == "qgemm", "{row:?}");
+        assert!(row[9].parse::<f64>().unwrap() > 0.0, "{row:?}");
+    }
+    let has = |fields: [&str; 5]| rows.iter().any(|row| row[1..6] == fields);
+    assert!(has(["gemm", "u8 7x33", "i8 33x19 packed", "i32 7x19", ""]), "{err}");
+    assert!(has(["gemm", "i8 7x33", "i8 33x19 in place", "i32 7x19", ""]), "{err}");
+    assert!(
+        has(["gemm", "i8 7x33", "i8 33x19 packed", "8-bit 7x19", "a_zero 7 scale per column c_zero -3"]),
+        "{err}"
+    );
+    assert!(has(["quantize", "f32 7x33", "", "i8 7x33", "one scale per row"]), "{err}");
+    let groupwise =
+        ["groupwise", "f32 7x33 PerRowAndGroup", "4-bit 33x19 groups of 32", "f32 7x19", "one scale"];
+    assert!(has(groupwise), "{err}");
+    assert_eq!(out.lines().filter(|line| line.starts_with("qgemm,0")).count(), 5, "{out}");
+    for off in ["0", ""] {
+        assert_eq!(run(off, line).2, "");
+    }
+    let (code, _, err) = run("loud", line);
+    assert_eq!((code, err.as_str()), (Some(2), "error: QGEMM_VERBOSE: was 'loud', must be 0 or 1\n"));
 }
 
 #[test]

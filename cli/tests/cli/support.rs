@@ -18,7 +18,8 @@ pub fn command() -> Command {
         .stdin(Stdio::null())
         .env_remove("QGEMM_ISA")
         .env_remove("QGEMM_CACHES")
-        .env_remove("QGEMM_AMX_OVERHEAD");
+        .env_remove("QGEMM_AMX_OVERHEAD")
+        .env_remove("QGEMM_VERBOSE");
     command
 }
 

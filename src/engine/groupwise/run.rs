@@ -5,10 +5,12 @@ use crate::engine::divide::divide;
 use crate::engine::groupwise::multiply::{Block, Operation, needs};
 use crate::engine::groupwise::rows;
 use crate::engine::threads::{Threads, share};
+use crate::engine::told;
 use crate::error::Error;
 use crate::output::dequantize::Dequantize;
 use crate::output::region::Extent;
 use crate::product::groupwise::GroupProduct;
+use crate::trace;
 use qgemm_kernels::{BlockMut, PANEL};
 
 /// Computes a part of a product. `c` holds that part only and begins with a panel; `dequant` is for the whole output.
@@ -25,6 +27,23 @@ pub(crate) fn run(
     if extent.rows.is_empty() || extent.columns.is_empty() {
         return Ok(());
     }
+    let (m, n) = (extent.rows.len(), extent.columns.len());
+    let work = m.saturating_mul(n).saturating_mul(product.b.k());
+    if trace::is_silent() || !trace::is_heard()? {
+        return run_shared(product, extent, c, dequant, threads);
+    }
+    let told = told::groupwise(product, (m, n), dequant, share(work, threads).threads);
+    trace::tell(told, || run_shared(product, extent, c, dequant, threads))
+}
+
+/// [`run`] for an output that is not empty.
+fn run_shared(
+    product: &GroupProduct<'_>,
+    extent: Extent,
+    c: BlockMut<'_, f32>,
+    dequant: &Dequantize<'_>,
+    threads: Threads<'_>,
+) -> Result<(), Error> {
     let (m, n, k) = (extent.rows.len(), extent.columns.len(), product.b.k());
     rows::with(|prepared| {
         prepared.fill(product, extent.rows.clone(), dequant.scale.of_rows(extent.rows.clone()), threads)?;

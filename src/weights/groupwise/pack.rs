@@ -4,6 +4,7 @@ use crate::buffer;
 use crate::dispatch::select::Dispatch;
 use crate::element::ElementType;
 use crate::error::Error;
+use crate::trace::{self, Call};
 use crate::weights::groupwise::packed::{GroupwiseB, Zeros};
 use crate::weights::groupwise::scales::{PURPOSE, PackedScales, groups_with_columns};
 use crate::weights::storage::Storage;
@@ -64,6 +65,13 @@ pub(crate) fn shape(k: usize, n: usize, group: usize, bits: CodeBits) -> Result<
 /// # Errors
 /// Those of the source, [`Error::Memory`], [`Error::Kernel`] or [`Error::Variable`].
 pub(super) fn pack(source: GroupSource<'_>) -> Result<GroupwiseB, Error> {
+    if trace::is_silent() || !trace::is_heard()? {
+        return pack_codes(source);
+    }
+    trace::tell(packing(&source.shape), || pack_codes(source))
+}
+
+fn pack_codes(source: GroupSource<'_>) -> Result<GroupwiseB, Error> {
     let dispatch = Dispatch::auto()?;
     let GroupSource { shape, element, scales, minimums, codes, zeros } = source;
     let zeros = pack_zeros(&shape, zeros)?;
@@ -93,6 +101,20 @@ pub(super) fn pack(source: GroupSource<'_>) -> Result<GroupwiseB, Error> {
         kernel: dispatch.groupwise(shape.longest_group()),
         caches: dispatch.caches(),
     })
+}
+
+/// Packing, in words.
+fn packing(shape: &GroupShape) -> Call {
+    Call {
+        kind: "pack",
+        a: String::new(),
+        b: format!("{}-bit {}x{} groups of {}", shape.bits().bits(), shape.k(), shape.n(), shape.group()),
+        c: "panels".into(),
+        stage: String::new(),
+        kernel: Dispatch::auto().map_or("", |dispatch| dispatch.groupwise(shape.longest_group()).name),
+        blocks: String::new(),
+        threads: None,
+    }
 }
 
 /// Packs codes of a column, from row `start`, with which a step begins.
