@@ -67,9 +67,9 @@
 //! sizes of the first, second and third level of cache, as `32K,1M,32M`, in place of those that the CPU tells. Blocks
 //! are cut for the second, of which it gives the share of one core; no block depends on the other two today.
 //! `QGEMM_AMX_OVERHEAD` is a number of cycles by which AMX is chosen for a product, or AVX-512 VNNI (see
-//! [`Dispatch::with_amx_overhead`]). `QGEMM_VERBOSE=1` prints a line to standard error for each call: which (`pack`, `quantize`, `gemm`
-//! or `groupwise`), A, B and C, zero points and output stage, the kernel, the blocks, the threads that it was cut for, and
-//! microseconds. The variables are read once. A wrong value is an error of every call that needs it. None
+//! [`Dispatch::with_amx_overhead`]). `QGEMM_VERBOSE=1` prints a line to standard error for each call: which (`pack`,
+//! `quantize`, `gemm` or `groupwise`), A, B and C, zero points and output stage, the kernel, the blocks, the threads that it
+//! was cut for, and microseconds. The variables are read once. A wrong value is an error of every call that needs it. None
 //! changes any result.
 //!
 //! # Threads
@@ -210,3 +210,32 @@ pub use weights::saved::info::{SavedInfo, SavedKind, saved_info};
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The examples of the book are tested, too: a page each.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/src/linear.md")]
+struct BookLinear;
+#[cfg(doctest)]
+#[doc = include_str!("../docs/src/frameworks.md")]
+struct BookFrameworks;
+#[cfg(doctest)]
+#[doc = include_str!("../docs/src/zero-points.md")]
+struct BookZeroPoints;
+#[cfg(doctest)]
+#[doc = include_str!("../docs/src/four-bits.md")]
+struct BookFourBits;
+#[cfg(doctest)]
+#[doc = include_str!("../docs/src/saved.md")]
+struct BookSaved;
+#[cfg(doctest)]
+#[doc = include_str!("../docs/src/threads.md")]
+struct BookThreads;
+#[cfg(doctest)]
+#[doc = include_str!("../docs/src/migrating.md")]
+struct BookMigrating;
+#[cfg(doctest)]
+#[doc = include_str!("../docs/src/exact.md")]
+struct BookExact;
+#[cfg(doctest)]
+#[doc = include_str!("../docs/src/speed.md")]
+struct BookSpeed;
