@@ -126,6 +126,12 @@ pub fn run(args: &Args, out: &mut (dyn Write + Send), brought: Vec<Peer<'_>>) ->
     run.load_after = load();
     let (limits, cases);
     (limits, cases, run.disturbed) = table.finish();
+    if run.disturbed == Some(true) && !args.csv {
+        writeln!(
+            out,
+            "DISTURBED: a peak changed by more than 3 % while cases were measured: other work ran, or the clock changed"
+        )?;
+    }
     // What other libraries compute is told, and no fault of this one.
     let wrong = cases.iter().filter(|case| !case.exact && case.library == OURS).count();
     if let Some(file) = json {
