@@ -39,6 +39,7 @@ use anyhow::Error;
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, Write};
+use std::process::ExitCode;
 
 /// Exact multiplication of quantized matrices.
 ///
@@ -78,6 +79,20 @@ pub enum Failure {
         /// The exit code: 1 if a result was wrong, 2 if the input was.
         code: u8,
     },
+}
+
+impl Failure {
+    /// Prints it where it belongs, and returns the exit code of the process.
+    pub fn report(self) -> ExitCode {
+        match self {
+            Failure::Usage(error) => error.exit(),
+            Failure::Error { text, code } => {
+                // An error in writing to standard error cannot be reported anywhere.
+                let _ = writeln!(io::stderr(), "{text}");
+                ExitCode::from(code)
+            }
+        }
+    }
 }
 
 /// Runs the command line `words`, the first of which is the name of the program, and prints to `out`.

@@ -86,6 +86,14 @@ fn virtual_machine() -> Option<bool> {
 }
 
 impl Cpu {
+    /// Family and model in words, with a comma before them; nothing if they are not known.
+    pub fn number(&self) -> String {
+        match (self.family, self.model) {
+            (Some(family), Some(model)) => format!(", family {family} model {model}"),
+            _ => String::new(),
+        }
+    }
+
     #[cfg(target_arch = "x86_64")]
     fn this() -> Self {
         let cpuid = raw_cpuid::CpuId::new();

@@ -100,8 +100,7 @@ impl<'a> GroupwiseGemm<'a> {
     /// zero point is no value of A's type; [`Error::NotFinite`] if a value of an f32 A is infinite or NaN,
     /// [`Error::QuantizationRange`] if the greatest value less the least is infinite; [`Error::Scale`] if the scale of a row
     /// times that of `output` is; [`Error::Memory`] if there is not enough; [`Error::Variable`] if `QGEMM_VERBOSE` is wrong. `c` is
-    /// then left as it was. If `c` is empty,
-    /// values of A are not read.
+    /// then left as it was. If `c` is empty, values of A are not read.
     pub fn run_f32<'o>(&self, c: MatMut<'_, f32>, output: impl Into<Dequantize<'o>>) -> Result<(), Error> {
         let (all, output) = (all_of(&c), output.into());
         self.check(shape(&c), &output)?;

@@ -17,8 +17,8 @@ mod rten;
 mod tract;
 
 use anyhow::Result;
-use qgemm_cli::{Failure, Peer, PeerProduct, PeerTimes};
-use std::io::{self, Write};
+use qgemm_cli::{Peer, PeerProduct, PeerTimes};
+use std::io;
 use std::process::ExitCode;
 
 type Measure = fn(&PeerProduct<'_>) -> Result<PeerTimes>;
@@ -48,11 +48,6 @@ fn main() -> ExitCode {
     });
     match qgemm_cli::run_with(std::env::args_os(), &mut io::stdout(), peers.into()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Usage(error)) => error.exit(),
-        Err(Failure::Error { text, code }) => {
-            // An error in writing to standard error cannot be reported anywhere.
-            let _ = writeln!(io::stderr(), "{text}");
-            ExitCode::from(code)
-        }
+        Err(failure) => failure.report(),
     }
 }

@@ -17,7 +17,7 @@ pub struct ExecArg {
     pub memory: Handle,
 }
 
-/// What versions 2 and 3 share.
+/// Functions that versions 2 and 3 share.
 pub struct Functions {
     pub engine_create: unsafe extern "C" fn(*mut Handle, c_int, usize) -> c_int,
     pub engine_destroy: Destroy,
@@ -41,7 +41,7 @@ pub struct Functions {
     pub set_threads: Option<unsafe extern "C" fn(c_int)>,
 }
 
-/// What differs.
+/// Functions that differ between both.
 pub enum OfVersion {
     Two {
         describe: unsafe extern "C" fn(*mut c_void, c_int, *const i64, c_int, c_int) -> c_int,

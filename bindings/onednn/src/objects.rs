@@ -68,7 +68,7 @@ pub enum Description {
 }
 
 impl Description {
-    /// Of so many rows, and columns of each; without columns, of a vector.
+    /// Describes a matrix by its rows and columns, or a vector by its length.
     pub fn new(functions: &Functions, sizes: &[i64], of: DataType, layout: Layout) -> Result<Self, Error> {
         let dimensions = sizes.len() as c_int;
         match functions.of_version {

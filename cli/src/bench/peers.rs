@@ -50,7 +50,7 @@ pub struct PeerProduct<'a> {
     pub quick: bool,
 }
 
-/// What a [`Peer`] measured.
+/// The measurement of a [`Peer`].
 pub struct PeerTimes {
     /// The library's name for its code, or the setting.
     pub kernel: String,

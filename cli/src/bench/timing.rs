@@ -18,7 +18,7 @@ pub struct Times {
 }
 
 impl Times {
-    /// Of batches, at least one, of so many calls each.
+    /// Sums up the times of batches, at least one, each of `calls` calls.
     fn new(mut seconds: Vec<f64>, calls: u64) -> Self {
         seconds.sort_by(f64::total_cmp);
         let batches = seconds.len();

@@ -29,7 +29,7 @@ pub struct Args {
 
 const PAGE: &str = include_str!("../../page/page.html");
 
-/// What the page's marks stand for, but the runs.
+/// The page's marks and the texts that replace them; the runs come last.
 const PARTS: [(&str, &str); 4] = [
     ("{{style}}", include_str!("../../page/style.css")),
     ("{{plot}}", include_str!("../../page/plot.js")),

@@ -84,18 +84,14 @@ fn rows(runs: &[Results]) -> Vec<Row> {
 /// The CPU in few words.
 fn cpu(run: &Results) -> String {
     let cpu = &run.machine.cpu;
-    let number = match (cpu.family, cpu.model) {
-        (Some(family), Some(model)) => format!(", family {family} model {model}"),
-        _ => String::new(),
-    };
-    format!("{}{number}", cpu.brand.replace("(R)", "").replace("Processor", "").trim())
+    format!("{}{}", cpu.brand.replace("(R)", "").replace("Processor", "").trim(), cpu.number())
 }
 
 fn draw(rows: &[Row], svg: &mut String) -> Result<(), Box<dyn std::error::Error>> {
     let height = TOP + ROW * rows.len() as i32 + BOTTOM;
     let all = || rows.iter().flat_map(|row| row.ratios.iter().copied());
     let (from, to) = (all().fold(1.0, f64::min) / 1.1, all().fold(1.0, f64::max) * 1.1);
-    // Two decimals of a pixel are more than can be seen, and the same on every machine.
+    // Whole pixels are the same on every machine.
     let x = |ratio: f64| {
         LEFT + ((WIDTH - LEFT - RIGHT) as f64 * (ratio / from).ln() / (to / from).ln()).round() as i32
     };

@@ -57,7 +57,7 @@ pub struct Args {
 /// as many.
 const DIGEST_CASES: u64 = 64;
 
-/// What the environment may say to the library.
+/// The environment variables that change what the library does.
 const VARIABLES: [&str; 3] = ["QGEMM_ISA", "QGEMM_CACHES", "QGEMM_AMX_OVERHEAD"];
 
 /// The largest value of `--seconds`: 30 days.
@@ -127,13 +127,8 @@ fn head(out: &mut dyn Write, seed: u64) -> Result<()> {
     let commit = commit.map_or(String::new(), |commit| format!(" ({commit})"));
     writeln!(out, "qgemm    {version}{commit}, {compiler}, {target}")?;
     let Machine { cpu, cores, .. } = Machine::this()?;
-    let numbers = match (cpu.family, cpu.model, cpu.stepping) {
-        (Some(family), Some(model), Some(stepping)) => {
-            format!(", family {family} model {model} stepping {stepping}")
-        }
-        _ => String::new(),
-    };
-    writeln!(out, "cpu      {} ({}){numbers}, {cores} core(s)", cpu.brand, cpu.vendor)?;
+    let stepping = cpu.stepping.map_or(String::new(), |stepping| format!(" stepping {stepping}"));
+    writeln!(out, "cpu      {} ({}){}{stepping}, {cores} core(s)", cpu.brand, cpu.vendor, cpu.number())?;
     writeln!(out, "features {}", cpu.features.join(" "))?;
     for name in VARIABLES {
         if let Some(value) = std::env::var_os(name) {

@@ -27,13 +27,17 @@ pub(crate) fn run(
     if extent.rows.is_empty() || extent.columns.is_empty() {
         return Ok(());
     }
-    let (m, n) = (extent.rows.len(), extent.columns.len());
-    let work = m.saturating_mul(n).saturating_mul(product.b.k());
     if trace::is_silent() || !trace::is_heard()? {
         return run_shared(product, extent, c, dequant, threads);
     }
-    let told = told::groupwise(product, (m, n), dequant, share(work, threads).threads);
+    let sizes = (extent.rows.len(), extent.columns.len());
+    let told = told::groupwise(product, sizes, dequant, share(work(product, &extent), threads).threads);
     trace::tell(told, || run_shared(product, extent, c, dequant, threads))
+}
+
+/// The multiply-adds of a part.
+fn work(product: &GroupProduct<'_>, Extent { rows, columns }: &Extent) -> usize {
+    rows.len().saturating_mul(columns.len()).saturating_mul(product.b.k())
 }
 
 /// [`run`] for an output that is not empty.
@@ -44,7 +48,7 @@ fn run_shared(
     dequant: &Dequantize<'_>,
     threads: Threads<'_>,
 ) -> Result<(), Error> {
-    let (m, n, k) = (extent.rows.len(), extent.columns.len(), product.b.k());
+    let m = extent.rows.len();
     rows::with(|prepared| {
         prepared.fill(product, extent.rows.clone(), dequant.scale.of_rows(extent.rows.clone()), threads)?;
         let operation =
@@ -53,7 +57,7 @@ fn run_shared(
         let block = Block { operation, rows: 0..m, panels, c };
         // Reserved on this thread first: it can then run the parts of a thread that has no memory.
         buffers::reserve(&needs(product, m))?;
-        let share = share(m.saturating_mul(n).saturating_mul(k), threads);
+        let share = share(work(product, &extent), threads);
         divide(block, &share, |(), ()| ())
     })?
 }
